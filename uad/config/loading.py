@@ -1,0 +1,89 @@
+"""From a YAML file and `--set a.b=c` overrides to one frozen settings object."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from uad.errors import ConfigError
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, strict about names and types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+S = TypeVar("S", bound=BaseModel)
+
+
+def load_settings(
+    kind: type[S], file: Path | None = None, overrides: Sequence[str] = ()
+) -> S:
+    """Read `file` (YAML; none means all defaults), apply `a.b=value` overrides, validate.
+
+    Raises:
+        ConfigError: the file is missing or no YAML mapping, or a key is unknown or of the wrong
+            type; the message names the key by its dotted path.
+    """
+    values = read_yaml(file) if file is not None else {}
+    for override in overrides:
+        _apply(values, override)
+    return validate(kind, values, origin=str(file) if file else "settings")
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds; an empty file is an empty mapping."""
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigError(f"cannot read {file}: {exc.strerror or exc}; check the path") from exc
+    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+        reason = " ".join(str(exc).split())
+        raise ConfigError(f"{file} is not valid YAML: {reason}") from exc
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file} must hold a mapping of settings, not a {type(values).__name__}")
+    return values
+
+
+def validate(kind: type[S], values: Mapping[str, Any], *, origin: str) -> S:
+    """Build `kind` from plain values; every problem is named by its dotted key."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as exc:
+        problems = [_sentence(kind, error) for error in exc.errors()]
+        raise ConfigError(f"{origin}: " + "; ".join(problems)) from exc
+
+
+def _sentence(kind: type[BaseModel], error: Any) -> str:
+    dotted = ".".join(str(part) for part in error["loc"]) or kind.__name__
+    if error["type"] == "extra_forbidden":
+        known = ", ".join(_siblings(kind, error["loc"][:-1]))
+        return f"unknown key '{dotted}'" + (f" (known here: {known})" if known else "")
+    return f"'{dotted}': {error['msg']} (got {error['input']!r:.80})"
+
+
+def _siblings(kind: Any, location: Sequence[int | str]) -> list[str]:
+    for part in location:
+        field = getattr(kind, "model_fields", {}).get(str(part))
+        kind = field.annotation if field else None
+    return list(getattr(kind, "model_fields", {}))
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    dotted, separator, text = override.partition("=")
+    if not separator or not dotted.strip():
+        raise ConfigError(f"'{override}' is no setting; write it as section.key=value")
+    *parents, last = dotted.strip().split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"'{dotted}': '{parent}' is a value, not a section")
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError as exc:
+        raise ConfigError(f"'{dotted}': {text!r} is no valid value") from exc

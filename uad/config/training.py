@@ -1,0 +1,63 @@
+"""Settings of one training: data split, input, teacher, optimisation, score, calibration."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from uad.config.loading import Settings
+
+Share = Annotated[float, Field(gt=0.0, lt=1.0)]
+Channels = tuple[float, float, float]
+
+
+class SplitConfig(Settings):
+    """How the normal training images are shared out, seeded, by capture group where one is named."""
+
+    seed: int = 0
+    selection_share: Share = 0.15
+    """Share of the normals that choose checkpoint and score."""
+    calibration_share: Share = 0.2
+    """Share of the normals that set the threshold; raised to what alpha needs on small sets."""
+    alpha: Share = 0.05
+    """Target false alarm rate; alpha needs ceil(1/alpha) - 1 calibration images."""
+    group_pattern: str | None = None
+    r"""Regular expression with one group; names that share it stay together (`_num_(\d+)`)."""
+
+
+class InputSpec(Settings):
+    """What the network sees; the same in training, evaluation and serving."""
+
+    height: Annotated[int, Field(ge=32, le=4096, multiple_of=16)] = 256
+    width: Annotated[int, Field(ge=32, le=4096, multiple_of=16)] = 256
+    interpolation: Literal["area", "linear", "cubic"] = "area"
+    mean: Channels = (0.485, 0.456, 0.406)
+    """Per channel, RGB order, of pixel values scaled to [0, 1]."""
+    std: Channels = (0.229, 0.224, 0.225)
+
+
+class ModelConfig(Settings):
+    """The student-teacher pair."""
+
+    width: Annotated[int, Field(ge=4, le=256, multiple_of=4)] = 64
+    """Channels of the first level; 64 is ResNet-18, tests use 8."""
+
+
+class OptimisationConfig(Settings):
+    """The training loop."""
+
+    epochs: Annotated[int, Field(ge=1)] = 40
+    batch_size: Annotated[int, Field(ge=1)] = 8
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: Annotated[float, Field(gt=0)] = 0.4
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    seed: int = 0
+
+
+class TrainingConfig(Settings):
+    """Everything that decides a training's outcome besides the images and the teacher's file."""
+
+    data: SplitConfig = SplitConfig()
+    input: InputSpec = InputSpec()
+    model: ModelConfig = ModelConfig()
+    training: OptimisationConfig = OptimisationConfig()

@@ -1,0 +1,63 @@
+"""Everything uad raises on purpose, one line each: what, where, and the cure.
+
+UadError
+├── ConfigError       a setting that does not exist, has the wrong type or an impossible value
+├── DataError         a folder, manifest or dataset version that cannot be used
+│   └── ImageError    one image that cannot be decoded or is refused
+├── TeacherError      teacher weights missing, altered, or not those that the bundle was made with
+├── TrainingError     training cannot go on (diverged, no checkpoint, wrong resume)
+├── BundleError       a bundle that is incomplete, altered or of another format
+├── EngineError       an engine, device or precision that cannot be had here
+├── CalibrationError  no calibration for this engine, or too few images for the alpha asked
+├── RegistryError     the model registry: unreachable, or a name, version or alias it does not have
+├── GateError         a promotion that the rule does not allow
+└── ServingError      the server cannot start or cannot answer
+"""
+
+
+class UadError(Exception):
+    """Base of all errors that a user can cause or cure; the CLI prints it as one line."""
+
+
+class ConfigError(UadError):
+    """A setting that does not exist, has the wrong type or an impossible value."""
+
+
+class DataError(UadError):
+    """A folder, manifest or dataset version that cannot be used."""
+
+
+class ImageError(DataError):
+    """One image that cannot be decoded or is refused."""
+
+
+class TeacherError(UadError):
+    """Teacher weights missing, altered, or not those that the bundle was made with."""
+
+
+class TrainingError(UadError):
+    """Training cannot go on."""
+
+
+class BundleError(UadError):
+    """A bundle that is incomplete, altered or of another format."""
+
+
+class EngineError(UadError):
+    """An engine, device or precision that cannot be had here."""
+
+
+class CalibrationError(UadError):
+    """No calibration for this engine, or too few images for the alpha asked."""
+
+
+class RegistryError(UadError):
+    """The model registry is unreachable or lacks what was asked for."""
+
+
+class GateError(UadError):
+    """A promotion that the rule does not allow."""
+
+
+class ServingError(UadError):
+    """The server cannot start or cannot answer."""

@@ -1,0 +1,44 @@
+"""Where state lives: everything under `UAD_HOME` (default `.uad` in the working directory)."""
+
+import os
+from pathlib import Path
+
+
+def home() -> Path:
+    """The state folder, created when missing."""
+    return _made(Path(os.environ.get("UAD_HOME", ".uad")).expanduser().absolute())
+
+
+def datasets_dir() -> Path:
+    """Dataset versions and their content-addressed files."""
+    return _made(home() / "datasets")
+
+
+def checkpoints_dir() -> Path:
+    """Training checkpoints, one folder a run."""
+    return _made(home() / "checkpoints")
+
+
+def bundles_dir() -> Path:
+    """Bundles written by flows."""
+    return _made(home() / "bundles")
+
+
+def mlflow_dir() -> Path:
+    """MLflow's embedded database and artifacts."""
+    return _made(home() / "mlflow")
+
+
+def store_dir() -> Path:
+    """Bundles fetched from the registry, by model and version."""
+    return _made(home() / "store")
+
+
+def cache_dir() -> Path:
+    """What can be deleted at any time and made again."""
+    return _made(home() / "cache")
+
+
+def _made(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    return path

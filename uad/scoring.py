@@ -1,0 +1,83 @@
+"""From level distance maps to the anomaly map and the image score. Higher = more anomalous.
+
+numpy and OpenCV only: the same code scores in training, calibration, evaluation and serving.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+Map = NDArray[np.float32]
+Statistics = Mapping[str, NDArray[np.float32]]
+
+
+class ScoreDefinition(BaseModel):
+    """How level maps become one anomaly map; chosen on normal images, fixed in the bundle."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    combine: Literal["product", "sum"] = "product"
+    """Product of the levels' maps (Wang et al., 2021, eq. 3) or their weighted sum."""
+    weights: tuple[float, ...] = (1.0, 1.0, 1.0)
+    """One factor (sum) or exponent (product) a level."""
+    normalise: Literal["none", "level", "location"] = "none"
+    """Divide each level by its mean on the selection normals: one number a level, or one map."""
+    smooth_sigma: Annotated[float, Field(ge=0.0)] = 0.0
+    """Gaussian smoothing, in pixels of the first level's map (a quarter of the input)."""
+    reason: str = "default"
+    """Why this definition was chosen, for the report."""
+
+
+def anomaly_map(
+    level_maps: Sequence[Map],
+    definition: ScoreDefinition,
+    statistics: Statistics,
+    size: tuple[int, int],
+) -> Map:
+    """Combine the level maps of one image and bring them to the image's own size.
+
+    Args:
+        level_maps: per level an (h_l, w_l) float32 map of distances in [0, 2], largest first.
+        definition: how to normalise, combine and smooth.
+        statistics: per level `mean{l}` (and `std{l}`), scalars or (h_l, w_l) maps; empty when
+            `normalise` is "none".
+        size: (H, W) of the original image.
+
+    Returns:
+        (H, W) float32, non-negative.
+    """
+    finest = level_maps[0].shape
+    combined = np.zeros(finest, np.float32) if definition.combine == "sum" else np.ones(
+        finest, np.float32
+    )
+    for level, (distances, weight) in enumerate(
+        zip(level_maps, definition.weights, strict=True), start=1
+    ):
+        if definition.normalise != "none":
+            distances = distances / statistics[f"mean{level}"]
+        upsampled = _resize(np.asarray(distances, np.float32), finest)
+        if definition.combine == "sum":
+            combined += np.float32(weight) * upsampled
+        else:
+            combined *= upsampled if weight == 1.0 else np.power(upsampled, np.float32(weight))
+    if definition.smooth_sigma > 0:
+        combined = np.asarray(
+            cv2.GaussianBlur(combined, (0, 0), definition.smooth_sigma), np.float32
+        )
+    return _resize(combined, size)
+
+
+def image_score(full_map: Map) -> float:
+    """The map's maximum, so that verdict and label map agree by construction."""
+    return float(full_map.max())
+
+
+def _resize(values: Map, size: tuple[int, int]) -> Map:
+    if values.shape == size:
+        return values
+    resized = cv2.resize(values, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized, np.float32)
