@@ -51,8 +51,8 @@ def anomaly_map(
         (H, W) float32, non-negative.
     """
     finest = level_maps[0].shape
-    combined = np.zeros(finest, np.float32) if definition.combine == "sum" else np.ones(
-        finest, np.float32
+    combined = (
+        np.zeros(finest, np.float32) if definition.combine == "sum" else np.ones(finest, np.float32)
     )
     for level, (distances, weight) in enumerate(
         zip(level_maps, definition.weights, strict=True), start=1

@@ -19,9 +19,7 @@ class Settings(BaseModel):
 S = TypeVar("S", bound=BaseModel)
 
 
-def load_settings(
-    kind: type[S], file: Path | None = None, overrides: Sequence[str] = ()
-) -> S:
+def load_settings(kind: type[S], file: Path | None = None, overrides: Sequence[str] = ()) -> S:
     """Read `file` (YAML; none means all defaults), apply `a.b=value` overrides, validate.
 
     Raises:

@@ -1,0 +1,276 @@
+"""The deployable artifact: a directory that passes from training to registry to serving.
+
+    bundle.json          the manifest: everything but arrays, and the sha256 of every other file
+    model.onnx           uint8 image in, one distance map a level out
+    weights.safetensors  `student.*`, `teacher.*` and `statistics.*`
+    golden/*.png         small inputs whose scores every engine must reproduce
+
+No pickle anywhere; it serves without Paddle installed.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors.numpy import load_file, save_file
+
+from uad import __version__
+from uad.config.training import InputSpec
+from uad.errors import BundleError
+from uad.scoring import ScoreDefinition
+from uad.types import TrainedModel, Weights
+
+MANIFEST = "bundle.json"
+MODEL = "model.onnx"
+WEIGHTS = "weights.safetensors"
+FORMAT_VERSION = 1
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TeacherRef(_Part):
+    """Which teacher the student learned from."""
+
+    id: str
+    sha256: str
+
+
+class DatasetRef(_Part):
+    """Which images it was trained, selected and calibrated on."""
+
+    name: str
+    version: str
+    train: int
+    selection: int
+    calibration: int
+
+
+class CalibrationEntry(_Part):
+    """What one engine at one precision scored on the calibration images."""
+
+    alpha: float
+    """The false alarm rate that `threshold` stands for; at least the one asked for."""
+    requested_alpha: float
+    threshold: float
+    scores: tuple[float, ...]
+    """Sorted image scores of the calibration images."""
+    golden_scores: tuple[float, ...]
+    tolerance: float
+    """Largest relative difference at which a golden score counts as reproduced."""
+
+
+class Manifest(_Part):
+    """`bundle.json`."""
+
+    format_version: Literal[1] = 1
+    uad_version: str
+    model: str = "STFPM-resnet18"
+    width: int
+    input: InputSpec
+    score: ScoreDefinition
+    teacher: TeacherRef
+    dataset: DatasetRef | None
+    config: dict[str, Any]
+    metrics: dict[str, float]
+    """Of the chosen epoch, on normal images only."""
+    chosen_epoch: int | None = None
+    git_revision: str | None = None
+    files: dict[str, str]
+    """sha256 of every other file by its path in the bundle."""
+    calibration: dict[str, CalibrationEntry] = {}
+    """By `engine/precision`."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk whose files were verified."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def id(self) -> str:
+        """Short content hash: the same files give the same id."""
+        listing = json.dumps(self.manifest.files, sort_keys=True).encode()
+        return hashlib.sha256(listing).hexdigest()[:12]
+
+    @property
+    def model_path(self) -> Path:
+        """The ONNX graph."""
+        return self.path / MODEL
+
+    def arrays(self, prefix: Literal["student", "teacher", "statistics"]) -> Weights:
+        """The float32 arrays stored under `prefix`, without it in their names."""
+        start = f"{prefix}."
+        stored = load_file(self.path / WEIGHTS)
+        return {key[len(start) :]: value for key, value in stored.items() if key.startswith(start)}
+
+    def golden(self) -> list[NDArray[np.uint8]]:
+        """The golden inputs, (height, width, 3) uint8 BGR, in order of their names."""
+        from uad.images import read
+
+        return [read(file) for file in sorted((self.path / "golden").glob("*.png"))]
+
+
+def write_bundle(
+    directory: Path, model: TrainedModel, *, dataset: DatasetRef | None = None
+) -> Bundle:
+    """Write an uncalibrated bundle to `directory`, which must not exist or be a bundle's.
+
+    Everything is written to a temporary folder beside it and moved in one rename.
+    """
+    from uad.graph import build
+
+    directory = Path(directory)
+    _refuse_foreign(directory)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+    try:
+        graph = build(model.student, model.teacher.weights, model.input)
+        (staging / MODEL).write_bytes(graph.SerializeToString())
+        save_file(_prefixed(model), staging / WEIGHTS)
+        _write_golden(staging / "golden", model.golden)
+        _write_manifest(staging, _manifest(staging, model, dataset))
+        if directory.exists():
+            shutil.rmtree(directory)
+        staging.rename(directory)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    return read_bundle(directory)
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Open the bundle at `path`, verifying the sha256 of every file.
+
+    Raises:
+        BundleError: naming the file that is missing, altered or cannot be understood.
+    """
+    path = Path(path)
+    manifest = _read_manifest(path)
+    for name, expected in manifest.files.items():
+        file = path / name
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise BundleError(f"{path / MANIFEST} names a file outside the bundle: {name}")
+        if not file.is_file():
+            raise BundleError(f"{file} is missing: copy the whole bundle again or retrain")
+        if sha256(file) != expected:
+            raise BundleError(
+                f"{file} was altered or is incomplete (its sha256 is not the one in {MANIFEST}): "
+                "copy the whole bundle again or retrain"
+            )
+    return Bundle(path, manifest)
+
+
+def add_calibration(bundle: Bundle, key: str, entry: CalibrationEntry) -> Bundle:
+    """Write `entry` under `key` (`engine/precision`), replacing bundle.json atomically."""
+    calibration = {**bundle.manifest.calibration, key: entry}
+    manifest = bundle.manifest.model_copy(update={"calibration": calibration})
+    _write_manifest(bundle.path, manifest)
+    return replace(bundle, manifest=manifest)
+
+
+def sha256(file: Path) -> str:
+    """Hex digest of a file's content."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _refuse_foreign(directory: Path) -> None:
+    if not directory.exists():
+        return
+    if directory.is_dir() and (not any(directory.iterdir()) or (directory / MANIFEST).is_file()):
+        return
+    raise BundleError(f"{directory} exists and is no bundle: choose another output folder")
+
+
+def _prefixed(model: TrainedModel) -> dict[str, NDArray[np.float32]]:
+    parts: dict[str, Mapping[str, NDArray[np.float32]]] = {
+        "student": model.student,
+        "teacher": model.teacher.weights,
+        "statistics": model.statistics,
+    }
+    return {
+        f"{part}.{name}": np.ascontiguousarray(array, np.float32)
+        for part, arrays in parts.items()
+        for name, array in arrays.items()
+    }
+
+
+def _write_golden(folder: Path, images: tuple[NDArray[np.uint8], ...]) -> None:
+    folder.mkdir()
+    for index, image in enumerate(images):
+        cv2.imwrite(str(folder / f"{index}.png"), image)
+
+
+def _manifest(staging: Path, model: TrainedModel, dataset: DatasetRef | None) -> Manifest:
+    files = sorted(file for file in staging.rglob("*") if file.is_file())
+    chosen = next((m for m in model.history if m.epoch == model.chosen_epoch), None)
+    return Manifest(
+        uad_version=__version__,
+        width=model.config.model.width,
+        input=model.input,
+        score=model.score,
+        teacher=TeacherRef(id=model.teacher.id, sha256=model.teacher.sha256),
+        dataset=dataset,
+        config=model.config.model_dump(mode="json"),
+        metrics=dict(chosen.values) if chosen else {},
+        chosen_epoch=model.chosen_epoch,
+        files={file.relative_to(staging).as_posix(): sha256(file) for file in files},
+    )
+
+
+def _read_manifest(path: Path) -> Manifest:
+    file = path / MANIFEST
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as exc:
+        raise BundleError(f"{path} is no bundle: it has no {MANIFEST}") from exc
+    except (OSError, ValueError) as exc:
+        raise BundleError(f"{file} cannot be read as JSON: copy the bundle again") from exc
+    version = values.get("format_version") if isinstance(values, dict) else None
+    if version != FORMAT_VERSION:
+        raise BundleError(
+            f"{file} has format version {version!r}, this uad reads {FORMAT_VERSION}: "
+            "upgrade uad or retrain"
+        )
+    try:
+        return Manifest.model_validate(values)
+    except ValidationError as exc:
+        where = ".".join(str(part) for part in exc.errors()[0]["loc"])
+        raise BundleError(f"{file} is damaged at '{where}': copy the bundle again") from exc
+
+
+def _write_manifest(folder: Path, manifest: Manifest) -> None:
+    text = json.dumps(manifest.model_dump(mode="json"), indent=2, allow_nan=False)
+    temporary = folder / f".{MANIFEST}.tmp"
+    with temporary.open("w", encoding="utf-8") as stream:
+        stream.write(text + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(folder / MANIFEST)
+
+
+__all__ = [
+    "Bundle",
+    "CalibrationEntry",
+    "DatasetRef",
+    "Manifest",
+    "TeacherRef",
+    "add_calibration",
+    "read_bundle",
+    "sha256",
+    "write_bundle",
+]
