@@ -1,0 +1,52 @@
+# uad: `make demo` and `make test` work on a fresh machine with Python 3.11 and nothing else.
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+PADDLE_GPU_INDEX ?= https://www.paddlepaddle.org.cn/packages/stable/cu126/
+# The GPU build where an NVIDIA driver answers, the CPU build elsewhere; never both.
+DEVICE ?= $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+ifeq ($(DEVICE),gpu)
+PIP_INDEX := --extra-index-url $(PADDLE_GPU_INDEX)
+endif
+
+.PHONY: install demo test test-slow lint bench interop soak clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+install: $(VENV)/.installed ## make .venv and install uad with everything it needs
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install -q --upgrade pip
+	$(PIP) install -q $(PIP_INDEX) -c constraints.txt -e ".[$(DEVICE),dev]"
+	@touch $@
+
+demo: install ## the whole job on images it makes: train, promote, serve, one answer, pictures
+	$(BIN)/uad demo
+
+test: install lint ## lint, types, import direction, and the default tests
+	$(BIN)/python -m pytest -q
+
+test-slow: install ## the tests that take minutes or need real images
+	$(BIN)/python -m pytest -q -m slow
+
+lint: install ## ruff, mypy strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install ## inference engines and detection quality, as tables
+	$(BIN)/uad bench inference
+
+interop: install ## clients in seven languages and the edge program, against the real server
+	$(BIN)/python -m pytest -q -m interop
+
+soak: install ## the server under faults for minutes
+	$(BIN)/python -m pytest -q -m slow tests/serving
+
+clean: ## remove what the targets made (not .uad, which holds your models)
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

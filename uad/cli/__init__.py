@@ -1,0 +1,85 @@
+"""The command line: `uad COMMAND`, and PaddleX's flags on `uad` itself.
+
+Each module of this package adds the commands of one area; nothing heavy is imported before a
+command runs.
+"""
+
+import importlib
+import os
+import pkgutil
+import sys
+from typing import Annotated
+
+import typer
+
+from uad import __version__
+from uad.errors import UadError
+
+HELP = """Find defects with pictures of good parts only.
+
+Typical order: [b]ingest[/b] a folder of good images, [b]train[/b], [b]evaluate[/b], [b]register[/b],
+[b]promote[/b], [b]serve[/b]; [b]retrain[/b] does the first five in one run, [b]demo[/b] all of it
+on images it makes.
+
+State lives under UAD_HOME (default: .uad in the working directory).
+"""
+
+
+def build() -> typer.Typer:
+    """The whole command-line application."""
+    app = typer.Typer(
+        name="uad",
+        help=HELP,
+        rich_markup_mode="rich",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for area in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"uad.cli.{area.name}").register(app)
+    if app.registered_callback is None:
+        app.callback()(_root)
+    return app
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run `uad`; an error that a user can cure is one line and exit status 1."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments or os.environ.get("UAD_DEBUG") == "1"
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        build()(arguments, prog_name="uad")
+    except UadError as exc:
+        if debug:
+            raise
+        _fail(str(exc))
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        _fail("interrupted", status=130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as exc:  # noqa: BLE001 - the last line of defence: no traceback unasked
+        if debug:
+            raise
+        _fail(f"unexpected {type(exc).__name__}: {exc} (--debug shows where)")
+
+
+def show_version(asked: bool) -> None:
+    """Print the version and stop, when asked."""
+    if asked:
+        typer.echo(f"uad {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Commands only; PaddleX's flags are added by `uad.cli.predict`."""
+
+
+def _fail(message: str, status: int = 1) -> None:
+    typer.secho(f"error: {' '.join(message.split())}", fg="red", err=True)
+    raise SystemExit(status)
