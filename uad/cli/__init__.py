@@ -17,9 +17,9 @@ from uad.errors import UadError
 
 HELP = """Find defects with pictures of good parts only.
 
-Typical order: [b]ingest[/b] a folder of good images, [b]train[/b], [b]evaluate[/b], [b]register[/b],
-[b]promote[/b], [b]serve[/b]; [b]retrain[/b] does the first five in one run, [b]demo[/b] all of it
-on images it makes.
+Typical order: [b]ingest[/b] a folder of good images, [b]train[/b], [b]evaluate[/b],
+[b]register[/b], [b]promote[/b], [b]serve[/b]; [b]retrain[/b] does the first five in one run,
+[b]demo[/b] all of it on images it makes.
 
 State lives under UAD_HOME (default: .uad in the working directory).
 """
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
         _fail("interrupted", status=130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except Exception as exc:  # noqa: BLE001 - the last line of defence: no traceback unasked
+    except Exception as exc:  # the last line of defence: no traceback unasked
         if debug:
             raise
         _fail(f"unexpected {type(exc).__name__}: {exc} (--debug shows where)")

@@ -11,7 +11,7 @@ Channels = tuple[float, float, float]
 
 
 class SplitConfig(Settings):
-    """How the normal training images are shared out, seeded, by capture group where one is named."""
+    """How the normal training images are shared out: seeded, by capture group if one is named."""
 
     seed: int = 0
     selection_share: Share = 0.15

@@ -1,0 +1,52 @@
+import subprocess
+import sys
+
+import pytest
+
+from uad.cli import main
+
+HEAVY = ("paddle", "mlflow", "prefect", "fastapi", "sklearn", "matplotlib", "onnxruntime", "torch")
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, contextlib\n"
+        "from uad.cli import main\n"
+        "with contextlib.suppress(SystemExit): main(['--help'])\n"
+        f"print('LOADED', sorted(set({HEAVY!r}) & set(sys.modules)))"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert "LOADED []" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    "ingest train evaluate register promote rollback retrain deploy ui predict serve demo".split(),
+)
+def test_every_command_has_a_help_that_teaches(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"])
+    shown = capsys.readouterr().out
+    assert stopped.value.code == 0
+    assert "Usage: uad " + command in shown
+    assert len(shown.splitlines()) > 8
+
+
+def test_an_error_is_one_line_without_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["evaluate", "no-such-bundle", "--data", "no-such-data"])
+    captured = capsys.readouterr()
+    assert stopped.value.code == 1
+    assert captured.err.startswith("error: ")
+    assert len(captured.err.strip().splitlines()) == 1
+
+
+def test_debug_shows_the_error_whole() -> None:
+    from uad.errors import UadError
+
+    with pytest.raises(UadError):
+        main(["evaluate", "no-such-bundle", "--data", "no-such-data", "--debug"])
