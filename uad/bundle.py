@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -25,9 +26,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.numpy import load_file, save_file
 
 from uad import __version__
-from uad.config.training import InputSpec
+from uad.config import InputSpec, ScoreDefinition
 from uad.errors import BundleError
-from uad.scoring import ScoreDefinition
 from uad.types import TrainedModel, Weights
 
 MANIFEST = "bundle.json"
@@ -86,6 +86,8 @@ class Manifest(_Part):
     metrics: dict[str, float]
     """Of the chosen epoch, on normal images only."""
     chosen_epoch: int | None = None
+    history: tuple[dict[str, float], ...] = ()
+    """Metrics of every epoch, in order."""
     git_revision: str | None = None
     files: dict[str, str]
     """sha256 of every other file by its path in the bundle."""
@@ -228,8 +230,21 @@ def _manifest(staging: Path, model: TrainedModel, dataset: DatasetRef | None) ->
         config=model.config.model_dump(mode="json"),
         metrics=dict(chosen.values) if chosen else {},
         chosen_epoch=model.chosen_epoch,
+        history=tuple({"epoch": m.epoch, **m.values} for m in model.history),
+        git_revision=_git_revision(),
         files={file.relative_to(staging).as_posix(): sha256(file) for file in files},
     )
+
+
+def _git_revision() -> str | None:
+    """Of the working directory, where the training configuration is usually kept."""
+    try:
+        asked = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return asked.stdout.strip()
 
 
 def _read_manifest(path: Path) -> Manifest:

@@ -9,9 +9,11 @@ UadError
 ├── BundleError       a bundle that is incomplete, altered or of another format
 ├── EngineError       an engine, device or precision that cannot be had here
 ├── CalibrationError  no calibration for this engine, or too few images for the alpha asked
-├── RegistryError     the model registry: unreachable, or a name, version or alias it does not have
+├── RegistryError     the model registry lacks a name, version or alias, or refuses a move
+│   └── RegistryUnreachableError  its server or database does not answer
 ├── GateError         a promotion that the rule does not allow
 └── ServingError      the server cannot start or cannot answer
+    └── RequestRefused    one request that is answered with a status and our own words
 """
 
 
@@ -55,9 +57,21 @@ class RegistryError(UadError):
     """The model registry is unreachable or lacks what was asked for."""
 
 
+class RegistryUnreachableError(RegistryError):
+    """The registry's server or database does not answer; what was fetched before still works."""
+
+
 class GateError(UadError):
     """A promotion that the rule does not allow."""
 
 
 class ServingError(UadError):
     """The server cannot start or cannot answer."""
+
+
+class RequestRefused(ServingError):
+    """One request that is answered with an HTTP status of 4xx or 5xx and our own words."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status

@@ -4,32 +4,15 @@ numpy and OpenCV only: the same code scores in training, calibration, evaluation
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+
+from uad.config import ScoreDefinition
 
 Map = NDArray[np.float32]
 Statistics = Mapping[str, NDArray[np.float32]]
-
-
-class ScoreDefinition(BaseModel):
-    """How level maps become one anomaly map; chosen on normal images, fixed in the bundle."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    combine: Literal["product", "sum"] = "product"
-    """Product of the levels' maps (Wang et al., 2021, eq. 3) or their weighted sum."""
-    weights: tuple[float, ...] = (1.0, 1.0, 1.0)
-    """One factor (sum) or exponent (product) a level."""
-    normalise: Literal["none", "level", "location"] = "none"
-    """Divide each level by its mean on the selection normals: one number a level, or one map."""
-    smooth_sigma: Annotated[float, Field(ge=0.0)] = 0.0
-    """Gaussian smoothing, in pixels of the first level's map (a quarter of the input)."""
-    reason: str = "default"
-    """Why this definition was chosen, for the report."""
 
 
 def anomaly_map(

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from uad.config.training import InputSpec, TrainingConfig
-from uad.scoring import ScoreDefinition
+from uad.config import InputSpec, ScoreDefinition, TrainingConfig
 
 Weights = Mapping[str, NDArray[np.float32]]
 """torchvision's ResNet names (`conv1.weight`, `bn1.running_mean`, `layer2.0.downsample.0.weight`,

@@ -1,6 +1,14 @@
 """Typed, frozen settings; one YAML format; unknown keys are refused by their dotted name."""
 
 from uad.config.loading import Settings, load_settings
+from uad.config.score import ScoreDefinition
 from uad.config.training import InputSpec, SplitConfig, TrainingConfig
 
-__all__ = ["InputSpec", "Settings", "SplitConfig", "TrainingConfig", "load_settings"]
+__all__ = [
+    "InputSpec",
+    "ScoreDefinition",
+    "Settings",
+    "SplitConfig",
+    "TrainingConfig",
+    "load_settings",
+]

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from uad.config.loading import Settings
+from uad.config.score import ScoreDefinition
 
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 Channels = tuple[float, float, float]
@@ -46,12 +47,22 @@ class OptimisationConfig(Settings):
     """The training loop."""
 
     epochs: Annotated[int, Field(ge=1)] = 40
+    min_steps: Annotated[int, Field(ge=0)] = 0
+    """Small sets get more epochs, until this many steps are made."""
     batch_size: Annotated[int, Field(ge=1)] = 8
     optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: Annotated[float, Field(gt=0)] = 0.4
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Cosine: warm-up over `warmup_share` of the steps, then down to zero (Loshchilov and Hutter,
+    ICLR 2017)."""
+    warmup_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    patience: Annotated[int, Field(ge=0)] = 0
+    """Stop after this many epochs without a better selection loss; 0 never stops early."""
     seed: int = 0
+    cache_bytes: Annotated[int, Field(ge=0)] = 2 * 1024**3
+    """Decoded images and teacher features above this size lie on disk, memory-mapped."""
 
 
 class TrainingConfig(Settings):
@@ -61,3 +72,4 @@ class TrainingConfig(Settings):
     input: InputSpec = InputSpec()
     model: ModelConfig = ModelConfig()
     training: OptimisationConfig = OptimisationConfig()
+    score: ScoreDefinition = ScoreDefinition()

@@ -39,7 +39,7 @@ def test_a_file_that_is_no_mapping_of_settings_is_refused_by_name(
 ) -> None:
     file = tmp_path / "bad config.yaml"
     file.write_text(text)
-    with pytest.raises(ConfigError, match="bad config.yaml"):
+    with pytest.raises(ConfigError, match=r"bad config\.yaml"):
         load_settings(TrainingConfig, file)
 
 

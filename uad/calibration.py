@@ -1,0 +1,80 @@
+"""The split-conformal threshold: a false alarm rate promised from held-out normal images.
+
+Vovk et al., Algorithmic Learning in a Random World (2005), ch. 4; Lei et al., JASA 2018: if the
+calibration scores and the score of a future normal image are exchangeable, then
+P(score > threshold) <= alpha, whatever the scores' distribution.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from uad.errors import CalibrationError
+
+
+def images_needed(alpha: float) -> int:
+    """The fewest calibration images with which `alpha` can be promised: ceil(1/alpha) - 1."""
+    _check_alpha(alpha)
+    return math.ceil(1.0 / alpha - 1e-9) - 1
+
+
+def conformal_threshold(scores: Sequence[float], alpha: float) -> tuple[float, float]:
+    """The threshold for a target false alarm rate, and the rate that it stands for.
+
+    The threshold is the ceil((n + 1)(1 - alpha))-th smallest of the n scores. With fewer than
+    `images_needed(alpha)` scores it is the largest one, which stands for 1/(n + 1).
+
+    Args:
+        scores: image scores of the calibration images, in any order.
+        alpha: target false alarm rate, in (0, 1).
+
+    Returns:
+        The threshold, and the larger of `alpha` and 1/(n + 1).
+
+    Raises:
+        CalibrationError: no scores, a score that is not finite, or alpha outside (0, 1).
+    """
+    _check_alpha(alpha)
+    ordered = np.sort(np.asarray(scores, np.float64))
+    if ordered.size == 0:
+        raise CalibrationError("there is no calibration image: add normal images and train again")
+    if not np.isfinite(ordered).all():
+        raise CalibrationError(
+            "a calibration score is not finite: training diverged; lower training.learning_rate"
+        )
+    achieved = max(alpha, 1.0 / (ordered.size + 1))
+    rank = math.ceil((ordered.size + 1) * (1.0 - achieved) - 1e-9)
+    return float(ordered[max(rank, 1) - 1]), achieved
+
+
+def p_value(score: float, scores: Sequence[float]) -> float:
+    """(1 + number of calibration scores >= score) / (n + 1), in (0, 1]; small = unusual."""
+    calibration = np.asarray(scores)
+    return float((1 + np.sum(calibration >= score)) / (calibration.size + 1))
+
+
+def beta_binomial_range(
+    n_calibration: int, n_normal: int, alpha: float, confidence: float = 0.95
+) -> tuple[float, float]:
+    """The range in which the observed false alarm rate should lie when the promise holds.
+
+    With n calibration scores and the k-th smallest as threshold, the number of false alarms among
+    m fresh normals is beta-binomial with a = n + 1 - k, b = k (Vovk, 2012, "Conditional validity of
+    inductive conformal predictors").
+
+    Returns:
+        The central `confidence` interval of the rate, as (low, high) shares of `n_normal`.
+    """
+    from scipy.stats import betabinom
+
+    achieved = max(alpha, 1.0 / (n_calibration + 1))
+    rank = max(math.ceil((n_calibration + 1) * (1.0 - achieved) - 1e-9), 1)
+    law = betabinom(n_normal, n_calibration + 1 - rank, rank)
+    low, high = law.ppf([(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low) / n_normal, float(high) / n_normal
+
+
+def _check_alpha(alpha: float) -> None:
+    if not 0.0 < alpha < 1.0:
+        raise CalibrationError(f"alpha must lie between 0 and 1, not {alpha}: try 0.05")

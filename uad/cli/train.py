@@ -1,0 +1,73 @@
+"""`uad train`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from uad.config import TrainingConfig, load_settings
+from uad.console import console, print_table
+
+if TYPE_CHECKING:
+    from uad.data import Dataset
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to `app`."""
+    app.command()(train)
+
+
+def train(
+    data: Annotated[
+        str, typer.Option(help="A dataset that was ingested (NAME or NAME@VERSION), or a folder.")
+    ],
+    output: Annotated[Path, typer.Option(help="The bundle's folder.")],
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file of settings; see configs/training.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="One setting, as section.key=value; may be repeated."),
+    ] = None,
+    teacher: Annotated[
+        str, typer.Option(help="imagenet, embedded, random, or a weight file.")
+    ] = "imagenet",
+    device: Annotated[str, typer.Option(help="Where to train: cpu, gpu:0, ...")] = "cpu",
+    resume: Annotated[
+        bool, typer.Option(help="Go on from this training's checkpoint, if there is one.")
+    ] = True,
+) -> None:
+    """Fine-tune a student on normal images and write a bundle.
+
+    The normal images are split: most teach the student, a share chooses the epoch, and another
+    share, which has no other use, sets the threshold for the false alarm rate alpha. Test images
+    are not looked at. Interrupted or killed, the same command goes on from the last epoch.
+
+        uad train --data cookie --output bundles/cookie
+        uad train --data ./my-images --output out --set training.epochs=20 --set data.alpha=0.01
+    """
+    settings = load_settings(TrainingConfig, config, set_ or [])
+
+    from uad.data import load_dataset
+    from uad.teacher import load_teacher
+    from uad.training import train as run
+
+    dataset = load_dataset(data, settings.data)
+    chosen = load_teacher(teacher, width=settings.model.width, seed=settings.training.seed)
+    bundle = run(dataset, settings, chosen, output, device=device, resume=resume, progress=True)
+    entry = bundle.manifest.calibration["onnxruntime/fp32"]
+    rows = [
+        ("images (train / selection / calibration)", _counts(dataset)),
+        ("teacher", chosen.id),
+        ("epoch kept", f"{bundle.manifest.chosen_epoch} of {len(bundle.manifest.history)}"),
+        ("selection loss", bundle.manifest.metrics["selection_loss"]),
+        ("false alarm rate alpha", entry.alpha),
+        ("threshold", f"{entry.threshold:.6g}"),
+    ]
+    print_table(f"bundle {bundle.path}", ["", ""], rows)
+    console().print(f"next: uad evaluate {output} --data {data}")
+
+
+def _counts(dataset: "Dataset") -> str:
+    parts = (dataset.train, dataset.selection, dataset.calibration)
+    return " / ".join(str(len(part)) for part in parts)

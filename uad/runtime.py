@@ -1,0 +1,54 @@
+"""Paddle as every user should get it: import it from here, never directly.
+
+Paddle reads its environment when it is loaded, so the fast path is set up before:
+
+- its MKL looks for an Intel processor and takes a slow path on others; naming the instruction set
+  that the processor really has makes matrix products up to five times faster;
+- one thread a physical core: more make convolutions slower.
+"""
+
+import contextlib
+import io
+import logging
+import os
+import platform
+import warnings
+from pathlib import Path
+
+import psutil
+
+CPUINFO = Path("/proc/cpuinfo")
+
+
+def environment(cpuinfo: str, cores: int) -> dict[str, str]:
+    """The variables that make Paddle fast on the processor that `cpuinfo` describes."""
+    chosen = {"OMP_NUM_THREADS": str(cores)}
+    flags = next((line for line in cpuinfo.splitlines() if line.startswith("flags")), "").split()
+    if "GenuineIntel" not in cpuinfo:
+        if {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= set(flags):
+            chosen["MKL_DEBUG_CPU_TYPE"] = "7"
+        elif "avx2" in flags:
+            chosen["MKL_DEBUG_CPU_TYPE"] = "5"
+    return chosen
+
+
+def _prepare() -> None:
+    readable = platform.machine() in {"x86_64", "AMD64"} and CPUINFO.is_file()
+    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        cores = min(cores, len(os.sched_getaffinity(0)))
+    for name, value in environment(CPUINFO.read_text() if readable else "", cores).items():
+        os.environ.setdefault(name, value)
+
+
+_prepare()
+_handlers, _level = list(logging.root.handlers), logging.root.level
+with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+    # It warns of a missing ccache, and of more than one OpenMP thread.
+    warnings.simplefilter("ignore")
+    import paddle
+# Paddle installs a root handler at INFO, which floods every other library's log.
+logging.root.handlers[:] = _handlers
+logging.root.setLevel(_level)
+
+__all__ = ["environment", "paddle"]

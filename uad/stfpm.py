@@ -1,0 +1,52 @@
+"""STFPM: a student learns a frozen teacher's features on normal images.
+
+Where the two disagree, the image is unusual. Wang et al., "Student-Teacher Feature Pyramid Matching
+for Anomaly Detection", BMVC 2021, arXiv 2103.04257.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from uad.backbone import Tensor
+from uad.runtime import paddle
+
+EPSILON = 1e-12
+
+
+class _Distance(paddle.autograd.PyLayer):  # type: ignore[misc]
+    """1 - cos(teacher, student) along the channels, with its gradient in closed form.
+
+    Composed of Paddle's own operations it takes as long as the convolutions.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, teacher: Tensor, student: Tensor) -> Tensor:
+        inverse = paddle.rsqrt((student * student).sum(axis=1, keepdim=True) + EPSILON)
+        cosine = (teacher * student).sum(axis=1, keepdim=True) * inverse
+        ctx.save_for_backward(teacher, student, inverse, cosine)
+        return 1.0 - cosine.squeeze(1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
+        teacher, student, inverse, cosine = ctx.saved_tensor()
+        scale = gradient.unsqueeze(1) * inverse
+        return None, student * (scale * cosine * inverse) - teacher * scale
+
+
+def unit(features: Tensor) -> Tensor:
+    """(N, C, H, W) scaled to length 1 along the channels."""
+    return features * paddle.rsqrt((features * features).sum(axis=1, keepdim=True) + EPSILON)
+
+
+def distance_maps(teacher: Sequence[Tensor], student: Sequence[Tensor]) -> list[Tensor]:
+    """Per level the (N, H, W) distances 1 - cos, in [0, 2].
+
+    Eq. 1: half the squared distance of two unit vectors is one minus their cosine. `teacher`
+    features are unit vectors already, `student` features need not be.
+    """
+    return [_Distance.apply(t, s) for t, s in zip(teacher, student, strict=True)]
+
+
+def loss(teacher: Sequence[Tensor], student: Sequence[Tensor]) -> Tensor:
+    """Mean distance over images and locations, summed over the levels: eqs. 2 and 3."""
+    return sum(level.mean() for level in distance_maps(teacher, student))

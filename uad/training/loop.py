@@ -1,0 +1,238 @@
+"""The training loop: read it from top to bottom."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uad.backbone import Pyramid
+from uad.config import TrainingConfig
+from uad.config.training import OptimisationConfig
+from uad.console import progress_bar
+from uad.data import Sample
+from uad.errors import TrainingError
+from uad.home import cache_dir
+from uad.resnet import random_weights
+from uad.runtime import paddle
+from uad.stfpm import distance_maps, loss
+from uad.training.cache import Cache, TeacherFeatures, decoded, network_input
+from uad.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from uad.types import EpochMetrics, Teacher, TrainedModel
+
+OnEpoch = Callable[[EpochMetrics], None]
+GOLDEN_IMAGES = 3
+
+
+def fit(
+    teacher: Teacher,
+    train: Sequence[Sample],
+    selection: Sequence[Sample],
+    config: TrainingConfig,
+    *,
+    on_epoch: OnEpoch | None = None,
+    checkpoints: Path | None = None,
+    key: str = "",
+    progress: bool = False,
+) -> TrainedModel:
+    """Train a student on `train`; `selection` chooses the epoch. Both are normal images.
+
+    Args:
+        teacher: the frozen network; its width is the student's.
+        train: images that the student learns from.
+        selection: images that only judge: the epoch with the lowest loss on them is kept.
+        config: input size, optimiser, number of epochs.
+        on_epoch: called after each epoch with its metrics.
+        checkpoints: folder of this training's checkpoint; if it holds one, training goes on
+            from there and ends with the same weights as an uninterrupted one.
+        key: hash of all that decides the outcome; a checkpoint with another key is refused.
+        progress: show a bar on standard error.
+
+    Raises:
+        TrainingError: the loss is not finite, or the checkpoint belongs to another training.
+    """
+    cache = Cache(cache_dir(), config.training.cache_bytes)
+    try:
+        trainer = _Trainer(teacher, train, selection, config, cache, progress)
+        if checkpoints is not None and (found := load_checkpoint(checkpoints, key)):
+            trainer.restore(found)
+        trainer.run(on_epoch, checkpoints, key)
+        return trainer.result()
+    finally:
+        cache.close()
+
+
+class _Trainer:
+    def __init__(
+        self,
+        teacher: Teacher,
+        train: Sequence[Sample],
+        selection: Sequence[Sample],
+        config: TrainingConfig,
+        cache: Cache,
+        progress: bool,
+    ) -> None:
+        self.config, self.teacher, self.progress = config, teacher, progress
+        self.options = config.training
+        self.images = decoded(train, config.input, cache, progress=progress)
+        self.held_out = decoded(selection, config.input, cache, progress=progress)
+        size = {"batch_size": self.options.batch_size}
+        self.targets = TeacherFeatures(
+            teacher.weights, self.images, config.input, cache, **size, progress=progress
+        )
+        self.held_out_targets = TeacherFeatures(
+            teacher.weights, self.held_out, config.input, cache, **size
+        )
+        width = len(teacher.weights["bn1.weight"])
+        self.steps = math.ceil(len(train) / self.options.batch_size)
+        self.epochs = max(self.options.epochs, math.ceil(self.options.min_steps / self.steps))
+        with paddle.utils.unique_name.guard():  # so that optimiser state has the same names always
+            self.student = Pyramid(width).load(random_weights(width, self.options.seed + 1))
+            self.optimizer = _optimizer(self.options, self.student)
+        self.epoch = 0
+        self.best, self.best_epoch = self.student.weights(), 0
+        self.history: tuple[EpochMetrics, ...] = ()
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        self.epoch, self.history = checkpoint.epoch, checkpoint.history
+        self.best, self.best_epoch = checkpoint.best, checkpoint.best_epoch
+        self.student.load(checkpoint.student)
+        state = {name: paddle.to_tensor(array) for name, array in checkpoint.optimizer.items()}
+        self.optimizer.set_state_dict(state)
+
+    def checkpoint(self, key: str) -> Checkpoint:
+        return Checkpoint(
+            epoch=self.epoch,
+            student=self.student.weights(),
+            best=self.best,
+            best_epoch=self.best_epoch,
+            optimizer={
+                name: tensor.numpy()
+                for name, tensor in self.optimizer.state_dict().items()
+                if isinstance(tensor, paddle.Tensor)
+            },
+            history=self.history,
+            key=key,
+        )
+
+    def run(self, on_epoch: OnEpoch | None, checkpoints: Path | None, key: str) -> None:
+        with progress_bar(visible=self.progress) as bar:
+            task = bar.add_task("train", total=self.epochs, completed=self.epoch, note="")
+            while self.epoch < self.epochs and not self._stalled():
+                self.epoch += 1
+                metrics = self._epoch()
+                self.history += (metrics,)
+                if checkpoints is not None:
+                    save_checkpoint(checkpoints, self.checkpoint(key))
+                if on_epoch is not None:
+                    on_epoch(metrics)
+                note = f"selection loss {metrics.values['selection_loss']:.4f}"
+                bar.update(task, completed=self.epoch, note=note)
+
+    def result(self) -> TrainedModel:
+        return TrainedModel(
+            student=self.best,
+            teacher=self.teacher,
+            input=self.config.input,
+            score=self.config.score,
+            statistics={},
+            config=self.config,
+            history=self.history,
+            chosen_epoch=self.best_epoch,
+            golden=tuple(np.array(image) for image in self.held_out[:GOLDEN_IMAGES]),
+        )
+
+    def _epoch(self) -> EpochMetrics:
+        started = time.monotonic()
+        train_loss = self._train()
+        selection_loss = self._selection_loss()
+        if not math.isfinite(train_loss + selection_loss):
+            raise TrainingError(
+                f"the loss is not finite in epoch {self.epoch}: lower training.learning_rate "
+                f"(now {self.options.learning_rate})"
+            )
+        best = min((m.values["selection_loss"] for m in self.history), default=math.inf)
+        if selection_loss < best:
+            self.best, self.best_epoch = self.student.weights(), self.epoch
+        values = {
+            "train_loss": train_loss,
+            "selection_loss": selection_loss,
+            "learning_rate": float(self.optimizer.get_lr()),
+            "seconds": time.monotonic() - started,
+        }
+        return EpochMetrics(self.epoch, values)
+
+    def _train(self) -> float:
+        self.student.train()
+        total = 0.0
+        order = np.random.default_rng([self.options.seed, self.epoch]).permutation(len(self.images))
+        batches = np.array_split(order, self.steps)
+        for step, (batch, images, targets) in enumerate(self._prefetched(batches)):
+            done = (self.epoch - 1) * self.steps + step
+            self.optimizer.set_lr(learning_rate(self.options, done, self.epochs * self.steps))
+            value = loss(_tensors(targets), self.student(paddle.to_tensor(images)))
+            value.backward()
+            self.optimizer.step()
+            self.optimizer.clear_grad()
+            total += float(value) * len(batch)
+        return total / len(order)
+
+    def _prefetched(self, batches: Sequence[NDArray[np.intp]]) -> Iterator[tuple[Any, ...]]:
+        """The next batch is gathered on another thread while the step runs."""
+
+        def gather(batch: NDArray[np.intp]) -> tuple[Any, ...]:
+            images = network_input(self.images[batch], self.config.input)
+            return batch, images, self.targets.batch(batch)
+
+        with ThreadPoolExecutor(1) as pool:
+            coming = pool.submit(gather, batches[0])
+            for batch in batches[1:]:
+                ready, coming = coming.result(), pool.submit(gather, batch)
+                yield ready
+            yield coming.result()
+
+    def _selection_loss(self) -> float:
+        self.student.eval()
+        total = 0.0
+        with paddle.no_grad():
+            for start in range(0, len(self.held_out), self.options.batch_size):
+                images = self.held_out[start : start + self.options.batch_size]
+                targets = self.held_out_targets.batch(np.arange(start, start + len(images)))
+                features = self.student(paddle.to_tensor(network_input(images, self.config.input)))
+                levels = distance_maps(_tensors(targets), features)
+                total += sum(float(level.mean()) for level in levels) * len(images)
+        return total / len(self.held_out)
+
+    def _stalled(self) -> bool:
+        waited = self.epoch - self.best_epoch
+        return 0 < self.options.patience <= waited
+
+
+def learning_rate(options: OptimisationConfig, step: int, steps: int) -> float:
+    """The rate of `step` (from 0) of `steps`; see `OptimisationConfig.schedule`."""
+    if options.schedule == "constant":
+        return options.learning_rate
+    warmup = options.warmup_share * steps
+    if step < warmup:
+        return options.learning_rate * (step + 1) / (warmup + 1)
+    done = (step - warmup) / max(steps - warmup, 1)
+    return options.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
+
+
+def _optimizer(options: OptimisationConfig, student: Pyramid) -> Any:
+    shared = {
+        "learning_rate": options.learning_rate,
+        "parameters": student.parameters(),
+        "weight_decay": options.weight_decay,
+    }
+    if options.optimizer == "adamw":
+        return paddle.optimizer.AdamW(**shared)
+    return paddle.optimizer.Momentum(momentum=options.momentum, **shared)
+
+
+def _tensors(arrays: Sequence[NDArray[np.float32]]) -> list[Any]:
+    return [paddle.to_tensor(array) for array in arrays]

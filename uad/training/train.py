@@ -1,0 +1,110 @@
+"""From a dataset to a calibrated bundle."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from uad.bundle import Bundle, DatasetRef, write_bundle
+from uad.calibrate import calibrate
+from uad.config import TrainingConfig
+from uad.data import Dataset
+from uad.errors import DataError, TrainingError
+from uad.home import checkpoints_dir
+from uad.runtime import paddle
+from uad.training.loop import fit
+from uad.types import EpochMetrics, Teacher
+
+
+def train(
+    dataset: Dataset,
+    config: TrainingConfig,
+    teacher: Teacher,
+    output: Path,
+    *,
+    device: str = "cpu",
+    on_epoch: Callable[[EpochMetrics], None] | None = None,
+    checkpoints: Path | None = None,
+    resume: bool = True,
+    progress: bool = False,
+) -> Bundle:
+    """Fine-tune a student on the dataset's normals and write a calibrated bundle to `output`.
+
+    Only normal images decide anything: `train` teaches, `selection` chooses the epoch and the
+    score, `calibration` sets the threshold. The test images are not looked at.
+
+    Args:
+        dataset: its `train`, `selection` and `calibration` images are used.
+        config: all settings.
+        teacher: the frozen network.
+        output: the bundle's folder; must not exist, be empty, or hold a bundle.
+        device: `cpu`, `gpu:0`, ... as Paddle names them.
+        on_epoch: called after each epoch.
+        checkpoints: where checkpoints lie; by default a folder of this very training under
+            `UAD_HOME`. After a kill the same call goes on from the last one.
+        resume: False starts afresh.
+        progress: show bars on standard error.
+    """
+    if not dataset.train or not dataset.selection or not dataset.calibration:
+        raise DataError(
+            f"{dataset.name} has too few normal images to train, choose and calibrate apart: "
+            "3 are the least, 30 a useful number"
+        )
+    _set_device(device)
+    key = training_key(dataset, config, teacher)
+    folder = checkpoints or checkpoints_dir() / f"{dataset.name}-{key[:12]}"
+    if not resume:
+        forget_checkpoint(folder)
+    model = fit(
+        teacher,
+        dataset.train,
+        dataset.selection,
+        config,
+        on_epoch=on_epoch,
+        checkpoints=folder,
+        key=key,
+        progress=progress,
+    )
+    bundle = write_bundle(output, model, dataset=_reference(dataset))
+    bundle = calibrate(bundle, dataset.calibration, alpha=config.data.alpha, progress=progress)
+    forget_checkpoint(folder)
+    return bundle
+
+
+def training_key(dataset: Dataset, config: TrainingConfig, teacher: Teacher) -> str:
+    """Hash of the images, settings and teacher: trainings with one key end alike."""
+    facts = {
+        "config": config.model_dump(mode="json"),
+        "teacher": teacher.sha256,
+        "train": [sample.sha256 for sample in dataset.train],
+        "selection": [sample.sha256 for sample in dataset.selection],
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def forget_checkpoint(folder: Path) -> None:
+    """Remove the checkpoint in `folder`, if there is one."""
+    from uad.training.checkpoint import FILE
+
+    (folder / FILE).unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _reference(dataset: Dataset) -> DatasetRef:
+    return DatasetRef(
+        name=dataset.name,
+        version=dataset.version,
+        train=len(dataset.train),
+        selection=len(dataset.selection),
+        calibration=len(dataset.calibration),
+    )
+
+
+def _set_device(device: str) -> None:
+    try:
+        paddle.set_device(device)
+    except (ValueError, RuntimeError) as exc:
+        raise TrainingError(
+            f"this Paddle cannot train on '{device}': use --device cpu, or install the build for it"
+        ) from exc
