@@ -1,0 +1,9 @@
+"""The model registry and run tracking: the only package that imports mlflow.
+
+One registered model per product; the alias `champion` serves, `challenger` waits for a decision.
+"""
+
+from uad.registry.models import CHALLENGER, CHAMPION, ModelRegistry
+from uad.registry.types import ModelVersion, Promotion
+
+__all__ = ["CHALLENGER", "CHAMPION", "ModelRegistry", "ModelVersion", "Promotion"]

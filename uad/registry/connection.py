@@ -1,0 +1,186 @@
+"""Where the registry is, and how its failures are told.
+
+Without MLFLOW_TRACKING_URI it is an SQLite file under UAD_HOME, made on first use; no server.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import httpx
+from filelock import FileLock
+
+from uad.errors import RegistryError, RegistryUnreachableError
+from uad.home import mlflow_dir
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "1",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # MLflow's own defaults keep a caller waiting 4 minutes for a server that is down.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
+PROBE_SECONDS = 4.0
+LOCK_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A client and the two facts that differ between a server and a database of our own."""
+
+    uri: str
+    client: "MlflowClient"
+    artifact_root: Path | None
+    """Where new experiments keep artifacts; None: the server decides."""
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Held by one process of this machine at a time; `name` is a product's.
+
+        Raises:
+            RegistryError: another process held it for too long.
+        """
+        folder = (self.artifact_root or mlflow_dir() / "artifacts").parent / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f"{name.encode().hex()}.lock", timeout=LOCK_SECONDS)
+        try:
+            lock.acquire()
+        except TimeoutError as exc:
+            raise RegistryError(
+                f"another promotion of '{name}' has held {lock.lock_file} for "
+                f"{LOCK_SECONDS:.0f} s: end that process, then try again"
+            ) from exc
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def tracking_uri() -> str:
+    """MLFLOW_TRACKING_URI, or the embedded SQLite database under UAD_HOME."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{mlflow_dir() / 'mlflow.db'}"
+
+
+def connect(uri: str) -> Connection:
+    """Open the registry at `uri`, making an SQLite database that does not exist yet.
+
+    Raises:
+        RegistryUnreachableError: nothing answers there; known after seconds, not minutes.
+        RegistryError: the address is of no kind that MLflow's registry has.
+    """
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    scheme = urlsplit(uri).scheme
+    if scheme in ("", "file"):
+        raise RegistryError(
+            f"MLflow keeps no registry in the folder {uri}: set MLFLOW_TRACKING_URI to "
+            "sqlite:///FILE or http://HOST:PORT, or unset it for the database under UAD_HOME"
+        )
+    if scheme in ("http", "https"):
+        _probe(uri)
+    from mlflow import MlflowClient
+
+    # After the import, which sets a level of its own.
+    logging.getLogger("mlflow").setLevel(os.environ.get("MLFLOW_LOGGING_LEVEL", "WARNING"))
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    root = _artifact_root(uri)
+    with translated(uri):
+        if scheme.startswith("sqlite") and root is not None:
+            _initialise(uri, root)
+        return Connection(uri, MlflowClient(uri, uri), root)
+
+
+@contextmanager
+def translated(uri: str) -> Iterator[None]:
+    """Turn MLflow's, the network's and the database's errors into RegistryError."""
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except MlflowException as exc:
+        message = _first_line(exc)
+        if any(sign in message for sign in ("Max retries exceeded", "timed out", "Timeout")):
+            raise unreachable(uri, "it does not answer") from exc
+        if "out-of-date database schema" in message:
+            raise RegistryError(
+                f"the database {uri} was made by another MLflow: back it up, then run "
+                f"`mlflow db upgrade {uri}`"
+            ) from exc
+        raise RegistryError(f"the registry at {uri} refuses: {message}") from exc
+    except RequestException as exc:
+        raise unreachable(uri, _first_line(exc)) from exc
+    except SQLAlchemyError as exc:
+        raise unreachable(uri, _first_line(exc)) from exc
+
+
+def unreachable(uri: str, reason: str) -> RegistryUnreachableError:
+    """The error for a registry that does not answer."""
+    return RegistryUnreachableError(
+        f"cannot reach the registry at {uri} ({reason}): start it, or correct or unset "
+        "MLFLOW_TRACKING_URI; for a slow server raise MLFLOW_HTTP_REQUEST_TIMEOUT "
+        "and MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+    )
+
+
+def _probe(uri: str) -> None:
+    """Any HTTP answer will do; MLflow's own retries would wait much longer."""
+    insecure = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() == "true"
+    verify = False if insecure else os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH", True)
+    try:
+        httpx.get(f"{uri.rstrip('/')}/health", timeout=PROBE_SECONDS, verify=verify)
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as exc:
+        raise unreachable(uri, _first_line(exc) or type(exc).__name__) from exc
+
+
+def _artifact_root(uri: str) -> Path | None:
+    parts = urlsplit(uri)
+    if parts.scheme in ("http", "https") or "databricks" in uri:
+        return None
+    if parts.scheme.startswith("sqlite") and parts.path.strip("/"):
+        return Path(parts.path[1:]).absolute().parent / "artifacts"
+    return mlflow_dir() / "artifacts"
+
+
+def _initialise(uri: str, root: Path) -> None:
+    """Make the tables; two processes at once on a new file would break each other."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(root.parent / ".initialise.lock"):
+        if not _has_tables(uri):
+            store = SqlAlchemyStore(uri, str(root / "Default"))  # type: ignore[no-untyped-call]
+            store.engine.dispose()
+
+
+def _has_tables(uri: str) -> bool:
+    import sqlite3
+
+    file = Path(urlsplit(uri).path[1:])
+    if not file.is_file():
+        return False
+    database = sqlite3.connect(file)
+    try:
+        query = "SELECT count(*) FROM sqlite_master WHERE name = 'model_versions'"
+        return bool(database.execute(query).fetchone()[0])
+    except sqlite3.DatabaseError as exc:
+        raise RegistryError(f"{file} is no SQLite database ({exc}): move it away") from exc
+    finally:
+        database.close()
+
+
+def _first_line(exc: Exception) -> str:
+    return str(exc).strip().split("\n", 1)[0][:300]
+
+
+__all__ = ["Connection", "connect", "tracking_uri", "translated", "unreachable"]

@@ -1,0 +1,112 @@
+"""Tracking runs by id, never through MLflow's thread-local active run."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from uad import __version__
+from uad.registry.connection import Connection
+from uad.types import EpochMetrics
+
+if TYPE_CHECKING:
+    from uad.data import Dataset
+
+MAX_BATCH = 100
+"""MLflow takes this many parameters in one call."""
+
+
+def start(
+    connection: Connection,
+    product: str,
+    *,
+    name: str | None,
+    params: Mapping[str, Any],
+    tags: Mapping[str, str],
+) -> str:
+    """Open a run in the product's experiment and return its id."""
+    from mlflow.entities import Param
+
+    client = connection.client
+    experiment = experiment_id(connection, product)
+    given = {"uad.version": __version__, "uad.product": product, **tags}
+    run_id = str(client.create_run(experiment, tags=given, run_name=name).info.run_id)
+    flat = [Param(key, str(value)) for key, value in flatten(params).items()]
+    for begin in range(0, len(flat), MAX_BATCH):
+        client.log_batch(run_id, params=flat[begin : begin + MAX_BATCH])
+    return run_id
+
+
+def log_epoch(connection: Connection, run_id: str, epoch: EpochMetrics) -> None:
+    """All metrics of one epoch in one call; the step is the epoch."""
+    _log(connection, run_id, epoch.values, step=epoch.epoch)
+
+
+def log_metrics(connection: Connection, run_id: str, metrics: Mapping[str, float]) -> None:
+    """Metrics of the whole run."""
+    _log(connection, run_id, metrics, step=0)
+
+
+def log_dataset(connection: Connection, run_id: str, dataset: "Dataset") -> None:
+    """Name the dataset version as the run's input, as MLflow shows and compares it."""
+    from mlflow.entities import Dataset as MlflowDataset
+    from mlflow.entities import DatasetInput, InputTag
+
+    parts = ("train", "selection", "calibration", "test")
+    counts = {part: len(getattr(dataset, part)) for part in parts}
+    entity = MlflowDataset(
+        name=dataset.name,
+        digest=dataset.version[:36],
+        source_type="uad",
+        source=json.dumps({"dataset": f"{dataset.name}@{dataset.version}"}),
+        profile=json.dumps(counts),
+    )
+    tags = [InputTag("mlflow.data.context", "training")]
+    connection.client.log_inputs(run_id, datasets=[DatasetInput(entity, tags)])
+    connection.client.set_tag(run_id, "uad.dataset", f"{dataset.name}@{dataset.version}")
+
+
+def log_folder(connection: Connection, run_id: str, folder: Path, artifact_path: str) -> None:
+    """Upload a folder's content under `artifact_path`."""
+    connection.client.log_artifacts(run_id, str(folder), artifact_path)
+
+
+def experiment_id(connection: Connection, product: str) -> str:
+    """The product's experiment, made on first use."""
+    from mlflow.exceptions import MlflowException
+
+    client = connection.client
+    found = client.get_experiment_by_name(product)
+    if found is not None:
+        if found.lifecycle_stage == "deleted":
+            client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+    root = connection.artifact_root
+    location = None if root is None else (root / product).as_uri()
+    try:
+        return str(client.create_experiment(product, artifact_location=location))
+    except MlflowException:
+        found = client.get_experiment_by_name(product)
+        if found is None:
+            raise
+        return str(found.experiment_id)  # somebody else made it in between
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"a": {"b": 1}}` to `{"a.b": 1}`."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _log(connection: Connection, run_id: str, values: Mapping[str, float], *, step: int) -> None:
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    metrics = [Metric(name, float(value), now, step) for name, value in values.items()]
+    connection.client.log_batch(run_id, metrics=metrics)

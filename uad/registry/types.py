@@ -1,0 +1,92 @@
+"""What the registry answers with: plain values, no MLflow types."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+Kind = Literal["promote", "rollback", "external"]
+
+METRIC_TAG = "metric."
+BUNDLE_ID = "uad.bundle_id"
+BUNDLE_SHA256 = "uad.bundle_sha256"
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """One registered version of a product's model."""
+
+    name: str
+    version: str
+    """A number as text: MLflow answers int or str, depending on the store."""
+    run_id: str | None
+    source: str
+    """Where its artifacts are, as the store writes it."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+    created: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+    description: str = ""
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The metrics it was registered with, by name."""
+        start = len(METRIC_TAG)
+        return {
+            key[start:]: float(value)
+            for key, value in self.tags.items()
+            if key.startswith(METRIC_TAG)
+        }
+
+    @property
+    def bundle_sha256(self) -> str | None:
+        """sha256 of its bundle.json; None if it was not registered by uad."""
+        return self.tags.get(BUNDLE_SHA256)
+
+    @property
+    def address(self) -> str:
+        """`models:/name/version`."""
+        return f"models:/{self.name}/{self.version}"
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """One move of an alias: who, when, from, to, why."""
+
+    name: str
+    alias: str
+    from_version: str | None
+    """None: the alias did not exist before."""
+    to_version: str | None
+    """None: somebody removed the alias."""
+    kind: Kind
+    """`external`: made outside uad, for example in MLflow's own UI, and found out later."""
+    actor: str
+    reason: str
+    at: datetime
+    """UTC; of an external move, when it was found."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is written into the audit."""
+        return {
+            "alias": self.alias,
+            "from": self.from_version,
+            "to": self.to_version,
+            "kind": self.kind,
+            "who": self.actor,
+            "why": self.reason,
+            "when": self.at.isoformat(),
+        }
+
+    @classmethod
+    def from_json(cls, name: str, values: Mapping[str, Any]) -> "Promotion":
+        """The reverse of `to_json`; KeyError or ValueError where that is impossible."""
+        return cls(
+            name,
+            values["alias"],
+            values["from"],
+            values["to"],
+            values["kind"],
+            values["who"],
+            values["why"],
+            datetime.fromisoformat(values["when"]),
+        )
