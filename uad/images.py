@@ -147,11 +147,12 @@ def decode_mask(
     with _opened(data, name, max_pixels) as picture:
         upright = _upright(_load(picture, data))
         if upright.mode in ("1", "P"):
-            return np.not_equal(np.asarray(upright), 0)
+            return np.asarray(np.not_equal(np.asarray(upright), 0), np.bool_)
         deep = upright.mode.startswith("I")
         values = np.asarray(upright if deep else upright.convert("RGB").convert("L"))
         half = 1 << (15 if deep else 7)
-        return np.greater_equal(values, half if values.max(initial=0) >= half else 1)
+        limit = half if values.max(initial=0) >= half else 1
+        return np.asarray(np.greater_equal(values, limit), np.bool_)
 
 
 def resize(image: Image, size: tuple[int, int], interpolation: str = "area") -> Image:

@@ -1,0 +1,22 @@
+"""Datasets: layouts, checks, stored versions, the split of the normal images, demo images.
+
+version = ingest("photos/cookie", "cookie")         # check, copy once, name by content
+dataset = load_dataset("cookie", SplitConfig())     # train, selection, calibration, test
+"""
+
+from uad.data.demo import make_demo_images
+from uad.data.loading import ingest, load_dataset
+from uad.data.samples import Dataset, Problem, Sample
+from uad.data.split import calibration_needed
+from uad.data.versions import DatasetVersion
+
+__all__ = [
+    "Dataset",
+    "DatasetVersion",
+    "Problem",
+    "Sample",
+    "calibration_needed",
+    "ingest",
+    "load_dataset",
+    "make_demo_images",
+]

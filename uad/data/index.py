@@ -1,0 +1,93 @@
+"""Remember what was read: a file that has not changed is neither hashed nor decoded again."""
+
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+from uad.home import cache_dir
+
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS files (path TEXT, role TEXT, bytes INTEGER, mtime_ns INTEGER, "
+    "inode INTEGER, sha256 TEXT, height INTEGER, width INTEGER, format TEXT, remark TEXT, "
+    "PRIMARY KEY (path, role)) WITHOUT ROWID"
+)
+_SETTLED_NS = 2_000_000_000
+"""A file written this recently may change again within its file system's clock tick."""
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What tells an unchanged file apart without reading it."""
+
+    bytes: int
+    mtime_ns: int
+    inode: int
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What reading a file told."""
+
+    sha256: str
+    size: tuple[int, int]
+    """(H, W), upright."""
+    bytes: int
+    format: str
+    """`png`, `jpeg`, `bmp`, `tiff` or `webp`."""
+    remark: str = ""
+    """`blank`, `dark` or `empty`: see `checks.facts_of`."""
+
+
+def stamp_of(path: Path) -> Stamp:
+    """The file's stamp now."""
+    status = path.stat()
+    return Stamp(status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+class Index:
+    """Facts by path, role (`image` or `mask`) and stamp, in a file that may be deleted any time."""
+
+    def __init__(self, file: Path | None = None) -> None:
+        self._file = file or cache_dir() / "files.sqlite"
+        with closing(self._connect()) as connection, connection:
+            connection.execute(_SCHEMA)
+
+    def known(self, stamps: Mapping[Path, Stamp], role: str) -> dict[Path, Facts]:
+        """Facts of those files whose stamp is the one remembered."""
+        found = {}
+        with closing(self._connect()) as connection:
+            for path, stamp in stamps.items():
+                row = connection.execute(
+                    "SELECT bytes, mtime_ns, inode, sha256, height, width, format, remark "
+                    "FROM files WHERE path = ? AND role = ?",
+                    (str(path), role),
+                ).fetchone()
+                if row and row[:3] == (stamp.bytes, stamp.mtime_ns, stamp.inode):
+                    found[path] = Facts(row[3], (row[4], row[5]), row[0], row[6], row[7])
+        return found
+
+    def remember(self, read: Iterable[tuple[Path, Stamp, Facts]], role: str) -> None:
+        """Store facts, except of files too fresh to be told apart from a later change."""
+        settled = time.time_ns() - _SETTLED_NS
+        rows = [
+            (
+                str(path),
+                role,
+                *astuple(stamp),
+                facts.sha256,
+                *facts.size,
+                facts.format,
+                facts.remark,
+            )
+            for path, stamp, facts in read
+            if stamp.mtime_ns < settled
+        ]
+        with closing(self._connect()) as connection, connection:
+            marks = ", ".join("?" * 10)
+            connection.executemany(f"INSERT OR REPLACE INTO files VALUES ({marks})", rows)
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self._file, timeout=60)

@@ -1,0 +1,137 @@
+"""From a folder to a stored version, and from either to a Dataset that is split for training."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from uad.config import SplitConfig
+from uad.data.checks import OnBroken, scan
+from uad.data.samples import Dataset, Problem, Sample
+from uad.data.split import compile_pattern, group_key, split_normals
+from uad.data.versions import (
+    DatasetVersion,
+    check_name,
+    history,
+    read_version,
+    store,
+    stored_images,
+    stored_sample,
+    version_id,
+)
+from uad.errors import DataError
+
+
+def ingest(
+    path: Path,
+    name: str,
+    *,
+    on_broken: OnBroken = "skip",
+    group_pattern: str | None = None,
+    progress: bool = True,
+) -> DatasetVersion:
+    r"""Check the images of `path`, store them once, and make them the latest version of `name`.
+
+    Args:
+        path: a folder in one of the layouts, or a CSV or JSON Lines manifest.
+        name: letters, digits, dash, underscore, dot.
+        on_broken: `skip` names broken images among the problems, `refuse` stops at them.
+        group_pattern: regular expression whose group names a capture (`_num_(\d+)`); remembered
+            with the version and used when its normals are split.
+        progress: show a bar while many files are read.
+
+    Returns:
+        The stored version; the same content gives the same one.
+
+    Raises:
+        DataError: nothing usable, a bad name, or a broken image with "refuse".
+    """
+    check_name(name)
+    if group_pattern is not None:
+        compile_pattern(group_pattern)
+    path = Path(path)
+    found = scan(path, on_broken=on_broken, progress=progress)
+    return store(found, name, source=path, group_pattern=group_pattern, progress=progress)
+
+
+def load_dataset(
+    data: str | Path, split: SplitConfig | None = None, *, progress: bool = True
+) -> Dataset:
+    """The images that `data` stands for, split by `split`.
+
+    Args:
+        data: `cookie` (the latest stored version), `cookie@1f2e3d4c5b6a`, or a path to a folder or
+            manifest, which is checked and used where it lies. A stored name wins over a folder of
+            the same name in the working directory; write `./cookie` for the folder.
+        split: how the normals are shared out; None means the defaults.
+        progress: show a bar while many files are read.
+
+    Raises:
+        DataError: no such dataset, nothing usable, or too few normal images.
+    """
+    split = split or SplitConfig()
+    name = str(data)
+    if not isinstance(data, Path) and history(name.partition("@")[0]):
+        return _stored(read_version(name), split)
+    if isinstance(data, Path) or Path(name).expanduser().exists() or "/" in name:
+        return _in_place(Path(data), split, progress)
+    return _stored(read_version(name), split)
+
+
+def _stored(version: DatasetVersion, split: SplitConfig) -> Dataset:
+    if split.group_pattern is None and version.group_pattern is not None:
+        split = split.model_copy(update={"group_pattern": version.group_pattern})
+    samples = [(image.split, stored_sample(image)) for image in version.images]
+    return _dataset(version.name, version.version, version.layout, samples, version.problems, split)
+
+
+def _in_place(path: Path, split: SplitConfig, progress: bool) -> Dataset:
+    found = scan(path, progress=progress)
+    version = version_id(stored_images(found.entries))
+    samples = [(entry.item.split, entry.sample) for entry in found.entries]
+    name = path.expanduser().absolute().name
+    return _dataset(name, version, found.layout, samples, found.problems, split)
+
+
+def _dataset(
+    name: str,
+    version: str,
+    layout: str,
+    samples: Sequence[tuple[str, Sample]],
+    problems: Sequence[Problem],
+    split: SplitConfig,
+) -> Dataset:
+    normals = [sample for use, sample in samples if use == "train"]
+    test = tuple(sample for use, sample in samples if use == "test")
+    try:
+        shares = split_normals(normals, split)
+    except DataError as exc:
+        raise DataError(f"{name}: {exc}") from exc
+    return Dataset(
+        name=name,
+        version=version,
+        train=shares.train,
+        selection=shares.selection,
+        calibration=shares.calibration,
+        test=test,
+        problems=(*problems, *_shared_captures(normals, test, split.group_pattern)),
+        layout=layout,
+        groups=shares.groups,
+    )
+
+
+def _shared_captures(
+    normals: Sequence[Sample], test: Sequence[Sample], group_pattern: str | None
+) -> list[Problem]:
+    """Test images of a capture that also trains: what is measured on them flatters."""
+    if group_pattern is None:
+        return []
+    pattern = compile_pattern(group_pattern)
+    training = {group_key(sample.name, pattern) for sample in normals} - {None}
+    return [
+        Problem(
+            sample.path,
+            "leak",
+            f"{sample.name} shows a capture ({key}) that also trains, so measurements flatter",
+        )
+        for sample in test
+        if (key := group_key(sample.name, pattern)) in training
+    ]

@@ -1,0 +1,82 @@
+"""What a dataset is made of: plain, frozen values."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+GOOD = "good"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image that was decoded once and found whole."""
+
+    path: Path
+    label: int
+    """0 normal, 1 anomalous."""
+    defect: str
+    """`good`, or what the defect is called."""
+    mask: Path | None
+    """Where the defect is; see `images.read_mask`. None: image metrics only."""
+    sha256: str
+    """Of the file's bytes."""
+    size: tuple[int, int]
+    """(H, W), upright."""
+    name: str
+    """Relative to the dataset's root, with forward slashes."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something about one file that a person should know; the file itself is never touched."""
+
+    path: Path
+    kind: str
+    """`broken`, `duplicate`, `leak`, `conflict`, `mask`, `moved`, `blank`, `dark` or `missing`."""
+    message: str
+    """What is wrong and what was done about it."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images shared out: what trains, what chooses, what sets the threshold, what measures."""
+
+    name: str
+    version: str
+    """12 hexadecimal digits, made of the content alone: see `versions.version_id`."""
+    train: tuple[Sample, ...]
+    selection: tuple[Sample, ...]
+    """Normal images that choose checkpoint and score."""
+    calibration: tuple[Sample, ...]
+    """Normal images that set the threshold and nothing else."""
+    test: tuple[Sample, ...]
+    """Normal and anomalous images that choose nothing."""
+    problems: tuple[Problem, ...] = ()
+    layout: str = ""
+    groups: int | None = None
+    """How many capture groups the normals fall into; None when no pattern was given."""
+
+    @property
+    def normals(self) -> tuple[Sample, ...]:
+        """All normal images that are not for testing."""
+        return self.train + self.selection + self.calibration
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images by use: train, selection, calibration, test_normal, test_anomalous, masks."""
+        anomalous = sum(sample.label for sample in self.test)
+        return {
+            "train": len(self.train),
+            "selection": len(self.selection),
+            "calibration": len(self.calibration),
+            "test_normal": len(self.test) - anomalous,
+            "test_anomalous": anomalous,
+            "masks": sum(sample.mask is not None for sample in self.test),
+        }
+
+
+def natural(names: Iterable[str], limit: int = 5) -> str:
+    """A few names for a message: `a, b, c and 4 more`."""
+    names = list(names)
+    shown = ", ".join(names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
