@@ -1,0 +1,92 @@
+// Ask a uad server about one image. C# 7, .NET's own libraries only.
+//
+// Build:  apt-get install mono-devel
+//         mcs -r:System.Net.Http.dll -r:System.Runtime.Serialization.dll Client.cs -out:client.exe
+// Run:    mono client.exe IMAGE OUTPUT.jpg [URL]
+//
+// With the .NET SDK: `dotnet new console`, put this file in place of Program.cs, and
+// `dotnet run -- IMAGE OUTPUT.jpg [URL]`.
+
+using System;
+using System.IO;
+using System.Linq;
+using System.Net.Http;
+using System.Runtime.Serialization;
+using System.Runtime.Serialization.Json;
+using System.Text;
+using System.Threading.Tasks;
+
+[DataContract]
+class Answer
+{
+    [DataMember(Name = "errorCode")] public int ErrorCode { get; set; }
+    [DataMember(Name = "errorMsg")] public string ErrorMsg { get; set; }
+    [DataMember(Name = "result")] public Result Result { get; set; }
+}
+
+[DataContract]
+class Result
+{
+    /// <summary>Row by row: the pixel in row y and column x is LabelMap[y * width + x].</summary>
+    [DataMember(Name = "labelMap")] public int[] LabelMap { get; set; }
+    /// <summary>Height, width.</summary>
+    [DataMember(Name = "size")] public int[] Size { get; set; }
+    [DataMember(Name = "image")] public string Image { get; set; }
+    [DataMember(Name = "score")] public double Score { get; set; }
+    [DataMember(Name = "isAnomalous")] public bool IsAnomalous { get; set; }
+}
+
+static class Client
+{
+    const string DefaultUrl = "http://localhost:8080/image-anomaly-detection";
+
+    /// <summary>Send the bytes of an image file; return what was found.</summary>
+    static async Task<Result> Ask(string url, byte[] image)
+    {
+        // Base64 needs no escaping in JSON.
+        var json = "{\"image\": \"" + Convert.ToBase64String(image) + "\"}";
+        using (var http = new HttpClient { Timeout = TimeSpan.FromSeconds(60) })
+        using (var content = new StringContent(json, Encoding.UTF8, "application/json"))
+        using (var response = await http.PostAsync(url, content))
+        using (var stream = await response.Content.ReadAsStreamAsync())
+        {
+            var answer = (Answer)new DataContractJsonSerializer(typeof(Answer)).ReadObject(stream);
+            if (answer.ErrorCode != 0)
+            {
+                throw new IOException(answer.ErrorCode + ": " + answer.ErrorMsg);
+            }
+            return answer.Result;
+        }
+    }
+
+    static async Task Run(string image, string output, string url)
+    {
+        var result = await Ask(url, File.ReadAllBytes(image));
+        File.WriteAllBytes(output, Convert.FromBase64String(result.Image));
+        var culture = System.Globalization.CultureInfo.InvariantCulture;
+        Console.WriteLine("score: " + result.Score.ToString("R", culture));
+        Console.WriteLine("verdict: " + (result.IsAnomalous ? "anomalous" : "normal"));
+        Console.WriteLine("size: " + result.Size[0] + " x " + result.Size[1]);
+        Console.WriteLine("anomalous pixels: " + result.LabelMap.Count(label => label != 0));
+        Console.WriteLine("picture: " + output);
+    }
+
+    static int Main(string[] args)
+    {
+        if (args.Length != 2 && args.Length != 3)
+        {
+            Console.Error.WriteLine("usage: client IMAGE OUTPUT.jpg [URL]");
+            return 2;
+        }
+        try
+        {
+            Run(args[0], args[1], args.Length == 3 ? args[2] : DefaultUrl).GetAwaiter().GetResult();
+            return 0;
+        }
+        catch (Exception error)
+        {
+            Console.Error.WriteLine("error: " + error.GetBaseException().Message);
+            return 1;
+        }
+    }
+}
