@@ -1,0 +1,16 @@
+"""How good a detector is: image metrics by scikit-learn, pixel metrics by streaming histograms."""
+
+from uad.metrics.image import ImageMetrics, image_auroc, image_metrics
+from uad.metrics.intervals import Interval, clopper_pearson
+from uad.metrics.pixel import ImageHistogram, PixelMetrics, PixelStream
+
+__all__ = [
+    "ImageHistogram",
+    "ImageMetrics",
+    "Interval",
+    "PixelMetrics",
+    "PixelStream",
+    "clopper_pearson",
+    "image_auroc",
+    "image_metrics",
+]
