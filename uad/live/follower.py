@@ -115,7 +115,6 @@ class Follower(Generic[D]):
         self._failures: dict[str, Failure] = {}
         self._desired: str | None = None
         self._last_error: str | None = None
-        self._last_error: str | None = None
         self._last_poll: float | None = None
         self._trouble: EventKind | None = None
         self._polling = threading.Lock()
@@ -247,6 +246,7 @@ class Follower(Generic[D]):
             self._tell(trouble, None, str(error))
         self._trouble = trouble
         self._last_error = str(error)
+        self._desired = self._desired if down else None
         if not down or self.holder.current is not None:
             return False
         return self._start_offline(error)

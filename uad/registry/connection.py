@@ -122,6 +122,10 @@ def translated(uri: str) -> Iterator[None]:
         raise unreachable(uri, _first_line(exc)) from exc
     except SQLAlchemyError as exc:
         raise unreachable(uri, _first_line(exc)) from exc
+    except OSError as exc:
+        raise RegistryError(
+            f"the registry at {uri} cannot read or write its files: {_first_line(exc)}"
+        ) from exc
 
 
 def unreachable(uri: str, reason: str) -> RegistryUnreachableError:

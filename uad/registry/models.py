@@ -338,7 +338,7 @@ def _run_of(connection: Connection, name: str, bundle: Bundle, metrics: Mapping[
     run = runs.start(
         connection, name, name=f"{name} {bundle.id}", params=manifest.config, tags=tags
     )
-    for epoch in getattr(manifest, "history", ()):
+    for epoch in manifest.history:
         values = {key: value for key, value in epoch.items() if key != "epoch"}
         runs.log_epoch(connection, run, EpochMetrics(int(epoch["epoch"]), values))
     runs.log_metrics(connection, run, metrics)

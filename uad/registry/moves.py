@@ -115,13 +115,9 @@ def _read_again(connection: Connection, move: Promotion) -> None:
 
 
 def _tag_version(connection: Connection, move: Promotion) -> None:
-    facts = {
-        "since": move.at.isoformat(),
-        "by": move.actor,
-        "from": move.from_version or "none",
-        "why": move.reason or move.kind,
-    }
-    for fact, value in facts.items():
-        connection.client.set_model_version_tag(
-            move.name, move.to_version, f"uad.{move.alias}.{fact}", value
-        )
+    """The same in one sentence on the version, for who looks at it in MLflow's UI."""
+    text = (
+        f"{move.kind} at {move.at.isoformat(timespec='seconds')} by {move.actor} "
+        f"from version {move.from_version or 'none'}: {move.reason or 'no reason given'}"
+    )
+    connection.client.set_model_version_tag(move.name, move.to_version, f"uad.{move.alias}", text)

@@ -1,0 +1,178 @@
+import multiprocessing
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from uad.bundle import read_bundle
+from uad.errors import BundleError, RegistryError, RegistryUnreachableError
+from uad.registry import ModelRegistry
+from uad.types import EpochMetrics
+
+Bundles = Callable[[int], Path]
+
+
+def test_a_registered_bundle_comes_back_byte_for_byte(
+    registry: ModelRegistry, random_bundle: Bundles, tmp_path: Path
+) -> None:
+    version = registry.register(random_bundle(1), "cookie")
+    fetched = registry.fetch(version, tmp_path / "into")
+    names = {file.relative_to(fetched) for file in fetched.rglob("*") if file.is_file()}
+    assert names == {
+        file.relative_to(random_bundle(1)) for file in random_bundle(1).rglob("*") if file.is_file()
+    }
+    for name in names:
+        assert (fetched / name).read_bytes() == (random_bundle(1) / name).read_bytes()
+
+
+def test_a_version_says_what_it_is(registry: ModelRegistry, random_bundle: Bundles) -> None:
+    version = registry.register(
+        random_bundle(1), "cookie", metrics={"image_auroc": 0.9}, tags={"line": "3"}
+    )
+    assert version.version == "1"
+    assert version.metrics == {"image_auroc": 0.9}
+    assert version.tags["uad.bundle_id"] == read_bundle(random_bundle(1)).id
+    assert version.tags["uad.teacher"] == "random"
+    assert version.tags["line"] == "3"
+    assert version.address == "models:/cookie/1"
+
+
+def test_registering_without_a_run_makes_one_with_parameters_and_epochs(
+    registry: ModelRegistry, random_bundle: Bundles
+) -> None:
+    version = registry.register(random_bundle(1), "cookie")
+    client = MlflowClient(registry.uri)
+    run = client.get_run(version.run_id)
+    assert run.data.params["input.height"] == "32"
+    assert run.info.status == "FINISHED"
+    assert client.get_metric_history(version.run_id, "train_loss")[0].step == 1
+
+
+def test_an_altered_bundle_is_not_registered(
+    registry: ModelRegistry, random_bundle: Bundles, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(random_bundle(1), broken)
+    (broken / "model.onnx").write_bytes(b"altered")
+    with pytest.raises(BundleError, match=r"model\.onnx"):
+        registry.register(broken, "cookie")
+    assert registry.products() == []
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a:b", "../x", " x", "x" * 101, "a'b"])
+def test_a_name_that_could_not_be_a_folder_is_refused(
+    registry: ModelRegistry, random_bundle: Bundles, name: str
+) -> None:
+    with pytest.raises(RegistryError, match="cannot name a product"):
+        registry.register(random_bundle(1), name)
+
+
+def test_what_does_not_exist_is_answered_with_what_does(
+    registry: ModelRegistry, random_bundle: Bundles
+) -> None:
+    registry.register(random_bundle(1), "cookie")
+    with pytest.raises(RegistryError, match=r"no product 'biscuit'.*it has: cookie"):
+        registry.versions("biscuit")
+    with pytest.raises(RegistryError, match=r"no version 7 \(it has: 1\)"):
+        registry.version("cookie", "7")
+    with pytest.raises(RegistryError, match=r"no version latest"):
+        registry.version("cookie", "latest")
+    with pytest.raises(RegistryError, match=r"is champion.*uad promote cookie VERSION"):
+        registry.resolve("models:/cookie@champion")
+    with pytest.raises(RegistryError, match="no model address"):
+        registry.resolve("models:/cookie")
+
+
+def test_addresses_name_a_version_by_alias_or_number(
+    registry: ModelRegistry, random_bundle: Bundles
+) -> None:
+    for seed in (1, 2):
+        registry.register(random_bundle(seed), "cookie")
+    registry.promote("cookie", "2")
+    assert registry.resolve("models:/cookie@champion").version == "2"
+    assert registry.resolve("models:/cookie/1").version == "1"
+    assert [each.version for each in registry.versions("cookie")] == ["2", "1"]
+    assert registry.versions("cookie")[0].aliases == ("champion",)
+
+
+def test_a_state_folder_with_a_space_in_its_name_works(
+    tmp_path: Path, empty_registry: Path, random_bundle: Bundles
+) -> None:
+    folder = tmp_path / "line 3 100%"
+    folder.mkdir()
+    shutil.copy(empty_registry, folder / "mlflow.db")
+    registry = ModelRegistry(f"sqlite:///{folder / 'mlflow.db'}")
+    version = registry.register(random_bundle(1), "cookie")
+    assert read_bundle(registry.fetch(version, tmp_path / "into"))
+    assert (folder / "artifacts" / "cookie").is_dir()
+
+
+def test_a_run_keeps_epochs_metrics_figures_and_its_end(
+    registry: ModelRegistry, tmp_path: Path
+) -> None:
+    run = registry.start_run("cookie", name="nightly", params={"training": {"epochs": 2}})
+    for epoch in (1, 2):
+        registry.log_epoch(run, EpochMetrics(epoch, {"train_loss": 1 / epoch}))
+    registry.log_metrics(run, {"image_auroc": 0.98})
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "figure.txt").write_text("drawn")
+    registry.log_folder(run, tmp_path / "figures", "report")
+    registry.finish_run(run, "FAILED")
+    client = MlflowClient(registry.uri)
+    found = client.get_run(run)
+    assert found.info.run_name == "nightly"
+    assert found.info.status == "FAILED"
+    assert found.data.params == {"training.epochs": "2"}
+    assert [m.value for m in client.get_metric_history(run, "train_loss")] == [1.0, 0.5]
+    assert found.data.metrics["image_auroc"] == 0.98
+    assert "report/figure.txt" in [each.path for each in client.list_artifacts(run, "report")]
+
+
+def test_a_bundle_registered_under_a_run_belongs_to_it(
+    registry: ModelRegistry, random_bundle: Bundles
+) -> None:
+    run = registry.start_run("cookie")
+    assert registry.register(random_bundle(1), "cookie", run_id=run).run_id == run
+
+
+def test_a_server_that_is_down_is_reported_within_seconds() -> None:
+    registry = ModelRegistry("http://127.0.0.1:9")  # the port of `discard`: nothing listens
+    begin = time.monotonic()
+    with pytest.raises(RegistryUnreachableError, match=r"127\.0\.0\.1:9.*MLFLOW_TRACKING_URI"):
+        registry.products()
+    assert time.monotonic() - begin < 10
+
+
+def test_a_folder_is_no_registry() -> None:
+    with pytest.raises(RegistryError, match="sqlite:///"):
+        ModelRegistry("file:///tmp/mlruns").products()
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "mlflow.db"
+    file.write_text("not a database, but long enough to be taken for one" * 100)
+    with pytest.raises(RegistryError, match=r"mlflow\.db is no SQLite database"):
+        ModelRegistry(f"sqlite:///{file}").products()
+
+
+def _count_products(uri: str, answers: "multiprocessing.Queue[object]") -> None:
+    try:
+        answers.put(len(ModelRegistry(uri).products()))
+    except Exception as exc:  # noqa: BLE001 - told to the test
+        answers.put(repr(exc))
+
+
+@pytest.mark.slow
+def test_three_processes_at_once_make_one_new_database(tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    answers: multiprocessing.Queue[object] = spawn.Queue()
+    uri = f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}"
+    workers = [spawn.Process(target=_count_products, args=(uri, answers)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    assert [answers.get(timeout=120) for _ in workers] == [0, 0, 0]
+    for worker in workers:
+        worker.join()
