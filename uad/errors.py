@@ -4,6 +4,7 @@ UadError
 ├── ConfigError       a setting that does not exist, has the wrong type or an impossible value
 ├── DataError         a folder, manifest or dataset version that cannot be used
 │   └── ImageError    one image that cannot be decoded or is refused
+│       └── ImageTooLargeError  it has more pixels than the limit
 ├── TeacherError      teacher weights missing, altered, or not those that the bundle was made with
 ├── TrainingError     training cannot go on (diverged, no checkpoint, wrong resume)
 ├── BundleError       a bundle that is incomplete, altered or of another format
@@ -13,7 +14,8 @@ UadError
 │   └── RegistryUnreachableError  its server or database does not answer
 ├── GateError         a promotion that the rule does not allow
 └── ServingError      the server cannot start or cannot answer
-    └── RequestRefused    one request that is answered with a status and our own words
+    ├── RequestRefused    one request that is answered with a status and our own words
+    └── EngineLost        an engine process ended, or was ended, before it answered
 """
 
 
@@ -31,6 +33,10 @@ class DataError(UadError):
 
 class ImageError(DataError):
     """One image that cannot be decoded or is refused."""
+
+
+class ImageTooLargeError(ImageError):
+    """The image has more pixels than the limit; found in its header, before decoding."""
 
 
 class TeacherError(UadError):
@@ -75,3 +81,11 @@ class RequestRefused(ServingError):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+class EngineLost(ServingError):
+    """An engine process ended before it answered, or was ended because it took too long."""
+
+    def __init__(self, message: str, *, slow: bool = False) -> None:
+        super().__init__(message)
+        self.slow = slow

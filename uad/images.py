@@ -31,7 +31,7 @@ import PIL.Image
 from numpy.typing import NDArray
 from PIL.Image import Transpose
 
-from uad.errors import DataError, ImageError
+from uad.errors import DataError, ImageError, ImageTooLargeError
 
 Image = NDArray[np.uint8]
 
@@ -170,7 +170,7 @@ def _opened(data: bytes, name: str, max_pixels: int) -> Iterator[PIL.Image.Image
         with PIL.Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
             width, height = picture.size
             if width * height > max_pixels:
-                raise ImageError(
+                raise ImageTooLargeError(
                     f"{name} is {width}x{height} pixels, more than the limit of {max_pixels}; "
                     "make it smaller before uploading or ingesting it"
                 )
@@ -178,7 +178,7 @@ def _opened(data: bytes, name: str, max_pixels: int) -> Iterator[PIL.Image.Image
     except ImageError:
         raise
     except _TOO_LARGE as exc:
-        raise ImageError(
+        raise ImageTooLargeError(
             f"{name} has too many pixels (limit {max_pixels}); make it smaller"
         ) from exc
     except PIL.UnidentifiedImageError as exc:

@@ -1,0 +1,51 @@
+"""From a detection to what the answer holds."""
+
+import base64
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.schemas import LabelMapEncoding
+from uad.detector import Detection
+from uad.images import Image
+
+JPEG_QUALITY = 90
+
+
+def encoded_label_map(label_map: NDArray[np.uint8], encoding: LabelMapEncoding) -> Any:
+    """The label map (H, W) of 0 and 255 as `encoding` says: flat uint8, run lengths, or text."""
+    if encoding == "array":
+        return label_map.reshape(-1)
+    if encoding == "rle":
+        return run_lengths(label_map)
+    return _base64(".png", label_map, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+
+
+def run_lengths(label_map: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Lengths of the runs of equal values in row-major order, the first one of 0s (maybe 0)."""
+    flat = label_map.reshape(-1)
+    starts = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    edges = np.concatenate(([0], starts, [flat.size]))
+    runs = np.diff(edges)
+    return np.concatenate(([0], runs)) if flat[0] else runs
+
+
+def encoded_picture(image: Image, detection: Detection) -> str:
+    """The picture of the verdict as a base64 JPEG."""
+    from uad.visual import picture
+
+    drawn = picture(
+        image,
+        detection.anomaly_map,
+        detection.score,
+        detection.threshold,
+        detection.is_anomalous,
+    )
+    return _base64(".jpg", drawn, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+
+
+def _base64(suffix: str, image: NDArray[np.uint8], options: list[int]) -> str:
+    _, data = cv2.imencode(suffix, image, options)
+    return base64.b64encode(data.tobytes()).decode("ascii")

@@ -1,0 +1,87 @@
+"""The program of an engine process: `python -m serving.engine_process FD`.
+
+It has no credentials in its environment, a limit on its memory, and one open socket, FD, over
+which it is told what to load and then gets one request after another. It speaks JSON and raw
+bytes, never pickle: nothing that a hostile image makes of it can run code in the front.
+"""
+
+import logging
+import os
+import resource
+import signal
+import sys
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import orjson
+
+from serving.spec import EngineSpec
+from serving.work import Analyser, Job
+from uad.errors import UadError
+
+logger = logging.getLogger(__name__)
+
+
+def main(descriptor: int) -> int:
+    """Serve the socket `descriptor` until its other end closes."""
+    # The front decides when to stop; it closes the socket after its last request is answered.
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_number, signal.SIG_IGN)
+    front = Connection(descriptor)
+    try:
+        spec = EngineSpec.model_validate_json(front.recv_bytes())
+        logging.basicConfig(
+            level=spec.log_level.upper(), format="%(levelname)s engine: %(message)s"
+        )
+        analyser = _load(spec)
+        _limit(spec.limits.memory_bytes)
+    except UadError as exc:
+        front.send_bytes(orjson.dumps({"error": str(exc)}))
+        return 1
+    front.send_bytes(orjson.dumps({"engine": analyser.detector.engine.key}))
+    _serve(front, analyser)
+    return 0
+
+
+def _load(spec: EngineSpec) -> Analyser:
+    import cv2
+
+    from uad.detector import load_detector
+
+    cv2.setNumThreads(1)
+    detector = load_detector(
+        Path(spec.bundle),
+        engine=spec.engine,
+        device=spec.device,
+        precision=spec.precision,
+        threads=spec.threads,
+        alpha=spec.alpha,
+        threshold=spec.threshold,
+    )
+    return Analyser(detector, spec.limits)
+
+
+def _limit(memory_bytes: int) -> None:
+    """Let one request use `memory_bytes` beyond what the loaded model uses."""
+    statm = Path("/proc/self/statm")
+    if statm.is_file():
+        used = int(statm.read_text().split()[5]) * os.sysconf("SC_PAGE_SIZE")
+        resource.setrlimit(resource.RLIMIT_DATA, (used + memory_bytes, used + memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _serve(front: Connection, analyser: Analyser) -> None:
+    while True:
+        try:
+            header, body = front.recv_bytes(), front.recv_bytes()
+        except (EOFError, ConnectionError):
+            return
+        reply = analyser.answer(Job(body=body, **orjson.loads(header)))
+        body = reply.body
+        front.send_bytes(orjson.dumps({**asdict(reply), "body": None}))
+        front.send_bytes(body)
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))

@@ -1,0 +1,137 @@
+"""The engine processes of one model version."""
+
+import logging
+import threading
+import time
+from concurrent.futures import Future
+
+from serving.engine_worker import EngineWorker
+from serving.line import Line, Ticket
+from serving.spec import EngineSpec
+from serving.work import Job, Reply
+from uad.errors import BundleError, EngineLost, RequestRefused
+
+logger = logging.getLogger(__name__)
+
+IDLE_SECONDS = 1.0
+"""How soon the death of an idle engine is noticed."""
+LONGEST_PAUSE_SECONDS = 10.0
+KILLS = RequestRefused(422, "this image broke two engines, it is not tried again; export it again")
+SLOW = RequestRefused(422, "this image takes longer than a request may; send a smaller one")
+CLOSED = RequestRefused(503, "the server is stopping; try again")
+
+
+class Engines:
+    """Engine processes that share one line of requests; safe to use from any thread.
+
+    Each has a thread here that hands it one request after another, and replaces it when it dies.
+    """
+
+    def __init__(self, spec: EngineSpec, workers: int) -> None:
+        """Start the first one, and the others in the background.
+
+        Raises:
+            BundleError: the version cannot be loaded.
+        """
+        self._spec = spec
+        self._line = Line()
+        self._closing = threading.Event()
+        first = EngineWorker(spec)  # alone, so that a bad version costs one process
+        self.key = first.key
+        self._up: set[EngineWorker] = {first}
+        self._keepers = [
+            threading.Thread(target=self._keep, args=(worker,), name="engine", daemon=True)
+            for worker in [first, *[None] * (workers - 1)]
+        ]
+        for keeper in self._keepers:
+            keeper.start()
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that are up."""
+        return [worker.pid for worker in list(self._up)]
+
+    def submit(self, job: Job) -> Future[Reply]:
+        """Queue `job`; the future always gets a reply in our own words."""
+        ticket = Ticket(job)
+        self._line.put(ticket)
+        return ticket.future
+
+    def check_golden(self) -> None:
+        """Nothing to do: an engine process checks the golden scores before it takes requests."""
+
+    def close(self) -> None:
+        """Let the engines answer what was accepted and end, without waiting for it."""
+        self._closing.set()
+        self._line.close()
+
+    def join(self, seconds: float) -> None:
+        """After `close`: wait until all have ended, but end them after `seconds`."""
+        until = time.monotonic() + seconds
+        for keeper in self._keepers:
+            keeper.join(max(0.0, until - time.monotonic()))
+        for worker in list(self._up):
+            worker.kill()
+
+    def _keep(self, worker: EngineWorker | None) -> None:
+        while not self._line.is_over:
+            worker = worker or self._replacement()
+            if worker is None:
+                break
+            ticket = self._line.get(IDLE_SECONDS)
+            if not worker.is_alive():
+                self._lose(worker, ticket)
+                worker = None
+            elif ticket and ticket.is_wanted() and not self._served(worker, ticket):
+                worker = None
+        if worker:
+            self._up.discard(worker)
+            worker.close()
+        self._refuse_the_rest()
+
+    def _lose(self, worker: EngineWorker, ticket: Ticket | None) -> None:
+        """An engine died while it was idle; the ticket goes to another one."""
+        logger.warning("engine process %d died while it was idle", worker.pid)
+        self._up.discard(worker)
+        worker.kill()
+        if ticket:
+            self._line.put_first(ticket)
+
+    def _refuse_the_rest(self) -> None:
+        """When no engine is left and none can be started."""
+        while not self._up and (ticket := self._line.get(0.0)):
+            ticket.refuse(CLOSED)
+
+    def _served(self, worker: EngineWorker, ticket: Ticket) -> bool:
+        """Have a ticket answered; False when that cost the engine its life."""
+        try:
+            ticket.future.set_result(worker.answer(ticket.job))
+        except EngineLost as exc:
+            self._up.discard(worker)
+            logger.warning("request %s: %s", ticket.job.log_id, exc)
+            self._after_loss(ticket, exc)
+            return False
+        return True
+
+    def _after_loss(self, ticket: Ticket, exc: EngineLost) -> None:
+        ticket.engines_lost += 1
+        if exc.slow:
+            ticket.refuse(SLOW)
+        elif ticket.engines_lost > 1:
+            ticket.refuse(KILLS)
+        else:
+            self._line.put_first(ticket)
+
+    def _replacement(self) -> EngineWorker | None:
+        pause = 0.1
+        while True:
+            try:
+                worker = EngineWorker(self._spec)
+            except BundleError as exc:
+                logger.error("an engine process cannot be started: %s", exc)
+                if self._closing.wait(pause):
+                    return None
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            else:
+                self._up.add(worker)
+                return worker

@@ -1,0 +1,52 @@
+"""Hostile images stop here: everything is judged by its first bytes, before it is decoded."""
+
+import base64
+import binascii
+import re
+
+from uad.errors import ImageError, ImageTooLargeError, RequestRefused
+from uad.images import Image, decode
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]*:[/\\]", re.IGNORECASE)
+_DATA = re.compile(r"\s*data:[\w/+.-]*(?:;[\w=.+-]+)*;base64,", re.IGNORECASE)
+_KNOWN = re.compile(rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|BM|II[*+]\0|MM\0[*+]|RIFF....WEBP", re.DOTALL)
+"""The first bytes of PNG, JPEG, BMP, TIFF and WebP files."""
+
+
+def is_url(text: str) -> bool:
+    """Whether `text` names a place instead of being base64."""
+    return _URL.match(text.lstrip()[:64]) is not None
+
+
+def from_base64(text: str) -> bytes:
+    """The bytes of an image sent as base64; a `data:` prefix and line breaks are tolerated."""
+    prefix = _DATA.match(text[:256])
+    if prefix:
+        text = text[prefix.end() :]
+    try:
+        return base64.b64decode("".join(text.split()).encode("ascii"), validate=True)
+    except (binascii.Error, UnicodeEncodeError) as exc:
+        raise RequestRefused(
+            400, "'image' is no valid base64; encode the image file's bytes"
+        ) from exc
+
+
+def safely_decoded(data: bytes, max_pixels: int) -> Image:
+    """Decode an image file after its format and size were judged by its header.
+
+    Returns:
+        (H, W, 3) uint8 BGR.
+
+    Raises:
+        RequestRefused: 400 not an image or damaged, 413 too many pixels, 415 another format.
+    """
+    if not _KNOWN.match(data):
+        raise RequestRefused(415, "'image' is no PNG, JPEG, BMP, TIFF or WebP file")
+    try:
+        return decode(data, name="the image", max_pixels=max_pixels)
+    except ImageTooLargeError as exc:
+        raise RequestRefused(
+            413, f"the image has more than {max_pixels} pixels, the most this server takes"
+        ) from exc
+    except ImageError as exc:
+        raise RequestRefused(400, "the image is damaged or incomplete; export it again") from exc

@@ -1,0 +1,70 @@
+"""The queue in front of the engines of one version."""
+
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from serving.work import Job, Reply, refusal
+from uad.errors import RequestRefused
+
+
+@dataclass
+class Ticket:
+    """A request in the line."""
+
+    job: Job
+    future: Future[Reply] = field(default_factory=Future)
+    engines_lost: int = 0
+    queued_at: float = field(default_factory=time.monotonic)
+
+    def refuse(self, refused: RequestRefused) -> None:
+        """Answer without an engine."""
+        self.future.set_result(refusal(self.job.log_id, refused))
+
+    def is_wanted(self) -> bool:
+        """Whether the answer is still waited for; from then on it cannot be cancelled."""
+        return self.future.running() or self.future.set_running_or_notify_cancel()
+
+
+class Line:
+    """First come, first served; a request whose engine died goes to the front."""
+
+    def __init__(self) -> None:
+        self._tickets: deque[Ticket] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._tickets)
+
+    def put(self, ticket: Ticket) -> None:
+        """Add `ticket` at the end."""
+        with self._changed:
+            self._tickets.append(ticket)
+            self._changed.notify()
+
+    def put_first(self, ticket: Ticket) -> None:
+        """Add `ticket` again, before all others."""
+        with self._changed:
+            self._tickets.appendleft(ticket)
+            self._changed.notify()
+
+    @property
+    def is_over(self) -> bool:
+        """Closed and empty: no ticket will come out of it any more."""
+        return self._closed and not self._tickets
+
+    def get(self, seconds: float) -> Ticket | None:
+        """The next one; None if none comes in `seconds`, or none ever will."""
+        with self._changed:
+            if not self._tickets and not self._closed:
+                self._changed.wait(seconds)
+            return self._tickets.popleft() if self._tickets else None
+
+    def close(self) -> None:
+        """Nobody waits any more: who asks gets what is left, then None."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()

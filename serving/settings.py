@@ -1,0 +1,44 @@
+"""Everything that can be set about the server."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from uad.config import Settings
+
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+class Limits(Settings):
+    """What one request may cost."""
+
+    body_bytes: Annotated[int, Field(ge=1024)] = 48 * 2**20
+    """Largest request body; base64 makes an image a third larger."""
+    pixels: Annotated[int, Field(ge=1024, le=2**31)] = 32_000_000
+    """Most pixels of one image, read from its header before anything is decoded."""
+    memory_bytes: Annotated[int, Field(ge=2**26)] = 2 * 2**30
+    """Memory that an engine process may use for one request, beyond its model."""
+    work_seconds: Seconds = 20.0
+    """Longest time in an engine; after that the engine is replaced and the request refused."""
+    start_seconds: Seconds = 60.0
+    """Longest time for an engine process to load a version."""
+
+
+class ServerSettings(Settings):
+    """`uad serve`: what is served, where, and within which limits."""
+
+    models: tuple[str, ...] = ()
+    """Bundle folders or registry addresses; the first also answers on the bare path."""
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    device: str = "cpu"
+    engine: str = "auto"
+    precision: str | None = None
+    workers: Annotated[int, Field(ge=1, le=256)] | None = None
+    """Engines side by side, one thread each; None for one a core."""
+    alpha: Annotated[float, Field(gt=0, lt=1)] | None = None
+    threshold: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    poll_seconds: Seconds = 5.0
+    """How often the registry is asked which version is the champion."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    limits: Limits = Limits()

@@ -1,0 +1,34 @@
+"""What an engine process is told to load."""
+
+from typing import Literal
+
+from serving.settings import Limits, ServerSettings
+from uad.config import Settings
+
+
+class EngineSpec(Settings):
+    """One bundle on one engine, within limits."""
+
+    bundle: str
+    engine: str = "auto"
+    device: str = "cpu"
+    precision: str | None = None
+    threads: int = 1
+    alpha: float | None = None
+    threshold: float | None = None
+    limits: Limits = Limits()
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+def engine_spec(bundle: str, settings: ServerSettings) -> EngineSpec:
+    """The spec of `bundle` under the server's settings."""
+    return EngineSpec(
+        bundle=bundle,
+        engine=settings.engine,
+        device=settings.device,
+        precision=settings.precision,
+        alpha=settings.alpha,
+        threshold=settings.threshold,
+        limits=settings.limits,
+        log_level=settings.log_level,
+    )

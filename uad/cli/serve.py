@@ -1,0 +1,91 @@
+"""`uad serve`: the HTTP server."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(serve)
+
+
+def serve(
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="models:/NAME@champion, models:/NAME/3, or a bundle folder; NAME=... renames it. "
+            "Repeat it to serve several.",
+        ),
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option(help="0.0.0.0 lets other machines in.", show_default="127.0.0.1")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Where to listen.", show_default="8080")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, gpu:0, ...", show_default="cpu")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="onnxruntime, openvino or paddle.", show_default="auto")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="fp32, bf16 or int8.", show_default="the engine's own")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Engine processes.", show_default="one a core")
+    ] = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option(help="Target false alarm rate.", show_default="the bundle's"),
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Instead: the score above which an image is anomalous.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="YAML file with any setting of the server.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any setting by its dotted name: limits.pixels=8000000."),
+    ] = None,
+) -> None:
+    r"""Serve models over HTTP, always the version that was promoted last.
+
+    The server asks the registry every few seconds for the champion, loads a new
+    one beside the old one, checks that it computes here what it computed in
+    training, and swaps without losing a request. A version that fails is
+    reported, and the old one goes on.
+
+    [b]Try it[/b]
+
+        uad promote cookie 1
+        uad serve --model models:/cookie@champion
+
+        echo "{\"image\": \"$(base64 -w0 part.png)\"}" > body.json
+        curl -s localhost:8080/image-anomaly-detection -d @body.json
+
+    [b]Paths[/b]
+
+        POST /image-anomaly-detection   judge an image
+        GET  /readyz                    whether to send requests, and why not
+        GET  /openapi.json              everything else
+    """
+    from serving.run import run
+    from serving.settings import ServerSettings
+    from uad.config import load_settings
+
+    given = {
+        "models": model,
+        "host": host,
+        "port": port,
+        "device": device,
+        "engine": engine,
+        "precision": precision,
+        "workers": workers,
+        "alpha": alpha,
+        "threshold": threshold,
+    }
+    typed = [f"{name}={json.dumps(value)}" for name, value in given.items() if value is not None]
+    run(load_settings(ServerSettings, config, [*(overrides or []), *typed]))
