@@ -1,9 +1,17 @@
 """Fixtures shared by all tests."""
 
+import functools
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.bundles import write_random_bundle
+from tests.images import write_mvtec
+from uad.config import TrainingConfig
+from uad.registry import ModelRegistry
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,3 +39,74 @@ def shared() -> Path:
 def shared_teacher(shared: Path) -> Path:
     """A real ImageNet ResNet-18, conv1 to layer3."""
     return shared / "weights" / "resnet18_imagenet1k_v1_conv1-layer3.npz"
+
+
+@pytest.fixture(scope="session")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MVTec AD folder of small synthetic parts; see tests/images.py."""
+    return write_mvtec(tmp_path_factory.mktemp("data") / "parts")
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> TrainingConfig:
+    """A training of seconds: 8 channels, 48x64 px."""
+    return TrainingConfig.model_validate(
+        {
+            "model": {"width": 8},
+            "input": {"height": 48, "width": 64},
+            "training": {"epochs": 40, "batch_size": 4},
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def trained_bundle(
+    tmp_path_factory: pytest.TempPathFactory, parts: Path, tiny_config: TrainingConfig
+) -> Path:
+    """A bundle really trained on `parts`; read only: tests that alter one take `tiny_bundle`."""
+    from uad.data import load_dataset
+    from uad.teacher import load_teacher
+    from uad.training import train
+
+    folder = tmp_path_factory.mktemp("bundle")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UAD_HOME", str(folder / "home"))
+        dataset = load_dataset(parts, tiny_config.data)
+        return train(dataset, tiny_config, load_teacher("random", width=8), folder / "parts").path
+
+
+@pytest.fixture
+def tiny_bundle(trained_bundle: Path, tmp_path: Path) -> Path:
+    """A copy of `trained_bundle` for this test alone."""
+    return Path(shutil.copytree(trained_bundle, tmp_path / "bundle"))
+
+
+@pytest.fixture(scope="session")
+def random_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """From a seed to a calibrated bundle with random weights: milliseconds, and no Paddle.
+
+    The folders are shared by all tests of a session: copy one before altering it.
+    """
+    root = tmp_path_factory.mktemp("random-bundles")
+
+    @functools.cache
+    def make(seed: int) -> Path:
+        return write_random_bundle(root / f"seed-{seed}", seed)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database with its tables, made once: migrations take seconds."""
+    file = tmp_path_factory.mktemp("registry") / "mlflow.db"
+    ModelRegistry(f"sqlite:///{file}").products()
+    return file
+
+
+@pytest.fixture
+def registry(uad_home: Path, empty_registry: Path) -> ModelRegistry:
+    """A registry of the test's own, the one that `uad` finds by default."""
+    (uad_home / "mlflow").mkdir(parents=True)
+    shutil.copy(empty_registry, uad_home / "mlflow" / "mlflow.db")
+    return ModelRegistry()

@@ -84,10 +84,12 @@ class TeacherFeatures:
         network = Pyramid(len(weights["bn1.weight"])).load(weights).frozen()
         starts = range(0, len(images), batch_size)
         with progress_bar(visible=progress) as bar, paddle.no_grad():
-            for start in bar.track(starts, description="teacher"):
+            task = bar.add_task("teacher", total=len(images), note="")
+            for start in starts:
                 batch = network_input(images[start : start + batch_size], spec)
                 levels = [unit(level) for level in network(paddle.to_tensor(batch))]
                 self._store(start, levels, len(images), cache)
+                bar.advance(task, len(batch))
 
     def _store(self, start: int, levels: list[Tensor], count: int, cache: Cache) -> None:
         arrays = [level.numpy() for level in levels]

@@ -24,6 +24,7 @@ from uad.training.cache import Cache, TeacherFeatures, decoded, network_input
 from uad.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from uad.types import EpochMetrics, Teacher, TrainedModel
 
+unique_name = paddle.utils.unique_name
 OnEpoch = Callable[[EpochMetrics], None]
 GOLDEN_IMAGES = 3
 
@@ -90,7 +91,9 @@ class _Trainer:
         width = len(teacher.weights["bn1.weight"])
         self.steps = math.ceil(len(train) / self.options.batch_size)
         self.epochs = max(self.options.epochs, math.ceil(self.options.min_steps / self.steps))
-        with paddle.utils.unique_name.guard():  # so that optimiser state has the same names always
+        # Paddle numbers all it makes; optimiser state must have the same names in every process.
+        self.names = paddle.base.unique_name.UniqueNameGenerator()
+        with unique_name.guard(self.names):
             self.student = Pyramid(width).load(random_weights(width, self.options.seed + 1))
             self.optimizer = _optimizer(self.options, self.student)
         self.epoch = 0
@@ -176,7 +179,8 @@ class _Trainer:
             self.optimizer.set_lr(learning_rate(self.options, done, self.epochs * self.steps))
             value = loss(_tensors(targets), self.student(paddle.to_tensor(images)))
             value.backward()
-            self.optimizer.step()
+            with unique_name.guard(self.names):
+                self.optimizer.step()
             self.optimizer.clear_grad()
             total += float(value) * len(batch)
         return total / len(order)

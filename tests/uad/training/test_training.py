@@ -1,0 +1,149 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from uad.bundle import read_bundle
+from uad.config import TrainingConfig
+from uad.data import Dataset, load_dataset
+from uad.detector import load_detector
+from uad.errors import TrainingError
+from uad.images import read
+from uad.teacher import load_teacher
+from uad.training import fit, train
+from uad.training.loop import learning_rate
+from uad.types import EpochMetrics, Teacher, TrainedModel
+
+
+@pytest.fixture(scope="module")
+def teacher() -> Teacher:
+    return load_teacher("random", width=8)
+
+
+@pytest.fixture
+def dataset(parts: Path, tiny_config: TrainingConfig) -> Dataset:
+    return load_dataset(parts, tiny_config.data)
+
+
+def brief(config: TrainingConfig, **options: object) -> TrainingConfig:
+    training = config.training.model_copy(update={"epochs": 3, **options})
+    return config.model_copy(update={"training": training})
+
+
+def test_planted_defects_are_found_after_training(trained_bundle: Path, dataset: Dataset) -> None:
+    detector = load_detector(trained_bundle)
+    scores = {
+        label: [detector.detect([read(s.path)])[0].score for s in dataset.test if s.label == label]
+        for label in (0, 1)
+    }
+    assert min(scores[1]) > max(scores[0])
+
+
+def test_the_loss_falls_and_the_epoch_with_the_lowest_selection_loss_is_kept(
+    trained_bundle: Path,
+) -> None:
+    manifest = read_bundle(trained_bundle).manifest
+    losses = [epoch["selection_loss"] for epoch in manifest.history]
+    assert manifest.history[-1]["train_loss"] < manifest.history[0]["train_loss"] / 2
+    assert manifest.chosen_epoch == 1 + int(np.argmin(losses))
+
+
+def test_every_epoch_is_reported_in_order(
+    teacher: Teacher, dataset: Dataset, tiny_config: TrainingConfig
+) -> None:
+    seen: list[EpochMetrics] = []
+    fit(teacher, dataset.train, dataset.selection, brief(tiny_config), on_epoch=seen.append)
+    assert [metrics.epoch for metrics in seen] == [1, 2, 3]
+    assert {"train_loss", "selection_loss", "learning_rate", "seconds"} <= set(seen[0].values)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_an_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(
+    teacher: Teacher, dataset: Dataset, tiny_config: TrainingConfig, tmp_path: Path, optimizer: str
+) -> None:
+    config = brief(tiny_config, optimizer=optimizer, learning_rate=0.01, schedule="cosine")
+
+    def interrupt(metrics: EpochMetrics) -> None:
+        if metrics.epoch == 2:
+            raise KeyboardInterrupt
+
+    def run(folder: Path, **options: object) -> TrainedModel:
+        return fit(
+            teacher, dataset.train, dataset.selection, config, checkpoints=folder, key="k",
+            **options,  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "a", on_epoch=interrupt)
+    seen: list[EpochMetrics] = []
+    resumed, whole = run(tmp_path / "a", on_epoch=seen.append), run(tmp_path / "b")
+    assert [metrics.epoch for metrics in seen] == [3]
+    assert all(np.array_equal(resumed.student[n], whole.student[n]) for n in whole.student)
+
+
+def test_a_checkpoint_of_another_training_is_refused(
+    teacher: Teacher, dataset: Dataset, tiny_config: TrainingConfig, tmp_path: Path
+) -> None:
+    def run(key: str) -> TrainedModel:
+        return fit(
+            teacher, dataset.train, dataset.selection, brief(tiny_config, epochs=1),
+            checkpoints=tmp_path, key=key,
+        )  # fmt: skip
+
+    run("one")
+    with pytest.raises(TrainingError, match="other images, teacher or settings"):
+        run("two")
+
+
+def test_a_loss_that_is_not_finite_stops_training_and_says_what_to_change(
+    teacher: Teacher, dataset: Dataset, tiny_config: TrainingConfig
+) -> None:
+    huge = {name: np.full_like(value, 1e30) for name, value in teacher.weights.items()}
+    with pytest.raises(TrainingError, match=r"lower training\.learning_rate"):
+        fit(replace(teacher, weights=huge), dataset.train, dataset.selection, brief(tiny_config))
+
+
+def test_the_bundle_does_not_depend_on_where_cached_arrays_lie(
+    teacher: Teacher, dataset: Dataset, tiny_config: TrainingConfig
+) -> None:
+    students = [
+        fit(
+            teacher, dataset.train, dataset.selection, brief(tiny_config, cache_bytes=limit)
+        ).student
+        for limit in (0, 2**30)
+    ]
+    assert all(np.array_equal(students[0][name], students[1][name]) for name in students[0])
+
+
+def test_a_finished_training_leaves_no_checkpoint(
+    teacher: Teacher, dataset: Dataset, tiny_config: TrainingConfig, uad_home: Path, tmp_path: Path
+) -> None:
+    train(dataset, brief(tiny_config, epochs=1), teacher, tmp_path / "bundle")
+    assert list((uad_home / "checkpoints").rglob("*")) == []
+
+
+def test_training_stops_early_when_the_selection_loss_no_longer_falls(
+    teacher: Teacher, dataset: Dataset, tiny_config: TrainingConfig
+) -> None:
+    config = brief(tiny_config, epochs=40, learning_rate=1e-12, patience=2)
+    model = fit(teacher, dataset.train, dataset.selection, config)
+    assert len(model.history) < 40
+
+
+def test_the_cosine_schedule_warms_up_and_ends_near_zero(tiny_config: TrainingConfig) -> None:
+    options = brief(tiny_config, schedule="cosine", learning_rate=1.0, warmup_share=0.1).training
+    rates = [learning_rate(options, step, 100) for step in range(100)]
+    assert rates[0] < 0.2
+    assert max(rates) == rates[10] == 1.0
+    assert rates[-1] < 0.01
+
+
+def test_the_bundle_says_what_it_was_made_of(
+    trained_bundle: Path, dataset: Dataset, teacher: Teacher
+) -> None:
+    manifest = read_bundle(trained_bundle).manifest
+    assert manifest.dataset is not None
+    assert manifest.dataset.version == dataset.version
+    assert manifest.dataset.calibration == len(dataset.calibration)
+    assert (manifest.teacher.id, manifest.teacher.sha256) == ("random", teacher.sha256)
