@@ -11,13 +11,13 @@ from typing import Literal, TypeVar
 
 from uad.data.index import Facts, Index, Stamp, stamp_of
 from uad.data.layouts import TEST, TRAIN, Item, Listing, find
-from uad.data.samples import GOOD, Problem, Sample, natural
+from uad.data.samples import GOOD, Problem, Sample, natural, readable
 from uad.errors import DataError, ImageError
 from uad.images import decode, decode_mask, header, read_bytes
 
 T = TypeVar("T")
 OnBroken = Literal["skip", "refuse"]
-_SLOW_FILES = 100
+_SLOW_FILES = 20
 """From this many files on, a person wants to see progress."""
 
 
@@ -75,15 +75,17 @@ def scan(path: Path, *, on_broken: OnBroken = "skip", progress: bool = True) -> 
     """
     listing = find(Path(path))
     checked, broken, files_read = _read_images(listing, progress)
+    broken = [*_missing(listing), *broken]
     if broken and on_broken == "refuse":
+        count = len(listing.items) + len(listing.missing)
         raise DataError(
-            f"{len(broken)} of {len(listing.items)} images in {path} cannot be used: "
+            f"{len(broken)} of {count} images in {path} cannot be used: "
             f"{broken[0].message}; repair or remove them, or skip them with --on-broken skip"
         )
     checked, mask_problems, masks_read = _with_masks(checked, progress)
     checked, moved = _anomalous_to_test(checked)
     checked, twins = _without_duplicates(checked)
-    problems = (*_missing(listing), *broken, *mask_problems, *moved, *twins, *_remarks(checked))
+    problems = (*broken, *mask_problems, *moved, *twins, *_remarks(checked))
     _refuse_without_normals(listing, checked, broken)
     entries = tuple(sorted(checked, key=lambda entry: entry.item.name))
     return Scan(listing.root, listing.layout, entries, problems, files_read + masks_read)
@@ -125,10 +127,14 @@ def _with_masks(
     facts, faults, read = _facts(masks, "mask", mask_facts, progress)
     result, problems = [], []
     for entry in checked:
-        entry, complaint = _with_mask(entry, facts, faults)
-        result.append(entry)
+        where = entry.item.mask or entry.item.path
+        if entry.item.mask_decides and where in faults:
+            message = f"{faults[where]}; {entry.item.name} is left out, nothing else labels it"
+            problems.append(Problem(where, "mask", message))
+            continue
+        masked, complaint = _with_mask(entry, facts, faults)
+        result.append(masked)
         if complaint:
-            where = entry.item.mask or entry.item.path
             problems.append(Problem(where, "mask", f"{complaint}; used for image metrics only"))
     return result, problems, read
 
@@ -242,7 +248,10 @@ def _facts(
     faults: dict[Path, ImageError] = {}
     for path in paths:
         try:
+            str(path).encode()
             stamps[path] = stamp_of(path)
+        except UnicodeEncodeError:
+            faults[path] = ImageError(f"the name of {readable(path)} is not UTF-8; rename it")
         except OSError as exc:
             faults[path] = ImageError(f"cannot read {path}: {exc.strerror or exc}")
     keys = {path: path.absolute() for path in stamps}

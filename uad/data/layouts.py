@@ -57,11 +57,19 @@ def find(path: Path) -> Listing:
     Raises:
         DataError: nothing there, no images, or several datasets side by side.
     """
-    from uad.data import lists
-
     path = path.expanduser()
     if not path.exists():
         raise DataError(f"{path} does not exist; check the path")
+    try:
+        return _find(path)
+    except OSError as exc:
+        where = exc.filename or path
+        raise DataError(f"cannot read {where}: {exc.strerror}; check its permissions") from exc
+
+
+def _find(path: Path) -> Listing:
+    from uad.data import lists
+
     if path.is_file():
         return lists.manifest(path.parent, path)
     if has_folder(path, TRAIN):
@@ -98,7 +106,7 @@ def good_and_bad(root: Path) -> Listing:
         item if item.defect == GOOD else replace(item, split=TEST)
         for item in _in_defect_folders(root, root, TRAIN)
     ]
-    return _listing(root, "good and bad folders", items)
+    return _listing(root, "good/ and defect folders", items)
 
 
 def bare(root: Path) -> Listing:
@@ -203,12 +211,16 @@ def _refuse_defects_without_good(root: Path) -> None:
 def _files(folder: Path) -> Iterator[Path]:
     """All visible files at any depth; linked folders are followed, loops are not."""
     seen: set[str] = set()
-    for parent, names, files in os.walk(folder, followlinks=True):
+    for parent, names, files in os.walk(folder, onerror=_raise, followlinks=True):
         real = os.path.realpath(parent)
         names[:] = [] if real in seen else sorted(n for n in names if not _hidden(n))
         if real not in seen:
             yield from (Path(parent, name) for name in files if not _hidden(name))
         seen.add(real)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _is_image(file: Path) -> bool:

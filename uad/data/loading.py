@@ -5,7 +5,7 @@ from pathlib import Path
 
 from uad.config import SplitConfig
 from uad.data.checks import OnBroken, scan
-from uad.data.samples import Dataset, Problem, Sample
+from uad.data.samples import Dataset, Problem, Sample, natural
 from uad.data.split import compile_pattern, group_key, split_normals
 from uad.data.versions import (
     DatasetVersion,
@@ -14,7 +14,6 @@ from uad.data.versions import (
     read_version,
     store,
     stored_images,
-    stored_sample,
     version_id,
 )
 from uad.errors import DataError
@@ -47,7 +46,7 @@ def ingest(
     check_name(name)
     if group_pattern is not None:
         compile_pattern(group_pattern)
-    path = Path(path)
+    path = Path(path).expanduser()
     found = scan(path, on_broken=on_broken, progress=progress)
     return store(found, name, source=path, group_pattern=group_pattern, progress=progress)
 
@@ -79,7 +78,7 @@ def load_dataset(
 def _stored(version: DatasetVersion, split: SplitConfig) -> Dataset:
     if split.group_pattern is None and version.group_pattern is not None:
         split = split.model_copy(update={"group_pattern": version.group_pattern})
-    samples = [(image.split, stored_sample(image)) for image in version.images]
+    samples = [(image.split, image.sample) for image in version.images]
     return _dataset(version.name, version.version, version.layout, samples, version.problems, split)
 
 
@@ -87,7 +86,8 @@ def _in_place(path: Path, split: SplitConfig, progress: bool) -> Dataset:
     found = scan(path, progress=progress)
     version = version_id(stored_images(found.entries))
     samples = [(entry.item.split, entry.sample) for entry in found.entries]
-    name = path.expanduser().absolute().name
+    place = path.expanduser().absolute()
+    name = place.stem if place.is_file() else place.name
     return _dataset(name, version, found.layout, samples, found.problems, split)
 
 
@@ -121,17 +121,21 @@ def _dataset(
 def _shared_captures(
     normals: Sequence[Sample], test: Sequence[Sample], group_pattern: str | None
 ) -> list[Problem]:
-    """Test images of a capture that also trains: what is measured on them flatters."""
+    """One problem for each capture that both trains and tests."""
     if group_pattern is None:
         return []
     pattern = compile_pattern(group_pattern)
     training = {group_key(sample.name, pattern) for sample in normals} - {None}
+    shared: dict[str, list[Sample]] = {}
+    for sample in test:
+        if (key := group_key(sample.name, pattern)) in training and key is not None:
+            shared.setdefault(key, []).append(sample)
     return [
         Problem(
-            sample.path,
+            samples[0].path,
             "leak",
-            f"{sample.name} shows a capture ({key}) that also trains, so measurements flatter",
+            f"capture {key} is in training and in test ({natural(s.name for s in samples)}), "
+            "so measurements flatter",
         )
-        for sample in test
-        if (key := group_key(sample.name, pattern)) in training
+        for key, samples in shared.items()
     ]

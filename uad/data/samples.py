@@ -75,6 +75,11 @@ class Dataset:
         }
 
 
+def readable(path: Path) -> str:
+    """The path as text that can be printed and stored; bytes that are no UTF-8 become `?`."""
+    return str(path).encode("utf-8", "replace").decode()
+
+
 def natural(names: Iterable[str], limit: int = 5) -> str:
     """A few names for a message: `a, b, c and 4 more`."""
     names = list(names)

@@ -1,8 +1,8 @@
-"""Dataset versions: files stored once by content, and an immutable list of what makes a version.
+"""Dataset versions: an immutable list of what makes a version, over files stored once.
 
-    datasets/objects/ab/abcd....png          every file once, whatever versions use it
+    datasets/objects/ab/abcd....png              every file once, whatever versions use it
     datasets/cookie/versions/1f2e3d4c5b6a.json   one version: names, labels, hashes; never changed
-    datasets/cookie/history.json             which version was ingested when; the last is the latest
+    datasets/cookie/history.json                 what was ingested when; the last is the latest
 
 A version is named by its content, so the same images are the same version on any machine. Files
 are copied in, never linked: a user who edits the source does not alter a version. Nothing is
@@ -13,18 +13,16 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from uad.data.checks import Checked, Scan, shown
-from uad.data.index import Facts
-from uad.data.samples import Problem, Sample, natural
+from uad.data.objects import StoredFile, break_seal, is_sound, is_whole, keep, write_whole
+from uad.data.samples import Problem, Sample, natural, readable
 from uad.errors import DataError
 from uad.home import datasets_dir
 
@@ -34,21 +32,6 @@ _RESERVED = frozenset({"objects"})
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class StoredFile(_Part):
-    """A file of the store."""
-
-    sha256: str
-    bytes: int
-    format: str
-    height: int
-    width: int
-
-    @property
-    def path(self) -> Path:
-        """Where the store keeps it; its suffix follows from its content."""
-        return datasets_dir() / "objects" / self.sha256[:2] / f"{self.sha256}.{self.format}"
 
 
 class StoredImage(_Part):
@@ -61,6 +44,33 @@ class StoredImage(_Part):
     defect: str
     image: StoredFile
     mask: StoredFile | None = None
+
+    @property
+    def files(self) -> tuple[StoredFile, ...]:
+        """The image's file and, if there is one, its mask's."""
+        return (self.image,) if self.mask is None else (self.image, self.mask)
+
+    @property
+    def sample(self) -> Sample:
+        """The image as the store keeps it.
+
+        Raises:
+            DataError: a file is gone or was altered.
+        """
+        for file in self.files:
+            if not is_sound(file):
+                raise DataError(
+                    f"the stored file of {self.name} ({file.path}) is gone or altered; ingest again"
+                )
+        return Sample(
+            path=self.image.path,
+            label=self.label,
+            defect=self.defect,
+            mask=None if self.mask is None else self.mask.path,
+            sha256=self.image.sha256,
+            size=(self.image.height, self.image.width),
+            name=self.name,
+        )
 
 
 class StoredProblem(_Part):
@@ -91,7 +101,7 @@ class DatasetVersion(_Part):
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """What was reported when it was made."""
+        """What the checks found."""
         return tuple(Problem(Path(p.path), p.kind, p.message) for p in self.reported)
 
     @property
@@ -118,8 +128,8 @@ def stored_images(entries: Iterable[Checked]) -> tuple[StoredImage, ...]:
             split=entry.item.split,
             label=entry.label,
             defect=entry.item.defect,
-            image=_stored(entry.facts),
-            mask=None if entry.mask_facts is None else _stored(entry.mask_facts),
+            image=StoredFile.of(entry.facts),
+            mask=None if entry.mask_facts is None else StoredFile.of(entry.mask_facts),
         )
         for entry in entries
     )
@@ -147,21 +157,23 @@ def store(
         name=name,
         version=version_id(images, group_pattern),
         created=datetime.now(UTC).replace(microsecond=0),
-        source=str(source.absolute()),
+        source=readable(source.absolute()),
         layout=found.layout,
         counts=_counts(images),
         group_pattern=group_pattern,
         images=images,
         reported=tuple(
-            StoredProblem(path=str(p.path), kind=p.kind, message=p.message) for p in found.problems
+            StoredProblem(path=readable(p.path), kind=p.kind, message=p.message)
+            for p in found.problems
         ),
     )
     _folder(name).mkdir(parents=True, exist_ok=True)
     with FileLock(_folder(name) / ".lock"):
         for entry in shown(found.entries, len(found.entries), "Storing", progress):
-            _keep(entry.item.path, entry.facts)
+            keep(entry.item.path, entry.facts)
             if entry.mask is not None and entry.mask_facts is not None:
-                _keep(entry.mask, entry.mask_facts)
+                keep(entry.mask, entry.mask_facts)
+        os.sync()  # once for all: the files are on disk before a version names them
         return _record(version)
 
 
@@ -169,7 +181,7 @@ def read_version(address: str) -> DatasetVersion:
     """The version that `name` (the latest) or `name@version` (or the start of it) stands for.
 
     Raises:
-        DataError: no such dataset or version, or an unreadable manifest.
+        DataError: no such dataset or version, or an unreadable version file.
     """
     name, _, wanted = address.partition("@")
     log = history(name)
@@ -177,21 +189,20 @@ def read_version(address: str) -> DatasetVersion:
         known = dataset_names()
         having = f"; there are {natural(known)}" if known else ""
         raise DataError(f"no dataset '{name}'{having}; make it with: uad ingest PATH --name {name}")
-    matches = {row["version"] for row in log if row["version"].startswith(wanted)}
+    versions = list(dict.fromkeys(row["version"] for row in reversed(log)))
+    matches = [version for version in versions if version.startswith(wanted)]
     if wanted and len(matches) != 1:
         reason = "is ambiguous" if matches else "does not exist"
-        versions = natural(dict.fromkeys(row["version"] for row in reversed(log)))
-        raise DataError(f"version '{wanted}' of dataset '{name}' {reason}; there are {versions}")
-    version = matches.pop() if wanted else log[-1]["version"]
-    return _read(_folder(name) / "versions" / f"{version}.json")
+        raise DataError(
+            f"version '{wanted}' of dataset '{name}' {reason}; there are {natural(versions)}"
+        )
+    return _read(_file(name, matches[0]))
 
 
 def history(name: str) -> list[dict[str, str]]:
     """Ingests of a dataset, oldest first: `version`, `time` and `source`; empty if unknown."""
-    if not _NAME.fullmatch(name):
-        return []
     file = _folder(name) / "history.json"
-    if not file.is_file():
+    if not _NAME.fullmatch(name) or not file.is_file():
         return []
     rows: list[dict[str, str]] = json.loads(file.read_text(encoding="utf-8"))
     return rows
@@ -202,41 +213,21 @@ def dataset_names() -> list[str]:
     return sorted(file.parent.name for file in datasets_dir().glob("*/history.json"))
 
 
-def stored_sample(stored: StoredImage) -> Sample:
-    """The image as the store keeps it.
-
-    Raises:
-        DataError: its file is gone or was cut short.
-    """
-    return Sample(
-        path=_present(stored.image, stored.name),
-        label=stored.label,
-        defect=stored.defect,
-        mask=None if stored.mask is None else _present(stored.mask, stored.name),
-        sha256=stored.image.sha256,
-        size=(stored.image.height, stored.image.width),
-        name=stored.name,
-    )
-
-
 def verify(version: DatasetVersion, *, progress: bool = True) -> list[str]:
-    """Names of images whose stored bytes (or mask's) are missing or no longer those hashed."""
+    """Hash every stored file of a version again, seal or not.
+
+    Returns:
+        Names of images whose file or mask is gone or altered; their seals are broken, so that
+        nothing uses them and the next ingest stores them anew.
+    """
     altered = []
     for stored in shown(version.images, len(version.images), "Verifying", progress):
-        files = [stored.image] if stored.mask is None else [stored.image, stored.mask]
-        if not all(_is_whole(file) for file in files):
+        bad = [file for file in stored.files if not is_whole(file)]
+        for file in bad:
+            break_seal(file)
+        if bad:
             altered.append(stored.name)
     return altered
-
-
-def _stored(facts: Facts) -> StoredFile:
-    return StoredFile(
-        sha256=facts.sha256,
-        bytes=facts.bytes,
-        format=facts.format,
-        height=facts.size[0],
-        width=facts.size[1],
-    )
 
 
 def _counts(images: Iterable[StoredImage]) -> dict[str, int]:
@@ -248,37 +239,30 @@ def _counts(images: Iterable[StoredImage]) -> dict[str, int]:
     return counts
 
 
-def _folder(name: str) -> Path:
-    return datasets_dir() / name
-
-
-def _keep(source: Path, facts: Facts) -> None:
-    """Copy a file into the store unless it is there; refuse one that changed since it was read."""
-    target = _stored(facts).path
-    if target.is_file() and target.stat().st_size == facts.bytes:
-        return
-    data = source.read_bytes()
-    if hashlib.sha256(data).hexdigest() != facts.sha256:
-        raise DataError(f"{source} changed while it was being ingested; run the command again")
-    _write_whole(target, data)
-    target.chmod(0o444)
-
-
 def _record(version: DatasetVersion) -> DatasetVersion:
-    """Write the version unless it exists, and note in the history that it is the latest."""
-    file = _folder(version.name) / "versions" / f"{version.version}.json"
-    if file.is_file():
-        version = _read(file)
-    else:
-        _write_whole(file, version.model_dump_json(indent=1).encode())
+    """Write the version unless it exists, and note in the history that it is the latest.
+
+    What is returned has the problems of this ingest, also where the version is an earlier one.
+    """
+    file = _file(version.name, version.version)
+    first = _read_if_whole(file)
+    if first is None:
+        write_whole(file, version.model_dump_json(indent=1).encode())
     row = {
         "version": version.version,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "source": version.source,
     }
-    log: list[dict[str, Any]] = [*history(version.name), row]
-    _write_whole(_folder(version.name) / "history.json", json.dumps(log, indent=1).encode())
-    return version
+    log = [*history(version.name), row]
+    write_whole(_folder(version.name) / "history.json", json.dumps(log, indent=1).encode())
+    return version if first is None else first.model_copy(update={"reported": version.reported})
+
+
+def _read_if_whole(file: Path) -> DatasetVersion | None:
+    try:
+        return _read(file)
+    except DataError:
+        return None
 
 
 def _read(file: Path) -> DatasetVersion:
@@ -288,35 +272,9 @@ def _read(file: Path) -> DatasetVersion:
         raise DataError(f"{file} is missing or damaged; ingest the images again") from exc
 
 
-def _present(file: StoredFile, name: str) -> Path:
-    try:
-        whole = file.path.stat().st_size == file.bytes
-    except OSError:
-        whole = False
-    if not whole:
-        raise DataError(
-            f"the stored file of {name} ({file.path}) is gone or cut short; ingest again"
-        )
-    return file.path
+def _folder(name: str) -> Path:
+    return datasets_dir() / name
 
 
-def _is_whole(file: StoredFile) -> bool:
-    try:
-        return hashlib.sha256(file.path.read_bytes()).hexdigest() == file.sha256
-    except OSError:
-        return False
-
-
-def _write_whole(target: Path, data: bytes) -> None:
-    """Write and rename, so that a reader sees all or nothing."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=target.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+def _file(name: str, version: str) -> Path:
+    return _folder(name) / "versions" / f"{version}.json"

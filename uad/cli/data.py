@@ -1,0 +1,229 @@
+"""`uad ingest` and `uad datasets`."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from uad.console import console, print_table
+from uad.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from uad.data import DatasetVersion, Problem
+
+Row = tuple[str, object]
+_SHOWN = 20
+"""Problems and names in a table; the count of the others is given."""
+
+Address = Annotated[str, typer.Argument(help="NAME (its latest version) or NAME@VERSION.")]
+
+
+class OnBroken(StrEnum):
+    """What to do with images that cannot be decoded."""
+
+    skip = "skip"
+    refuse = "refuse"
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to `app`."""
+    app.command()(ingest)
+    datasets = typer.Typer(help="Look at the stored dataset versions.", no_args_is_help=True)
+    datasets.command("list")(list_datasets)
+    datasets.command("show")(show)
+    datasets.command("diff")(diff)
+    datasets.command("verify")(verify)
+    app.add_typer(datasets, name="datasets")
+
+
+def ingest(
+    path: Annotated[Path, typer.Argument(help="A folder of images, or a .csv or .jsonl manifest.")],
+    name: Annotated[str, typer.Option(help="What to call the dataset, for example cookie.")],
+    on_broken: Annotated[
+        OnBroken, typer.Option(help="Leave out images that cannot be decoded, or stop at them.")
+    ] = OnBroken.skip,
+    group_pattern: Annotated[
+        str | None,
+        typer.Option(
+            help="Regular expression whose group names a capture, for example '_num_(\\d+)': "
+            "images of one capture are never split."
+        ),
+    ] = None,
+) -> None:
+    """Check a folder of images and store it as a version of a dataset.
+
+    Every image is decoded once; what is wrong is listed, and PATH is left as
+    it is. A version is named by its content: the same images again are the
+    same version, and only new files are read. Recognised are (data/README.md
+    has trees of them):
+
+    - MVTec AD: train/good, test/DEFECT, ground_truth/DEFECT
+
+    - good/ beside folders named after defects, or just good images
+
+    - PaddleX: train.txt and val.txt
+
+    - manifest.csv or manifest.jsonl: path, label, mask, split
+
+    Example: uad ingest photos/cookie --name cookie
+    """
+    from uad.data import ingest as run
+    from uad.data.versions import history
+
+    before = {row["version"] for row in history(name)}
+    version = run(path, name, on_broken=on_broken.value, group_pattern=group_pattern)
+    _print_version(version)
+    if version.version in before:
+        console().print("These images were stored before; nothing was copied.")
+    console().print(f"next: uad train --data {name} --output bundles/{name}", highlight=False)
+
+
+def list_datasets() -> None:
+    """List the stored datasets with their latest version.
+
+    Example: uad datasets list
+    """
+    from uad.data.versions import dataset_names, history, read_version
+
+    rows = []
+    for name in dataset_names():
+        log, latest = history(name), read_version(name)
+        counts = latest.counts
+        test = f"{counts['test_normal']} / {counts['test_anomalous']}"
+        when = log[-1]["time"][:16].replace("T", " ")
+        versions = len({row["version"] for row in log})
+        rows.append((latest.address, when, counts["normal"], test, versions))
+    if not rows:
+        raise DataError("no datasets yet; make one with: uad ingest PATH --name NAME")
+    print_table(
+        "datasets", ("latest", "ingested (UTC)", "normal", "test good / bad", "versions"), rows
+    )
+
+
+def show(address: Address) -> None:
+    """Show what a version holds, its problems, and the dataset's history.
+
+    Example: uad datasets show cookie@1f2e3d4c5b6a
+    """
+    from uad.data.versions import history, read_version
+
+    version = read_version(address)
+    _print_version(version)
+    log = [(row["version"], row["time"], row["source"]) for row in history(version.name)]
+    print_table("history", ("version", "ingested", "from"), _escaped(log))
+
+
+def diff(old: Address, new: Address) -> None:
+    """Show which images two versions do not share.
+
+    Example: uad datasets diff cookie@1f2e3d4c5b6a cookie
+    """
+    from uad.data.compare import compare
+    from uad.data.samples import natural
+    from uad.data.versions import read_version
+
+    before, after = read_version(old), read_version(new)
+    difference = compare(before, after)
+    if not difference:
+        console().print(f"{before.address} and {after.address} hold the same images.")
+        return
+    changes = ("added", "removed", "renamed", "replaced", "relabelled")
+    names = {change: getattr(difference, change) for change in changes}
+    rows = [(change, len(found), natural(found)) for change, found in names.items() if found]
+    title = f"from {before.address} to {after.address}"
+    print_table(title, ("change", "images", "names"), _escaped(rows))
+
+
+def verify(address: Address) -> None:
+    """Hash every stored file of a version again, to see that none was altered.
+
+    Example: uad datasets verify cookie
+    """
+    from uad.data.samples import natural
+    from uad.data.versions import read_version
+    from uad.data.versions import verify as run
+
+    version = read_version(address)
+    altered = run(version)
+    if altered:
+        raise DataError(
+            f"{len(altered)} of {len(version.images)} images of {version.address} were altered or "
+            f"lost in the store: {natural(altered)}; ingest {version.source} again"
+        )
+    console().print(f"{version.address}: all {len(version.images)} images are as they were stored.")
+
+
+def _print_version(version: "DatasetVersion") -> None:
+    shares, leaks = _shares(version)
+    rows = [*_content_rows(version, shares), *_file_rows(version)]
+    print_table(f"dataset {version.address}", ("", ""), _escaped(rows))
+    problems = [*version.problems, *leaks]
+    if problems:
+        shown = [(problem.kind, problem.message) for problem in problems[:_SHOWN]]
+        more = len(problems) - len(shown)
+        if more:
+            shown.append(("...", f"and {more} more"))
+        print_table(f"problems ({len(problems)})", ("kind", "what"), _escaped(shown))
+
+
+def _content_rows(version: "DatasetVersion", shares: str) -> list[Row]:
+    from collections import Counter
+
+    rows: list[Row] = [("layout", version.layout), ("normal images", version.counts["normal"])]
+    rows += [("shared out as", shares)]
+    tests = [image for image in version.images if image.split == "test"]
+    masks = Counter(image.defect for image in tests if image.mask is not None)
+    for defect, count in sorted(Counter(image.defect for image in tests).items()):
+        with_masks = f" ({masks[defect]} with a mask)" if defect != "good" else ""
+        rows.append((f"test: {defect}", f"{count}{with_masks}"))
+    return rows if tests else [*rows, ("test images", "none: nothing to measure with")]
+
+
+def _file_rows(version: "DatasetVersion") -> list[Row]:
+    from collections import Counter
+
+    sizes = Counter(f"{i.image.height}x{i.image.width}" for i in version.images)
+    common = ", ".join(f"{size} ({count})" for size, count in sizes.most_common(3))
+    others = f" and {len(sizes) - 3} other sizes" if len(sizes) > 3 else ""
+    total = sum(i.image.bytes + (i.mask.bytes if i.mask else 0) for i in version.images)
+    kinds = Counter(problem.kind for problem in version.problems)
+    problems = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    return [
+        ("height x width", common + others),
+        ("bytes", f"{total / 1e6:.1f} MB"),
+        ("problems", problems or "none"),
+    ]
+
+
+def _shares(version: "DatasetVersion") -> tuple[str, "Sequence[Problem]"]:
+    """How the default settings split the normals, or why they cannot; captures that leak."""
+    from uad.config import SplitConfig
+    from uad.data import calibration_needed, load_dataset
+
+    split = SplitConfig()
+    try:
+        dataset = load_dataset(version.address, split)
+    except DataError as exc:
+        return str(exc), ()
+    counts, needed = dataset.counts, calibration_needed(split.alpha)
+    text = ", ".join(f"{counts[use]} {use}" for use in ("train", "selection", "calibration"))
+    if dataset.groups is not None:
+        text += f" (of {dataset.groups} captures)"
+    if counts["calibration"] < needed:
+        reached = 1 / (counts["calibration"] + 1)
+        text += (
+            f"; a false alarm rate of {split.alpha:.0%} needs {needed} calibration images, "
+            f"these reach {reached:.0%}"
+        )
+    known = set(version.problems)
+    return text, [p for p in dataset.problems if p.kind == "leak" and p not in known]
+
+
+def _escaped(rows: "Sequence[tuple[object, ...]]") -> list[tuple[str, ...]]:
+    """File names may hold brackets, which are markup to the table."""
+    from rich.markup import escape
+
+    return [tuple(escape(str(value)) for value in row) for row in rows]
