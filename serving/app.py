@@ -9,9 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.products import Products, open_products
+from serving.products import open_products
 from serving.routes import analysis_router, health_router, new_log_id, respond
 from serving.settings import ServerSettings
+from serving.state import State
 from serving.work import refusal
 from uad import __version__
 from uad.errors import RequestRefused
@@ -28,8 +29,8 @@ OUR_WORDS = {
 }
 
 
-def create_app(settings: ServerSettings, products: Products | None = None) -> FastAPI:
-    """The application that serves `products` (None: those that the settings name)."""
+def create_app(settings: ServerSettings, state: State | None = None) -> FastAPI:
+    """The application that serves `state` (None: what the settings name)."""
     app = FastAPI(
         title="uad",
         version=__version__,
@@ -37,8 +38,7 @@ def create_app(settings: ServerSettings, products: Products | None = None) -> Fa
         docs_url=None,
         redoc_url=None,
     )
-    app.state.settings = settings
-    app.state.products = products or open_products(settings)
+    app.state.server = state or State(settings, open_products(settings))
     app.include_router(analysis_router())
     app.include_router(health_router())
     app.add_exception_handler(RequestRefused, _refused)

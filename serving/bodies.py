@@ -1,35 +1,45 @@
 """Receive a request's body within its limits."""
 
+import asyncio
+
 from starlette.requests import ClientDisconnect, Request
 
+from serving.settings import Limits
 from uad.errors import RequestRefused
 
 
-async def read_body(request: Request, most_bytes: int) -> bytes:
-    """The body, of at most `most_bytes`.
+async def read_body(request: Request, limits: Limits) -> bytes:
+    """The body, of at most `limits.body_bytes`.
 
     A body that is announced as too long is refused before a byte of it is read, so that a client
     that waits for `100 Continue` never sends it.
 
     Raises:
-        RequestRefused: 413 too long, 400 the client went away.
+        RequestRefused: 413 too long, 408 too slow, 400 the client went away.
     """
     announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > most_bytes:
-        raise _too_long(most_bytes)
-    chunks, received = [], 0
+    if announced.isdigit() and int(announced) > limits.body_bytes:
+        raise _too_long(limits)
     try:
-        async for chunk in request.stream():
-            received += len(chunk)
-            if received > most_bytes:
-                raise _too_long(most_bytes)
-            chunks.append(chunk)
+        async with asyncio.timeout(limits.body_seconds):
+            return await _received(request, limits)
+    except TimeoutError as exc:
+        words = f"the body did not come within {limits.body_seconds:g} seconds"
+        raise RequestRefused(408, words) from exc
     except ClientDisconnect as exc:
         raise RequestRefused(400, "the connection closed before the whole body came") from exc
-    return b"".join(chunks)
 
 
-def _too_long(most_bytes: int) -> RequestRefused:
+async def _received(request: Request, limits: Limits) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limits.body_bytes:
+            raise _too_long(limits)
+    return bytes(body)
+
+
+def _too_long(limits: Limits) -> RequestRefused:
     return RequestRefused(
-        413, f"the body is longer than {most_bytes} bytes, the most this server takes"
+        413, f"the body is longer than {limits.body_bytes} bytes, the most this server takes"
     )

@@ -15,7 +15,7 @@ import orjson
 
 from serving.spec import EngineSpec
 from serving.work import Job, Reply, Verdict
-from uad.errors import BundleError, EngineLost
+from uad.errors import BundleError, EngineLostError
 
 ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 ENVIRONMENT_STARTS = ("CUDA_", "NVIDIA_", "ORT_", "OPENVINO_")
@@ -35,7 +35,7 @@ class EngineWorker:
         try:
             self._send(spec.model_dump_json().encode())
             ready = orjson.loads(self._receive(spec.limits.start_seconds))
-        except EngineLost as exc:
+        except EngineLostError as exc:
             raise BundleError(f"{spec.bundle} cannot be loaded: {exc}") from exc
         if "error" in ready:
             self.kill()
@@ -55,7 +55,7 @@ class EngineWorker:
         """Have one request answered.
 
         Raises:
-            EngineLost: the process ended or was too slow; it is gone, start another one.
+            EngineLostError: the process ended or was too slow; it is gone, start another one.
         """
         header = asdict(job)
         body = header.pop("body")
@@ -93,16 +93,16 @@ class EngineWorker:
         except (OSError, EOFError) as exc:
             raise self._lost(slow=isinstance(exc, BlockingIOError)) from exc
 
-    def _lost(self, *, slow: bool) -> EngineLost:
+    def _lost(self, *, slow: bool) -> EngineLostError:
         if not slow:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(1.0)
         ended = self._process.poll()
         self.kill()
         if slow or ended is None:
-            return EngineLost(f"engine process {self.pid} gave no answer in time", slow=slow)
+            return EngineLostError(f"engine process {self.pid} gave no answer in time", slow=slow)
         how = f"signal {-ended}" if ended < 0 else f"status {ended}"
-        return EngineLost(f"engine process {self.pid} ended with {how}")
+        return EngineLostError(f"engine process {self.pid} ended with {how}")
 
 
 def _started(seconds: float) -> tuple[subprocess.Popen[bytes], Connection]:

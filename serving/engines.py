@@ -9,7 +9,7 @@ from serving.engine_worker import EngineWorker
 from serving.line import Line, Ticket
 from serving.spec import EngineSpec
 from serving.work import Job, Reply
-from uad.errors import BundleError, EngineLost, RequestRefused
+from uad.errors import BundleError, EngineLostError, RequestRefused
 
 logger = logging.getLogger(__name__)
 
@@ -106,14 +106,14 @@ class Engines:
         """Have a ticket answered; False when that cost the engine its life."""
         try:
             ticket.future.set_result(worker.answer(ticket.job))
-        except EngineLost as exc:
+        except EngineLostError as exc:
             self._up.discard(worker)
             logger.warning("request %s: %s", ticket.job.log_id, exc)
             self._after_loss(ticket, exc)
             return False
         return True
 
-    def _after_loss(self, ticket: Ticket, exc: EngineLost) -> None:
+    def _after_loss(self, ticket: Ticket, exc: EngineLostError) -> None:
         ticket.engines_lost += 1
         if exc.slow:
             ticket.refuse(SLOW)

@@ -9,8 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.bodies import read_body
-from serving.products import Product, Products
+from serving.products import Product
 from serving.schemas import Analysed, AnalyseRequest, Answer, envelope
+from serving.state import state_of
 from serving.work import Job, Reply
 
 PATHS = ("/image-anomaly-detection", "/anomaly-detection")
@@ -57,9 +58,9 @@ def health_router() -> APIRouter:
 
 async def analyse(request: Request) -> Response:
     """Judge the image in the body, with the version that serves now."""
-    products: Products = request.app.state.products
-    body = await read_body(request, request.app.state.settings.limits.body_bytes)
-    return respond(await judged(products.default, new_log_id(), body))
+    state = state_of(request)
+    body = await read_body(request, state.settings.limits)
+    return respond(await judged(state.products.default, new_log_id(), body))
 
 
 async def judged(product: Product, log_id: str, body: bytes) -> Reply:
@@ -85,11 +86,11 @@ async def readyz(request: Request) -> Response:
 
 
 def _state(request: Request, word: str) -> Response:
-    products: Products = request.app.state.products
-    reasons = products.reasons_not_ready()
+    state = state_of(request)
+    reasons = state.reasons_not_ready()
     status = 503 if reasons else 200
     message = "; ".join(reasons) or word
-    result = {"models": products.describe()}
+    result = {"models": state.products.describe()}
     return respond(Reply(status, envelope(new_log_id(), 503 if reasons else 0, message, result)))
 
 

@@ -6,11 +6,11 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import uvicorn
-
 from serving.app import create_app
 from serving.products import open_products
+from serving.server import GentleServer
 from serving.settings import ServerSettings
+from serving.state import State
 from uad.errors import ServingError
 
 
@@ -23,23 +23,21 @@ def run(settings: ServerSettings) -> None:
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s"
     )
-    with _bound(settings.host, settings.port) as listener:
+    with bound(settings.host, settings.port) as listener:
         products = open_products(settings)
         try:
             address = "http://{}:{}".format(*listener.getsockname()[:2])
             logging.getLogger(__name__).info(
                 "serving %s on %s", ", ".join(products.describe()), address
             )
-            config = uvicorn.Config(
-                create_app(settings, products), log_config=None, access_log=False, lifespan="off"
-            )
-            uvicorn.Server(config).run(sockets=[listener])
+            state = State(settings, products)
+            GentleServer(create_app(settings, state), settings, state).run(sockets=[listener])
         finally:
             products.close()
 
 
 @contextmanager
-def _bound(host: str, port: int) -> Iterator[socket.socket]:
+def bound(host: str, port: int) -> Iterator[socket.socket]:
     """The listening address, taken before anything slow is done."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as listener:

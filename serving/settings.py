@@ -16,6 +16,14 @@ class Limits(Settings):
     """Largest request body; base64 makes an image a third larger."""
     pixels: Annotated[int, Field(ge=1024, le=2**31)] = 32_000_000
     """Most pixels of one image, read from its header before anything is decoded."""
+    connections: Annotated[int, Field(ge=1, le=65535)] = 1024
+    """Open connections; more are closed at once."""
+    head_seconds: Seconds = 10.0
+    """Longest time for the head of a request to come, also on a silent connection."""
+    body_seconds: Seconds = 30.0
+    """Longest time for a body to come."""
+    send_seconds: Seconds = 60.0
+    """Longest time that a client may stop reading its answer."""
     memory_bytes: Annotated[int, Field(ge=2**26)] = 2 * 2**30
     """Memory that an engine process may use for one request, beyond its model."""
     work_seconds: Seconds = 20.0
@@ -40,5 +48,11 @@ class ServerSettings(Settings):
     threshold: Annotated[float, Field(allow_inf_nan=False)] | None = None
     poll_seconds: Seconds = 5.0
     """How often the registry is asked which version is the champion."""
+    notice_seconds: Annotated[float, Field(ge=0, le=600)] = 5.0
+    """After SIGTERM: time between being not ready and refusing connections, for balancers."""
+    drain_seconds: Annotated[int, Field(ge=1, le=3600)] = 30
+    """Then: longest wait for answers under way."""
+    keep_alive_seconds: Annotated[int, Field(ge=1, le=3600)] = 75
+    """How long an idle connection stays open; longer than the balancer's own limit."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     limits: Limits = Limits()

@@ -13,9 +13,11 @@ UadError
 ├── RegistryError     the model registry lacks a name, version or alias, or refuses a move
 │   └── RegistryUnreachableError  its server or database does not answer
 ├── GateError         a promotion that the rule does not allow
+├── FlowError         a run that Prefect cannot start, or a schedule that cannot be
+│   └── BusyError         another run of the same product is under way
 └── ServingError      the server cannot start or cannot answer
     ├── RequestRefused    one request that is answered with a status and our own words
-    └── EngineLost        an engine process ended, or was ended, before it answered
+    └── EngineLostError        an engine process ended, or was ended, before it answered
 """
 
 
@@ -71,11 +73,19 @@ class GateError(UadError):
     """A promotion that the rule does not allow."""
 
 
+class FlowError(UadError):
+    """A run that Prefect cannot start, or a schedule that cannot be."""
+
+
+class BusyError(FlowError):
+    """Another run of the same product is under way."""
+
+
 class ServingError(UadError):
     """The server cannot start or cannot answer."""
 
 
-class RequestRefused(ServingError):
+class RequestRefused(ServingError):  # noqa: N818 - read as `raise RequestRefused(413, ...)`
     """One request that is answered with an HTTP status of 4xx or 5xx and our own words."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -83,7 +93,7 @@ class RequestRefused(ServingError):
         self.status = status
 
 
-class EngineLost(ServingError):
+class EngineLostError(ServingError):
     """An engine process ended before it answered, or was ended because it took too long."""
 
     def __init__(self, message: str, *, slow: bool = False) -> None:

@@ -1,0 +1,55 @@
+"""uvicorn's server with a gentle end: not ready, wait, drain, exit status 0."""
+
+import signal
+import time
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from serving.connection import guarded
+from serving.settings import ServerSettings
+from serving.state import State
+
+
+class GentleServer(uvicorn.Server):
+    """Says that it is not ready before it stops listening, so that balancers can look away."""
+
+    def __init__(self, app: FastAPI, settings: ServerSettings, state: State) -> None:
+        super().__init__(_config(app, settings))
+        self._state = state
+        self._notice_seconds = settings.notice_seconds
+        self._stop_at: float | None = None
+
+    def stop(self, notice_seconds: float = 0.0) -> None:
+        """Be not ready from now on, and stop after `notice_seconds`."""
+        self._state.draining = True
+        self._stop_at = time.monotonic() + notice_seconds
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """SIGTERM: after a notice; Ctrl-C: now; a second signal: without waiting for answers."""
+        if self._stop_at is not None and sig == signal.SIGINT:
+            self.force_exit = True
+        self.stop(self._notice_seconds if sig == signal.SIGTERM else 0.0)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to stop now; asked ten times a second."""
+        if self._stop_at is not None and time.monotonic() >= self._stop_at:
+            return True
+        return await super().on_tick(counter)
+
+
+def _config(app: FastAPI, settings: ServerSettings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=guarded(settings.limits),  # type: ignore[arg-type]
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=settings.limits.connections,
+        timeout_keep_alive=settings.keep_alive_seconds,
+        timeout_graceful_shutdown=settings.drain_seconds,
+    )

@@ -1,0 +1,62 @@
+"""A real server for tests: uvicorn in a thread on a loopback port, engines in processes."""
+
+import base64
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import cv2
+import httpx
+import numpy as np
+
+from serving.app import create_app
+from serving.products import open_products
+from serving.run import bound
+from serving.server import GentleServer
+from serving.settings import ServerSettings
+from serving.state import State
+
+
+class Running:
+    """A server on a loopback port, in a thread, with engine processes of its own."""
+
+    def __init__(self, state: State, server: GentleServer, url: str) -> None:
+        self.state = state
+        self.server = server
+        self.url = url
+        self.http = httpx.Client(base_url=url, timeout=30)
+
+    def judge(self, image: str, path: str = "/image-anomaly-detection", **options: Any) -> Any:
+        """The answer's JSON, without picture unless asked for."""
+        body = {"image": image, "visualize": False, "labelMap": "rle", **options}
+        return self.http.post(path, json=body).json()
+
+    def pids(self) -> list[int]:
+        served = self.state.products.default.holder.current
+        return served.detector.pids if served else []
+
+
+@contextmanager
+def running(**values: Any) -> Iterator[Running]:
+    """A server with these settings, until the block ends."""
+    defaults = {"port": 0, "workers": 1, "poll_seconds": 0.05, "notice_seconds": 0}
+    settings = ServerSettings.model_validate({**defaults, **values})
+    with bound(settings.host, settings.port) as listener:
+        state = State(settings, open_products(settings))
+        server = GentleServer(create_app(settings, state), settings, state)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        run = Running(state, server, f"http://127.0.0.1:{listener.getsockname()[1]}")
+        try:
+            yield run
+        finally:
+            run.http.close()
+            server.stop()
+            thread.join(30)
+            state.products.close()
+
+
+def encoded(image: np.ndarray, suffix: str = ".png") -> str:
+    """(H, W, 3) uint8 BGR as a base64 file."""
+    return base64.b64encode(cv2.imencode(suffix, image)[1].tobytes()).decode()
