@@ -1,0 +1,185 @@
+"""`uad predict`, and PaddleX's flags on `uad` itself."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from uad.cli import show_version
+from uad.console import console
+from uad.errors import ConfigError, ImageError
+
+if TYPE_CHECKING:
+    from uad.pipeline import Result
+
+PIPELINE_HELP = (
+    "anomaly_detection (the champion of the only product), a YAML file, a bundle's folder, "
+    "models:/NAME@champion, or a product's name."
+)
+PADDLEX = "PaddleX's form: uad --pipeline anomaly_detection --input PATH"
+
+Input = Annotated[
+    list[str] | None, typer.Option("--input", "-i", help="A picture, a folder, or a URL.")
+]
+Device = Annotated[str | None, typer.Option("--device", help="cpu, gpu:0, ...", show_default="cpu")]
+SavePath = Annotated[
+    Path | None,
+    typer.Option("--save_path", "--save-path", help="Folder for a picture and a JSON an image."),
+]
+Hpip = Annotated[
+    bool,
+    typer.Option("--use_hpip", "--use-hpip", help="Prefer the fastest engine that the model fits."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command and the flags of `uad` itself."""
+    app.command()(predict)
+    app.callback(invoke_without_command=True)(root)
+
+
+def predict(
+    pipeline: Annotated[str, typer.Option("--pipeline", "-p", help=PIPELINE_HELP)],
+    inputs: Input = None,
+    save_path: SavePath = None,
+    device: Device = None,
+    use_hpip: Hpip = False,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch_size", "--batch-size", help="Images in one inference.")
+    ] = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option(help="Target false alarm rate.", show_default="the model's own"),
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Instead: the score above which an image is anomalous.")
+    ] = None,
+    mask_only: Annotated[
+        bool, typer.Option("--mask_only", "--mask-only", help="Save label maps, not pictures.")
+    ] = False,
+) -> None:
+    """Judge pictures: one line each, with score and verdict.
+
+    A picture that cannot be read is reported, the others are judged, and the
+    exit status is 1.
+
+        uad predict --pipeline cookie --input photos/ --save_path out
+        uad predict --pipeline models:/cookie@champion --input part.png --alpha 0.01
+    """
+    from uad.pipeline import create_pipeline
+
+    if not inputs:
+        raise ConfigError("nothing to judge: give --input PICTURE, FOLDER or URL")
+    errors: list[ImageError] = []
+    with create_pipeline(
+        pipeline,
+        device=device,
+        use_hpip=use_hpip or None,
+        batch_size=batch_size,
+        alpha=alpha,
+        threshold=threshold,
+    ) as loaded:
+        counts = [0, 0]
+        for result in loaded.predict(inputs, on_bad_image=lambda error: _report(error, errors)):
+            typer.echo(line(result))
+            counts[result["is_anomalous"]] += 1
+            if save_path is not None:
+                result.save_to_img(save_path, mask_only=mask_only)
+                result.save_to_json(save_path)
+    _summary(counts, errors, save_path)
+
+
+def line(result: "Result") -> str:
+    """What is printed of one image."""
+    verdict = "ANOMALOUS" if result["is_anomalous"] else "normal"
+    return (
+        f"{result['input_path']}: {verdict}  score {result['score']:.6g}  "
+        f"threshold {result['threshold']:.6g}  p {result['p_value']:.4g}  "
+        f"version {result['model_version']}"
+    )
+
+
+def root(
+    context: typer.Context,
+    pipeline: Annotated[str | None, typer.Option("--pipeline", help=PIPELINE_HELP)] = None,
+    inputs: Input = None,
+    save_path: SavePath = None,
+    device: Device = None,
+    use_hpip: Hpip = False,
+    get_pipeline_config: Annotated[
+        str | None,
+        typer.Option("--get_pipeline_config", help="Write this pipeline's YAML to --save_path."),
+    ] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Serve --pipeline over HTTP.")] = False,
+    host: Annotated[str | None, typer.Option("--host", help="With --serve.")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="With --serve.")] = None,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="And stop.")
+    ] = False,
+) -> None:
+    """Replaced by the application's help."""
+    used = any((pipeline, inputs, save_path, device, use_hpip, get_pipeline_config, serve))
+    if context.invoked_subcommand is not None:
+        if used:
+            raise ConfigError(
+                f"options before '{context.invoked_subcommand}' are {PADDLEX}; "
+                f"write them after '{context.invoked_subcommand}'"
+            )
+    elif get_pipeline_config is not None:
+        _write_config(get_pipeline_config, save_path or Path())
+    elif pipeline is None:
+        raise ConfigError(f"--pipeline is missing ({PADDLEX})" if used else "give a command")
+    elif serve:
+        _serve(pipeline, device, host, port)
+    else:
+        predict(pipeline, inputs, save_path, device, use_hpip)
+
+
+def _report(error: ImageError, errors: list[ImageError]) -> None:
+    errors.append(error)
+    typer.secho(f"error: {error}", fg="red", err=True)
+
+
+def _summary(counts: list[int], errors: list[ImageError], save_path: Path | None) -> None:
+    normal, anomalous = counts
+    saved = f"; saved in {save_path}" if save_path is not None and normal + anomalous else ""
+    console().print(f"{normal + anomalous} judged, {anomalous} anomalous{saved}", highlight=False)
+    if errors:
+        console().print(f"{len(errors)} could not be read", highlight=False)
+        raise typer.Exit(1)
+
+
+def _write_config(name: str, folder: Path) -> None:
+    from uad.pipeline.source import shipped_config
+
+    text = shipped_config(name)
+    file = folder / f"{name}.yaml"
+    if file.exists() and file.read_text(encoding="utf-8") != text:
+        raise ConfigError(f"{file} exists and differs: move it away or choose another --save_path")
+    folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    typer.echo(str(file))
+
+
+def _serve(pipeline: str, device: str | None, host: str | None, port: int | None) -> None:
+    import json
+
+    from serving.run import run
+    from serving.settings import ServerSettings
+    from uad.config import load_settings
+    from uad.pipeline.source import read_pipeline
+    from uad.registry import ModelRegistry
+
+    settings = read_pipeline(pipeline, None, ModelRegistry())
+    given = {
+        "models": [settings.model],
+        "host": host,
+        "port": port,
+        "device": device or settings.device,
+        "engine": settings.engine,
+        "precision": settings.precision,
+        "alpha": settings.alpha,
+        "threshold": settings.threshold,
+    }
+    typed = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+    run(load_settings(ServerSettings, None, typed))

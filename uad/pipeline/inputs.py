@@ -1,0 +1,160 @@
+"""From whatever a caller has to a stream of images: arrays, files, folders, URLs, lists of them."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import cv2
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+
+from uad.errors import DataError, ImageError
+from uad.images import SUFFIXES, Image, decode, read
+
+KEYS = ("img", "input")
+MAX_URL_BYTES = 64 * 2**20
+MAX_URL_SECONDS = 30.0
+MAX_REDIRECTS = 5
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image, not read yet."""
+
+    path: str | None
+    """As the caller wrote it, or found in a folder; None for an array."""
+    stem: str
+    """What files about it are called."""
+    suffix: str
+    """Of the picture that is saved of it, with the dot."""
+    load: Callable[[], Image]
+    """(H, W, 3) uint8 BGR; ImageError if it is none."""
+
+
+def items(value: Any) -> Iterator[Item]:
+    """All images that `value` stands for, in its order; folders sorted, with their subfolders.
+
+    Raises:
+        DataError: a folder without images, or something that is no image at all.
+        ImageError: a file that is not there.
+    """
+    if isinstance(value, np.ndarray):
+        yield Item(None, "image", ".png", partial(from_array, value))
+    elif isinstance(value, (str, Path)):
+        yield from _named(value)
+    elif isinstance(value, Mapping):
+        yield from items(_unwrapped(value))
+    elif isinstance(value, Iterable) and not isinstance(value, (bytes, bytearray)):
+        for part in value:
+            yield from items(part)
+    else:
+        raise DataError(
+            f"a {type(value).__name__} is no image: give a BGR array, a path, a folder, a URL, "
+            "a dict with 'img' or 'input', or a list of these"
+        )
+
+
+def from_array(array: NDArray[Any], *, name: str = "the array") -> Image:
+    """An array as (H, W, 3) uint8 BGR, by the same rules as a file of its kind.
+
+    Args:
+        array: (H, W), (H, W, 1), (H, W, 3) BGR or (H, W, 4) BGRA; uint8, or uint16 of full range.
+        name: what errors call it.
+
+    Raises:
+        ImageError: another shape or type, or no pixels.
+    """
+    if array.dtype not in (np.uint8, np.uint16):
+        raise ImageError(
+            f"{name} holds {array.dtype}: scale it to [0, 255] and convert it to uint8"
+        )
+    flat = array.ndim == 2
+    if not array.size or not (flat or (array.ndim == 3 and array.shape[2] in (1, 3, 4))):
+        raise ImageError(
+            f"{name} has shape {array.shape}: an image is (H, W), (H, W, 3) or (H, W, 4)"
+        )
+    if array.dtype == np.uint8 and not flat and array.shape[2] == 3:
+        return np.ascontiguousarray(array)
+    done, png = cv2.imencode(".png", array, [cv2.IMWRITE_PNG_COMPRESSION, 0])
+    if not done:
+        raise ImageError(f"{name} of shape {array.shape} cannot be converted to colour")
+    return decode(png.tobytes(), name=name)
+
+
+def download(url: str) -> bytes:
+    """The content at a URL that the user typed, within limits of bytes, time and redirects."""
+    deadline = time.monotonic() + MAX_URL_SECONDS
+    content = bytearray()
+    try:
+        with (
+            httpx.Client(follow_redirects=True, max_redirects=MAX_REDIRECTS, timeout=10) as client,
+            client.stream("GET", url) as response,
+        ):
+            response.raise_for_status()
+            for chunk in response.iter_bytes():
+                content += chunk
+                _check_download(url, len(content), deadline)
+    except (httpx.HTTPError, httpx.InvalidURL) as exc:
+        raise ImageError(
+            f"cannot fetch {url}: {exc or type(exc).__name__}; check the address"
+        ) from exc
+    return bytes(content)
+
+
+def _fetch(url: str) -> Image:
+    return decode(download(url), name=url)
+
+
+def _check_download(url: str, size: int, deadline: float) -> None:
+    if size > MAX_URL_BYTES:
+        raise ImageError(
+            f"{url} is larger than {MAX_URL_BYTES // 2**20} MiB: fetch it and give the file"
+        )
+    if time.monotonic() > deadline:
+        raise ImageError(
+            f"{url} took longer than {MAX_URL_SECONDS:.0f} s: fetch it and give the file"
+        )
+
+
+def _unwrapped(value: Mapping[Any, Any]) -> Any:
+    for key in KEYS:
+        if key in value:
+            return value[key]
+    raise DataError(
+        f"a dict needs the key 'img' or 'input'; this one has {sorted(map(str, value))}"
+    )
+
+
+def _named(value: str | Path) -> Iterator[Item]:
+    text = str(value)
+    if text.lower().startswith(("http://", "https://")):
+        name = Path(unquote(urlsplit(text).path))
+        yield _item(text, name, partial(_fetch, text))
+    elif Path(text).is_dir():
+        yield from _folder(Path(text))
+    else:
+        yield _item(text, Path(text), partial(read, Path(text)))
+
+
+def _folder(folder: Path) -> Iterator[Item]:
+    found = [path for path in sorted(folder.rglob("*")) if _is_image(path, folder)]
+    if not found:
+        raise DataError(f"{folder} holds no image ({', '.join(SUFFIXES)}); check the path")
+    for path in found:
+        yield _item(str(path), path, partial(read, path))
+
+
+def _is_image(path: Path, folder: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+    return path.suffix.lower() in SUFFIXES and not hidden and path.is_file()
+
+
+def _item(text: str, path: Path, load: Callable[[], Image]) -> Item:
+    suffix = path.suffix.lower()
+    writable = suffix in (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+    return Item(text, path.stem or "image", suffix if writable else ".png", load)

@@ -1,0 +1,121 @@
+"""The pipeline: a model that is loaded once and asked often."""
+
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from uad.detector import Detector
+from uad.errors import CalibrationError, ConfigError, ImageError, ServingError
+from uad.live import Follower, Holder, Status
+from uad.pipeline.batches import Batch, batches
+from uad.pipeline.inputs import Item, items
+from uad.pipeline.result import Names, Result
+
+
+class Pipeline:
+    """Judges images with the model that `holder` has; made by `create_pipeline`."""
+
+    def __init__(
+        self,
+        holder: Holder[Detector],
+        *,
+        batch_size: int = 1,
+        follower: Follower[Detector] | None = None,
+    ) -> None:
+        self._holder = holder
+        self._follower = follower
+        self._batch_size = batch_size
+
+    def predict(
+        self,
+        input: Any,
+        batch_size: int | None = None,
+        *,
+        alpha: float | None = None,
+        threshold: float | None = None,
+        on_bad_image: Callable[[ImageError], None] | None = None,
+    ) -> Iterator[Result]:
+        """Judge images, one after the other, as they are asked for.
+
+        Args:
+            input: a BGR array (H, W, 3) uint8 (grey, 16-bit and BGRA are converted), a path, a
+                folder with its subfolders, a URL, `{"img": ...}` or `{"input": ...}`, or a list
+                of all these.
+            batch_size: images in one inference; results do not depend on it.
+            alpha: target false alarm rate, for this call.
+            threshold: instead, the score above which an image is anomalous, for this call.
+            on_bad_image: called with the error of an image that cannot be read, which is then
+                left out. Without it the error is raised, after the results of all images before.
+
+        Yields:
+            A Result an image, in the input's order.
+
+        Raises:
+            ImageError: an image cannot be read; named by its path.
+            DataError: an input that is no image, or a folder without any.
+            CalibrationError: both alpha and threshold are given, or one is impossible.
+        """
+        size = self._batch_size if batch_size is None else batch_size
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ConfigError(f"batch_size must be a whole number from 1, not {size!r}")
+        if alpha is not None and threshold is not None:
+            raise CalibrationError("give alpha or threshold, not both")
+        return self._predict(items(input), size, alpha, threshold, on_bad_image)
+
+    __call__ = predict
+
+    def status(self) -> Status | None:
+        """What the follower says; None if this pipeline does not follow."""
+        return None if self._follower is None else self._follower.status()
+
+    @property
+    def model_version(self) -> str:
+        """The version that answers now."""
+        with self._holder.use() as served:
+            return served.version
+
+    def close(self) -> None:
+        """Stop following and release the model, when the last image under way is answered."""
+        if self._follower is not None:
+            self._follower.stop()
+        self._holder.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _predict(
+        self,
+        stream: Iterator[Item],
+        size: int,
+        alpha: float | None,
+        threshold: float | None,
+        on_bad_image: Callable[[ImageError], None] | None,
+    ) -> Iterator[Result]:
+        names = Names()
+        for batch, error in batches(stream, size, on_bad_image):
+            yield from self._detect(batch, names, alpha, threshold)
+            if error is not None:
+                raise error
+
+    def _detect(
+        self, batch: Batch, names: Names, alpha: float | None, threshold: float | None
+    ) -> list[Result]:
+        if not batch:
+            return []
+        if self._holder.current is None:
+            raise ServingError("this pipeline is closed: make another with create_pipeline")
+        images = [image for _, image in batch]
+        with self._holder.use() as served:
+            found = served.detector.detect(images, alpha=alpha, threshold=threshold)
+        return [
+            Result(item, names.free(item.stem), image, detection, served.version)
+            for (item, image), detection in zip(batch, found, strict=True)
+        ]

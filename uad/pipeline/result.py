@@ -1,0 +1,163 @@
+"""What a pipeline says of one image, with PaddleX's methods."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import PIL.Image
+
+from uad.detector import Detection
+from uad.errors import ConfigError
+from uad.images import Image
+from uad.pipeline.inputs import Item
+
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+
+
+class _Content(dict[str, Any]):
+    """`json["pred"]`, as PaddleX documents it, and `json["res"]["pred"]`, as its code has it."""
+
+    def __missing__(self, key: str) -> Any:
+        if key == "res":
+            return self
+        raise KeyError(key)
+
+
+class Result(dict[str, Any]):
+    """A dict with the verdict on one image.
+
+    Keys:
+        input_path: path or URL as given; None for an array.
+        pred: label map, (H, W) uint8 at the image's own size: 255 anomalous, 0 normal.
+        anomaly_map: (H, W) float32; higher = more anomalous.
+        score: the map's maximum.
+        threshold: the image is anomalous when its score lies above.
+        alpha: the false alarm rate that the threshold stands for.
+        p_value: (1 + number of calibration scores >= score) / (n + 1).
+        is_anomalous: the verdict.
+        model_version: which version answered.
+    """
+
+    def __init__(
+        self, item: Item, stem: str, image: Image, detection: Detection, version: str
+    ) -> None:
+        """`stem` is what its files are called; unlike that of any other image of the call."""
+        super().__init__(
+            input_path=item.path,
+            pred=detection.label_map,
+            anomaly_map=detection.anomaly_map,
+            score=detection.score,
+            threshold=detection.threshold,
+            alpha=detection.alpha,
+            p_value=detection.p_value,
+            is_anomalous=detection.is_anomalous,
+            model_version=version,
+        )
+        self._image = image
+        self._stem = stem
+        self._suffix = item.suffix
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """Plain values: all keys but the anomaly map, `pred` as a list of rows."""
+        return _Content(self._facts(), pred=self["pred"].tolist())
+
+    @property
+    def img(self) -> dict[str, PIL.Image.Image]:
+        """`{"res": picture}`: image, heat map, contour, score and verdict, RGB."""
+        return {"res": PIL.Image.fromarray(self._picture()[:, :, ::-1])}
+
+    @property
+    def mask(self) -> PIL.Image.Image:
+        """The label map as a grey picture: 255 anomalous, 0 normal."""
+        return PIL.Image.fromarray(self["pred"])
+
+    def print(self, format_json: bool = True, indent: int = 4, ensure_ascii: bool = False) -> None:
+        """Write the verdict to standard output; the label map is left out, as `...`."""
+        facts = {**self._facts(), "pred": "..."}
+        text = (
+            json.dumps(facts, indent=indent, ensure_ascii=ensure_ascii)
+            if format_json
+            else str(facts)
+        )
+        sys.stdout.write(text + "\n")
+
+    def save_to_json(
+        self, save_path: str | Path, indent: int | None = 4, ensure_ascii: bool = False
+    ) -> Path:
+        """Write `json` to the file `save_path`, or into that folder as `<name>_res.json`.
+
+        Returns:
+            The file.
+        """
+        file = self._file(save_path, (".json",), ".json", "save_to_json")
+        # One row of the label map a line would be thousands of lines.
+        facts = {**self._facts(), "pred": "..."}
+        text = json.dumps(facts, indent=indent, ensure_ascii=ensure_ascii)
+        rows = json.dumps(self["pred"].tolist(), separators=(",", ":"))
+        file.write_text(text.replace('"pred": "..."', f'"pred": {rows}') + "\n", encoding="utf-8")
+        return file
+
+    def save_to_img(self, save_path: str | Path, *, mask_only: bool = False) -> Path:
+        """Write the picture to the file `save_path`, or into that folder as `<name>_res.<suffix>`.
+
+        Args:
+            save_path: a file with a picture's suffix, or a folder, made if it is not there.
+            mask_only: write the label map instead, losslessly as PNG in a folder.
+
+        Returns:
+            The file.
+        """
+        suffix = ".png" if mask_only else self._suffix
+        file = self._file(save_path, PICTURES, suffix, "save_to_img")
+        picture = self["pred"] if mask_only else self._picture()
+        done, data = cv2.imencode(file.suffix.lower(), picture)
+        if not done:
+            raise ConfigError(f"cannot write {file}: choose another suffix, for example .png")
+        file.write_bytes(data.tobytes())
+        return file
+
+    def save_all(self, save_path: str | Path) -> None:
+        """Picture and JSON into a folder."""
+        self.save_to_img(save_path)
+        self.save_to_json(save_path)
+
+    def _facts(self) -> dict[str, Any]:
+        return {key: value for key, value in self.items() if not isinstance(value, np.ndarray)}
+
+    def _picture(self) -> Image:
+        from uad.visual import picture
+
+        return picture(
+            self._image, self["anomaly_map"], self["score"], self["threshold"], self["is_anomalous"]
+        )
+
+    def _file(
+        self, save_path: str | Path | None, suffixes: tuple[str, ...], suffix: str, method: str
+    ) -> Path:
+        if save_path is None:
+            raise ConfigError(f"{method} needs save_path: a folder, or a file ending in {suffix}")
+        path = Path(save_path)
+        if path.suffix.lower() not in suffixes or path.is_dir():
+            path = path / f"{self._stem}_res{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+class Names:
+    """File names of one call: `x`, then `x-2` for another image called x."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def free(self, stem: str) -> str:
+        """A name that no earlier image of the call has; letter case does not tell names apart."""
+        name, number = stem, 1
+        while name.casefold() in self._taken:
+            number += 1
+            name = f"{stem}-{number}"
+        self._taken.add(name.casefold())
+        return name

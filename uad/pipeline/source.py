@@ -1,0 +1,99 @@
+"""What a pipeline's first argument stands for: a name, a YAML file, a bundle or an address."""
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from uad.bundle import MANIFEST
+from uad.config.loading import read_yaml
+from uad.config.pipeline import (
+    ANOMALY_DETECTION,
+    DEFAULT_MODEL,
+    PipelineConfig,
+    parse_pipeline,
+)
+from uad.errors import BundleError, ConfigError, RegistryError
+from uad.live import is_address
+from uad.registry import ModelRegistry
+
+
+def shipped_config(name: str) -> str:
+    """The text of a shipped pipeline's YAML.
+
+    Raises:
+        ConfigError: there is no pipeline of that name.
+    """
+    if name != ANOMALY_DETECTION:
+        raise ConfigError(f"no pipeline '{name}': there is one, {ANOMALY_DETECTION}")
+    return files("uad").joinpath("configs", "pipelines", f"{name}.yaml").read_text("utf-8")
+
+
+def read_pipeline(
+    pipeline: str | Path | None, config: Mapping[str, Any] | None, registry: ModelRegistry
+) -> PipelineConfig:
+    """Settings whose `model` is a bundle's folder or a registry address.
+
+    Args:
+        pipeline: `anomaly_detection`, a YAML file, a bundle's folder, an address, or a product.
+        config: the content of a pipeline's YAML; goes before `pipeline`.
+        registry: asked for the products where a name stands for one.
+    """
+    settings, folder = _settings(pipeline, config)
+    return settings.model_copy(update={"model": _model(settings.model, folder, registry)})
+
+
+def _settings(
+    pipeline: str | Path | None, config: Mapping[str, Any] | None
+) -> tuple[PipelineConfig, Path]:
+    """The settings, and the folder that relative paths in them may start from."""
+    here = Path()
+    if config is not None:
+        return parse_pipeline(config, origin="config"), here
+    if pipeline is None:
+        raise ConfigError(f"give a pipeline: {ANOMALY_DETECTION}, a YAML file, or a model")
+    text = str(pipeline)
+    if text == ANOMALY_DETECTION:
+        import yaml
+
+        return parse_pipeline(yaml.safe_load(shipped_config(text)), origin=text), here
+    if text.lower().endswith((".yaml", ".yml")):
+        return parse_pipeline(read_yaml(Path(text)), origin=text), Path(text).parent
+    return PipelineConfig(model=text), here
+
+
+def _model(model: str, folder: Path, registry: ModelRegistry) -> str:
+    if is_address(model):
+        return model
+    for path in (Path(model), folder / model):
+        if (path / MANIFEST).is_file():
+            return str(path)
+        if path.exists():
+            raise BundleError(
+                f"{path} is no bundle (it has no {MANIFEST}): `uad train` writes one, "
+                "`uad import` makes one from other weights"
+            )
+    products = registry.products()
+    if model == DEFAULT_MODEL:
+        return f"models:/{_only(products)}@champion"
+    if model in products:
+        return f"models:/{model}@champion"
+    raise ConfigError(
+        f"'{model}' is no pipeline, file, bundle or product (products: "
+        f"{', '.join(products) or 'none'}): give {ANOMALY_DETECTION}, a YAML file, a bundle's "
+        "folder, models:/NAME@champion, or a product's name"
+    )
+
+
+def _only(products: list[str]) -> str:
+    if not products:
+        raise RegistryError(
+            "no product is registered yet: `uad retrain --data FOLDER --name NAME` makes a model "
+            "of your pictures, `uad demo` shows it on made-up ones"
+        )
+    if len(products) > 1:
+        raise RegistryError(
+            f"{DEFAULT_MODEL} could be any of {len(products)} products: name one "
+            f"(models:/{products[0]}@champion; there are: {', '.join(products)})"
+        )
+    return products[0]
