@@ -2,15 +2,19 @@
 
 from uad.metrics.image import ImageMetrics, image_auroc, image_metrics
 from uad.metrics.intervals import Interval, clopper_pearson
+from uad.metrics.paired import Difference, Judgement, paired_bootstrap
 from uad.metrics.pixel import ImageHistogram, PixelMetrics, PixelStream
 
 __all__ = [
+    "Difference",
     "ImageHistogram",
     "ImageMetrics",
     "Interval",
+    "Judgement",
     "PixelMetrics",
     "PixelStream",
     "clopper_pearson",
     "image_auroc",
     "image_metrics",
+    "paired_bootstrap",
 ]

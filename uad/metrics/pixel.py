@@ -62,31 +62,57 @@ class Histogram:
     """Counts of normal pixels, defect pixels and overlap by score."""
 
     def __init__(self) -> None:
-        self.pages = np.zeros(0, np.int64)
+        self._pages = np.zeros(0, np.int64)
         """Sorted; a page is a run of 2**PAGE_BITS neighbouring floats."""
-        self.counts = np.zeros((3, 0, 1 << PAGE_BITS))
-        """(3, pages, bins a page)."""
+        self._slots = np.zeros(0, np.int64)
+        """Where in `_counts` each of them is."""
+        self._counts = np.zeros((3, 0, 1 << PAGE_BITS))
+        """(3, slots, bins a page); slots beyond the last page wait for new ones."""
 
-    def add(self, pages: NDArray[np.int64], counts: binned.Counts) -> None:
-        """Add (3, n, width) counts of n sorted pages, width a power of two."""
-        if not np.isin(pages, self.pages, assume_unique=True).all():
-            self._make_room(pages)
-        width = min(counts.shape[2], self.counts.shape[2])
-        self.counts = _narrowed(self.counts, width)
-        self.counts[:, np.searchsorted(self.pages, pages)] += _narrowed(counts, width)
+    def add(self, keys: NDArray[np.int64], weights: NDArray[np.float64] | None) -> None:
+        """Count the pixels of one image.
+
+        Args:
+            keys: `order_keys` of its map, (H * W,).
+            weights: `component_weights` of its mask, (H * W,); None where nothing is defective.
+        """
+        page = keys >> PAGE_BITS
+        first = page.min()
+        page -= first
+        touched = np.bincount(page) > 0
+        slots = np.zeros(touched.size, np.int64)
+        slots[touched] = self._slots_of(np.flatnonzero(touched) + first)
+        width = self._counts.shape[2]
+        per_bin = PAGE_BITS - (width.bit_length() - 1)
+        index = slots[page] * width + ((keys & ((1 << PAGE_BITS) - 1)) >> per_bin)
+        rows = self._counts.reshape(3, -1)
+        if weights is None:
+            np.add.at(rows[NORMAL], index, 1.0)
+            return
+        defect = weights > 0
+        np.add.at(rows[NORMAL], index[~defect], 1.0)
+        np.add.at(rows[ANOMALOUS], index[defect], 1.0)
+        np.add.at(rows[OVERLAP], index[defect], weights[defect])
+
+    def counts(self) -> binned.Counts:
+        """(3, bins) in ascending order of score, without empty bins."""
+        flat = self._counts[:, self._slots].reshape(3, -1)
+        return np.asarray(flat[:, flat.any(axis=0)])
 
     def merged(self, other: "Histogram") -> "Histogram":
         """A new histogram with the counts of both."""
         result = Histogram()
         for part in (self, other):
-            result.add(part.pages, part.counts)
+            slots = result._slots_of(part._pages)
+            width = min(result._counts.shape[2], part._counts.shape[2])
+            result._counts = _narrowed(result._counts, width)
+            result._counts[:, slots] += _narrowed(part._counts, width)[:, part._slots]
         return result
 
     def metrics(self) -> PixelMetrics:
         """AUROC, AP, AUPRO and their curves."""
-        flat = self.counts.reshape(3, -1)
-        used = flat[:, flat.any(axis=0)]
-        normal, anomalous, overlap = used if used.size else np.zeros((3, 1))
+        counts = self.counts()
+        normal, anomalous, overlap = counts if counts.size else np.zeros((3, 1))
         return PixelMetrics(
             auroc=_or_none(binned.auroc(normal, anomalous)),
             ap=_or_none(binned.average_precision(normal, anomalous)) if normal.any() else None,
@@ -96,12 +122,27 @@ class Histogram:
             pro=tuple(binned.curve(normal, overlap)),
         )
 
-    def _make_room(self, pages: NDArray[np.int64]) -> None:
-        union = np.union1d(self.pages, pages)
-        width = min(self.counts.shape[2], page_width(union.size))
-        grown = np.zeros((3, union.size, width))
-        grown[:, np.searchsorted(union, self.pages)] = _narrowed(self.counts, width)
-        self.pages, self.counts = union, grown
+    def _slots_of(self, pages: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Slots of sorted `pages`, given to them where they are new."""
+        new = pages[~np.isin(pages, self._pages, assume_unique=True, kind="sort")]
+        if new.size:
+            self._make_room(self._pages.size + new.size)
+            slots = np.arange(self._pages.size, self._pages.size + new.size)
+            merged = np.concatenate([self._pages, new])
+            order = np.argsort(merged, kind="stable")
+            self._pages, self._slots = merged[order], np.concatenate([self._slots, slots])[order]
+        return self._slots[np.searchsorted(self._pages, pages)]
+
+    def _make_room(self, pages: int) -> None:
+        """Bins for `pages` pages: more slots, twice as many at a time, or fewer bins a page."""
+        width = self._counts.shape[2]
+        while width > 1 and pages * width > MAX_BINS:
+            width //= 2
+        self._counts = _narrowed(self._counts, width)
+        slots = self._counts.shape[1]
+        if pages > slots:
+            wanted = max(pages, min(2 * slots, MAX_BINS // width))
+            self._counts = np.pad(self._counts, ((0, 0), (0, wanted - slots), (0, 0)))
 
 
 class PixelStream:
@@ -120,9 +161,10 @@ class PixelStream:
             mask: (H, W), True where the image is defective; None where it is normal all over.
             group: the kind of defect, or "good".
         """
-        pages, counts = _count(_keys(anomaly_map), mask)
-        self._groups.setdefault(group, Histogram()).add(pages, counts)
-        return _sparse(pages, counts)
+        keys = order_keys(anomaly_map)
+        weights = None if mask is None or not mask.any() else np.ravel(component_weights(mask))
+        self._groups.setdefault(group, Histogram()).add(keys, weights)
+        return _coarse(keys, weights)
 
     def overall(self) -> PixelMetrics:
         """Over all images."""
@@ -146,58 +188,33 @@ def component_weights(mask: Mask) -> NDArray[np.float64]:
     return np.asarray(weights[labels], np.float64)
 
 
-def _keys(anomaly_map: NDArray[np.float32]) -> NDArray[np.int64]:
+def order_keys(anomaly_map: NDArray[np.float32]) -> NDArray[np.int64]:
     """Integers in the order of the scores, neighbours for neighbouring floats; (H * W,)."""
     values = np.ravel(anomaly_map).astype(np.float32) + np.float32(0)  # -0.0 becomes 0.0
     bits = values.view(np.int32)
     return np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits).astype(np.int64)
 
 
-def page_width(pages: int) -> int:
-    """Bins a page, the largest power of two that keeps `pages` pages within MAX_BINS."""
-    return 1 << min(PAGE_BITS, max(0, (MAX_BINS // max(pages, 1)).bit_length() - 1))
-
-
-def _count(keys: NDArray[np.int64], mask: Mask | None) -> tuple[NDArray[np.int64], binned.Counts]:
-    """The touched pages of one image, sorted, and their (3, pages, width) counts."""
-    page = keys >> PAGE_BITS
-    first = page.min()
-    page -= first
-    touched = np.bincount(page) > 0
-    pages = np.flatnonzero(touched)
-    width = page_width(pages.size)
-    within = (keys & ((1 << PAGE_BITS) - 1)) // ((1 << PAGE_BITS) // width)
-    index = (np.cumsum(touched) - 1)[page] * width + within
-    counts = _by_kind(index, pages.size * width, mask)
-    return pages + first, counts.reshape(3, pages.size, width)
-
-
-def _by_kind(index: NDArray[np.int64], size: int, mask: Mask | None) -> binned.Counts:
-    counts = np.zeros((3, size))
-    counts[NORMAL] = np.bincount(index, minlength=size)
-    if mask is not None and mask.any():
-        defect = np.ravel(mask)
-        weights = np.ravel(component_weights(mask))[defect]
-        counts[ANOMALOUS] = np.bincount(index[defect], minlength=size)
-        counts[OVERLAP] = np.bincount(index[defect], weights=weights, minlength=size)
-        counts[NORMAL] -= counts[ANOMALOUS]
+def _narrowed(counts: binned.Counts, width: int) -> binned.Counts:
+    """Merge neighbouring bins of each page until it has `width` of them."""
+    while counts.shape[2] > width:
+        counts = counts[:, :, 0::2] + counts[:, :, 1::2]
     return counts
 
 
-def _narrowed(counts: binned.Counts, width: int) -> binned.Counts:
-    """Merge neighbouring bins of each page until it has `width` of them."""
-    if counts.shape[2] == width:
-        return counts
-    return np.asarray(
-        counts.reshape(3, counts.shape[1], width, counts.shape[2] // width).sum(axis=3)
-    )
-
-
-def _sparse(pages: NDArray[np.int64], counts: binned.Counts) -> ImageHistogram:
-    coarse = pages >> (COARSE_BITS - PAGE_BITS)
-    bins, starts = np.unique(coarse, return_index=True)
-    summed = np.add.reduceat(counts.sum(axis=2), starts, axis=1)
-    return ImageHistogram(bins.astype(np.int32), summed.astype(np.float32))
+def _coarse(keys: NDArray[np.int64], weights: NDArray[np.float64] | None) -> ImageHistogram:
+    index = keys >> COARSE_BITS
+    first = int(index.min())
+    index -= first
+    counts = np.zeros((3, int(index.max()) + 1))
+    counts[NORMAL] = np.bincount(index)
+    if weights is not None:
+        defect = weights > 0
+        counts[ANOMALOUS] = np.bincount(index[defect], minlength=counts.shape[1])
+        counts[OVERLAP] = np.bincount(index[defect], weights[defect], counts.shape[1])
+        counts[NORMAL] -= counts[ANOMALOUS]
+    used = np.flatnonzero(counts.any(axis=0))
+    return ImageHistogram((used + first).astype(np.int32), counts[:, used].astype(np.float32))
 
 
 def _or_none(value: binned.Counts) -> float | None:

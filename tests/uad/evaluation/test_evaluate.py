@@ -12,15 +12,8 @@ from uad.images import read, read_mask
 from .conftest import AddSample, Brightness, Constant
 
 REQUIRED = [
-    "image_auroc",
-    "pixel_auroc",
-    "aupro",
-    "f1",
-    "recall",
-    "false_alarm_rate",
-    "alpha",
-    "threshold",
-    "n_calibration",
+    *("image_auroc", "pixel_auroc", "aupro", "f1", "recall", "false_alarm_rate"),
+    *("alpha", "threshold", "n_calibration"),
 ]
 
 
