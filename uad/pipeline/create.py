@@ -30,6 +30,7 @@ def create_pipeline(
     use_hpip: bool | None = None,
     hpi_config: Mapping[str, Any] | None = None,
     follow: bool = False,
+    interval_seconds: float = 5.0,
     batch_size: int | None = None,
     alpha: float | None = None,
     threshold: float | None = None,
@@ -49,6 +50,7 @@ def create_pipeline(
         use_hpip: prefer the fastest engine that the model is calibrated for.
         hpi_config: PaddleX's; not supported, see `engine` and `precision`.
         follow: keep up with promotions while the program runs, without losing an image.
+        interval_seconds: between two looks at the registry, with `follow`.
         batch_size: images in one inference.
         alpha: target false alarm rate; the model's own by default.
         threshold: instead, the score above which an image is anomalous.
@@ -79,7 +81,9 @@ def create_pipeline(
     }
     settings = _with(settings, {key: value for key, value in given.items() if value is not None})
     if is_address(settings.model):
-        return _from_registry(settings, registry, follow=follow)
+        if follow:
+            return _following(settings, registry, interval_seconds)
+        return _from_registry(settings, registry)
     if follow:
         raise ConfigError(
             f"follow=True needs an address such as models:/cookie@champion, not {settings.model}"
@@ -97,14 +101,23 @@ def _with(settings: PipelineConfig, given: Mapping[str, Any]) -> PipelineConfig:
     return validate(PipelineConfig, {**values, **given}, origin="create_pipeline")
 
 
-def _from_registry(settings: PipelineConfig, registry: ModelRegistry, *, follow: bool) -> Pipeline:
-    store = BundleStore()
-    if not follow:
-        version = registry.resolve(settings.model)
-        detector = _load(store.ensure(version, registry.fetch), settings)
-        holder = Holder(Served(detector, version.version, version.name))
-        return Pipeline(holder, batch_size=settings.batch_size)
-    follower = Follower(settings.model, registry, store, lambda path: _load(path, settings))
+def _from_registry(settings: PipelineConfig, registry: ModelRegistry) -> Pipeline:
+    version = registry.resolve(settings.model)
+    detector = _load(BundleStore().ensure(version, registry.fetch), settings)
+    holder = Holder(Served(detector, version.version, version.name))
+    return Pipeline(holder, batch_size=settings.batch_size)
+
+
+def _following(
+    settings: PipelineConfig, registry: ModelRegistry, interval_seconds: float
+) -> Pipeline:
+    follower = Follower(
+        settings.model,
+        registry,
+        BundleStore(),
+        lambda path: _load(path, settings),
+        interval_seconds=interval_seconds,
+    )
     follower.start()
     if follower.holder.current is None:
         follower.stop()

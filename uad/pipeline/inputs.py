@@ -86,9 +86,15 @@ def from_array(array: NDArray[Any], *, name: str = "the array") -> Image:
     return decode(png.tobytes(), name=name)
 
 
-def download(url: str) -> bytes:
-    """The content at a URL that the user typed, within limits of bytes, time and redirects."""
-    deadline = time.monotonic() + MAX_URL_SECONDS
+def download(
+    url: str, *, max_bytes: int = MAX_URL_BYTES, max_seconds: float = MAX_URL_SECONDS
+) -> bytes:
+    """The content at a URL that the user typed.
+
+    Raises:
+        ImageError: it cannot be had, or not within the limits of bytes, time and redirects.
+    """
+    deadline = time.monotonic() + max_seconds
     content = bytearray()
     try:
         with (
@@ -98,7 +104,14 @@ def download(url: str) -> bytes:
             response.raise_for_status()
             for chunk in response.iter_bytes():
                 content += chunk
-                _check_download(url, len(content), deadline)
+                if len(content) > max_bytes:
+                    raise ImageError(
+                        f"{url} is larger than {max_bytes} bytes: fetch it and give the file"
+                    )
+                if time.monotonic() > deadline:
+                    raise ImageError(
+                        f"{url} took longer than {max_seconds:g} s: fetch it and give the file"
+                    )
     except (httpx.HTTPError, httpx.InvalidURL) as exc:
         raise ImageError(
             f"cannot fetch {url}: {exc or type(exc).__name__}; check the address"
@@ -108,17 +121,6 @@ def download(url: str) -> bytes:
 
 def _fetch(url: str) -> Image:
     return decode(download(url), name=url)
-
-
-def _check_download(url: str, size: int, deadline: float) -> None:
-    if size > MAX_URL_BYTES:
-        raise ImageError(
-            f"{url} is larger than {MAX_URL_BYTES // 2**20} MiB: fetch it and give the file"
-        )
-    if time.monotonic() > deadline:
-        raise ImageError(
-            f"{url} took longer than {MAX_URL_SECONDS:.0f} s: fetch it and give the file"
-        )
 
 
 def _unwrapped(value: Mapping[Any, Any]) -> Any:
