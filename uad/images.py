@@ -112,7 +112,8 @@ def header(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXELS) ->
     """Format, size and depth, read without decoding; the same errors as `decode`."""
     with _opened(data, name, max_pixels) as picture:
         width, height = picture.size
-        sideways = _orientation(picture) >= 5
+        # Pillow has turned a TIFF's size already.
+        sideways = _orientation(picture) >= 5 and _format(picture) != "tiff"
         size = (width, height) if sideways else (height, width)
         return Header(_format(picture), size, _bits(picture))
 
@@ -218,7 +219,8 @@ def _upright(picture: PIL.Image.Image) -> PIL.Image.Image:
 def _orientation(picture: PIL.Image.Image) -> int:
     """1 to 8; a damaged EXIF block says nothing about the pixels and counts as upright."""
     try:
-        value = picture.getexif().get(_ORIENTATION, 1)
+        # The base class's method: the one of PNG files decodes all pixels first.
+        value = PIL.Image.Image.getexif(picture).get(_ORIENTATION, 1)
     except _DAMAGED:
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
