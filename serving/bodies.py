@@ -8,18 +8,29 @@ from serving.settings import Limits
 from uad.errors import RequestRefused
 
 
-async def read_body(request: Request, limits: Limits) -> bytes:
-    """The body, of at most `limits.body_bytes`.
+def announced_bytes(request: Request, limits: Limits) -> int:
+    """How long the body will be; the most allowed if the request does not say.
 
     A body that is announced as too long is refused before a byte of it is read, so that a client
     that waits for `100 Continue` never sends it.
 
     Raises:
-        RequestRefused: 413 too long, 408 too slow, 400 the client went away.
+        RequestRefused: 413 too long.
     """
     announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > limits.body_bytes:
+    if not announced.isdigit():
+        return limits.body_bytes
+    if int(announced) > limits.body_bytes:
         raise _too_long(limits)
+    return int(announced)
+
+
+async def read_body(request: Request, limits: Limits) -> bytes:
+    """The body, of at most `limits.body_bytes`.
+
+    Raises:
+        RequestRefused: 413 too long, 408 too slow, 400 the client went away.
+    """
     try:
         async with asyncio.timeout(limits.body_seconds):
             return await _received(request, limits)

@@ -134,10 +134,9 @@ def _environment() -> dict[str, str]:
 
 
 def _reply(facts: dict[str, Any], body: bytes) -> Reply:
-    verdict = facts["verdict"]
     return Reply(
         status=facts["status"],
         body=body,
-        verdict=Verdict(**verdict) if verdict else None,
+        verdicts=tuple(Verdict(**verdict) for verdict in facts["verdicts"]),
         seconds=facts["seconds"],
     )

@@ -5,6 +5,7 @@ import threading
 import time
 from concurrent.futures import Future
 
+from serving.admission import Pace, busy
 from serving.engine_worker import EngineWorker
 from serving.line import Line, Ticket
 from serving.spec import EngineSpec
@@ -35,6 +36,7 @@ class Engines:
         """
         self._spec = spec
         self._line = Line()
+        self._pace = Pace(spec.limits)
         self._closing = threading.Event()
         first = EngineWorker(spec)  # alone, so that a bad version costs one process
         self.key = first.key
@@ -51,9 +53,28 @@ class Engines:
         """The processes that are up."""
         return [worker.pid for worker in list(self._up)]
 
+    @property
+    def queued(self) -> int:
+        """Requests that wait."""
+        return len(self._line)
+
+    @property
+    def service_seconds(self) -> float | None:
+        """How long a request takes in an engine, lately; None before the first."""
+        return self._pace.service_seconds
+
+    def expect_room(self) -> None:
+        """Raise RequestRefused (429) if one more request would have to wait too long."""
+        self._pace.refuse_if_too_long(len(self._line), len(self._up))
+
     def submit(self, job: Job) -> Future[Reply]:
-        """Queue `job`; the future always gets a reply in our own words."""
-        ticket = Ticket(job)
+        """Queue `job`; the future always gets a reply in our own words.
+
+        Raises:
+            RequestRefused: 429, it would have to wait too long.
+        """
+        self.expect_room()
+        ticket = Ticket(job, time.monotonic() + self._spec.limits.deadline_seconds)
         self._line.put(ticket)
         return ticket.future
 
@@ -104,8 +125,15 @@ class Engines:
 
     def _served(self, worker: EngineWorker, ticket: Ticket) -> bool:
         """Have a ticket answered; False when that cost the engine its life."""
+        start = time.monotonic()
+        if start > ticket.expires_at and not ticket.engines_lost:
+            ticket.refuse(busy(1.0))
+            return True
         try:
-            ticket.future.set_result(worker.answer(ticket.job))
+            reply = worker.answer(ticket.job)
+            reply.seconds["queue"] = start - ticket.queued_at
+            self._pace.note(time.monotonic() - start)
+            ticket.future.set_result(reply)
         except EngineLostError as exc:
             self._up.discard(worker)
             logger.warning("request %s: %s", ticket.job.log_id, exc)

@@ -15,6 +15,8 @@ class Ticket:
     """A request in the line."""
 
     job: Job
+    expires_at: float
+    """By the monotonic clock: nobody wants the answer after that."""
     future: Future[Reply] = field(default_factory=Future)
     engines_lost: int = 0
     queued_at: float = field(default_factory=time.monotonic)

@@ -1,26 +1,28 @@
 """The paths that the server answers."""
 
-import asyncio
-import uuid
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
-from serving.bodies import read_body
-from serving.products import Product
+from serving.answering import answer, new_log_id, respond
 from serving.schemas import Analysed, AnalyseRequest, Answer, envelope
 from serving.state import state_of
-from serving.work import Job, Reply
+from serving.work import Reply
 
 PATHS = ("/image-anomaly-detection", "/anomaly-detection")
 ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": Answer, "description": "The body or the image cannot be read."},
     403: {"model": Answer, "description": "Image URLs are off."},
+    404: {"model": Answer, "description": "There is no such model on this server."},
+    408: {"model": Answer, "description": "The body did not come in time."},
     413: {"model": Answer, "description": "The body or the image is too large."},
     415: {"model": Answer, "description": "The image has an unknown format."},
     422: {"model": Answer, "description": "A field is missing, unknown or wrong."},
+    429: {"model": Answer, "description": "Busy: try again after `Retry-After` seconds."},
     503: {"model": Answer, "description": "No model is ready."},
 }
 BODY = {
@@ -34,10 +36,12 @@ BODY = {
 def analysis_router() -> APIRouter:
     """The routes that judge images."""
     router = APIRouter(tags=["analysis"])
-    for path in PATHS:
+    endpoints: list[tuple[str, Callable[..., Any]]] = [(path, analyse) for path in PATHS]
+    endpoints += [("/models/{name}" + path, analyse_with) for path in PATHS]
+    for path, endpoint in endpoints:
         router.add_api_route(
             path,
-            analyse,
+            endpoint,
             methods=["POST"],
             response_model=Analysed,
             responses=ERRORS,
@@ -52,22 +56,19 @@ def health_router() -> APIRouter:
     router = APIRouter(tags=["health"])
     router.add_api_route("/health", health, methods=["GET"], response_model=Answer)
     router.add_api_route("/livez", livez, methods=["GET"], response_model=Answer)
-    router.add_api_route("/readyz", readyz, methods=["GET"], responses={503: {}})
+    router.add_api_route("/readyz", readyz, methods=["GET"], responses={503: {"model": Answer}})
+    router.add_api_route("/metrics", metrics, methods=["GET"], response_class=PlainTextResponse)
     return router
 
 
 async def analyse(request: Request) -> Response:
-    """Judge the image in the body, with the version that serves now."""
-    state = state_of(request)
-    body = await read_body(request, state.settings.limits)
-    return respond(await judged(state.products.default, new_log_id(), body))
+    """Judge the image in the body with the version that serves now."""
+    return await answer(request)
 
 
-async def judged(product: Product, log_id: str, body: bytes) -> Reply:
-    """The reply of the version of `product` that serves now, which stays loaded until then."""
-    with product.use() as served:
-        job = Job(log_id, served.version, body)
-        return await asyncio.wrap_future(served.detector.submit(job))
+async def analyse_with(request: Request, name: str) -> Response:
+    """The same with another of this server's models."""
+    return await answer(request, name)
 
 
 async def health(request: Request) -> Response:
@@ -85,20 +86,15 @@ async def readyz(request: Request) -> Response:
     return _state(request, "Ready")
 
 
+async def metrics(request: Request) -> Response:
+    """Counters and gauges for Prometheus."""
+    return Response(state_of(request).metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+
 def _state(request: Request, word: str) -> Response:
     state = state_of(request)
     reasons = state.reasons_not_ready()
-    status = 503 if reasons else 200
-    message = "; ".join(reasons) or word
     result = {"models": state.products.describe()}
+    message = "; ".join(reasons) or word
+    status = 503 if reasons else 200
     return respond(Reply(status, envelope(new_log_id(), 503 if reasons else 0, message, result)))
-
-
-def respond(reply: Reply) -> Response:
-    """A reply as an HTTP response."""
-    return Response(reply.body, reply.status, media_type="application/json")
-
-
-def new_log_id() -> str:
-    """A fresh identifier for one request, in the answer and in the log."""
-    return str(uuid.uuid4())

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from serving.app import create_app
+from serving.logs import set_up
 from serving.products import open_products
 from serving.server import GentleServer
 from serving.settings import ServerSettings
@@ -20,9 +21,7 @@ def run(settings: ServerSettings) -> None:
     Raises:
         ServingError: the port cannot be had, or no model can be loaded; with the cure.
     """
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s"
-    )
+    set_up(settings.log_level, settings.log_format)
     with bound(settings.host, settings.port) as listener:
         products = open_products(settings)
         try:

@@ -26,6 +26,12 @@ class Limits(Settings):
     """Longest time that a client may stop reading its answer."""
     memory_bytes: Annotated[int, Field(ge=2**26)] = 2 * 2**30
     """Memory that an engine process may use for one request, beyond its model."""
+    deadline_seconds: Seconds = 10.0
+    """Longest time in the queue; who would wait longer is told at once to come back later."""
+    queue: Annotated[int, Field(ge=1, le=100_000)] = 512
+    """Most requests in the queue of a product, however fast it moves."""
+    pending_bytes: Annotated[int, Field(ge=2**20)] = 2**30
+    """Memory for bodies that are coming in or waiting."""
     work_seconds: Seconds = 20.0
     """Longest time in an engine; after that the engine is replaced and the request refused."""
     start_seconds: Seconds = 60.0
@@ -55,4 +61,6 @@ class ServerSettings(Settings):
     keep_alive_seconds: Annotated[int, Field(ge=1, le=3600)] = 75
     """How long an idle connection stays open; longer than the balancer's own limit."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
+    """`json`: one object a line, with the facts of each request."""
     limits: Limits = Limits()

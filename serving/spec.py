@@ -1,5 +1,6 @@
 """What an engine process is told to load."""
 
+from pathlib import Path
 from typing import Literal
 
 from serving.settings import Limits, ServerSettings
@@ -20,10 +21,10 @@ class EngineSpec(Settings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-def engine_spec(bundle: str, settings: ServerSettings) -> EngineSpec:
+def engine_spec(bundle: Path, settings: ServerSettings) -> EngineSpec:
     """The spec of `bundle` under the server's settings."""
     return EngineSpec(
-        bundle=bundle,
+        bundle=str(bundle),
         engine=settings.engine,
         device=settings.device,
         precision=settings.precision,

@@ -1,9 +1,11 @@
 """What the routes share: one object a server, in `app.state.server`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
+from serving.admission import Budget
+from serving.metrics import Metrics
 from serving.products import Products
 from serving.settings import ServerSettings
 
@@ -14,8 +16,14 @@ class State:
 
     settings: ServerSettings
     products: Products
+    metrics: Metrics = field(init=False)
+    bodies: Budget = field(init=False)
     draining: bool = False
     """Stopping soon: still answers, but is not ready for more."""
+
+    def __post_init__(self) -> None:
+        self.metrics = Metrics(self.products)
+        self.bodies = Budget(self.settings.limits.pending_bytes)
 
     def reasons_not_ready(self) -> list[str]:
         """Empty when every product can answer and the server is not stopping."""

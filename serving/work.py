@@ -36,6 +36,7 @@ class Verdict:
     """What the front counts about an answered request."""
 
     score: float
+    threshold: float
     p_value: float
     is_anomalous: bool
 
@@ -46,9 +47,10 @@ class Reply:
 
     status: int
     body: bytes
-    verdict: Verdict | None = None
+    verdicts: tuple[Verdict, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
-    """By stage: decode, infer, draw, encode."""
+    """By stage: receive, queue, decode, infer, draw, encode."""
+    retry_after_seconds: int | None = None
 
 
 class Stopwatch:
@@ -108,8 +110,7 @@ class Analyser:
                 "modelVersion": job.model_version,
             }
             body = envelope(job.log_id, 0, "Success", result)
-        verdict = Verdict(detection.score, detection.p_value, detection.is_anomalous)
-        return Reply(200, body, verdict, watch.seconds)
+        return Reply(200, body, (_verdict(detection),), watch.seconds)
 
     def _image(self, request: AnalyseRequest) -> Image:
         if is_url(request.image):
@@ -125,6 +126,15 @@ class Analyser:
         return detection
 
 
+def _verdict(detection: Detection) -> Verdict:
+    return Verdict(detection.score, detection.threshold, detection.p_value, detection.is_anomalous)
+
+
 def refusal(log_id: str, exc: RequestRefused, seconds: dict[str, float] | None = None) -> Reply:
     """The reply to a request that is refused."""
-    return Reply(exc.status, envelope(log_id, exc.status, str(exc)), seconds=seconds or {})
+    return Reply(
+        exc.status,
+        envelope(log_id, exc.status, str(exc)),
+        seconds=seconds or {},
+        retry_after_seconds=exc.retry_after_seconds,
+    )

@@ -88,9 +88,12 @@ class ServingError(UadError):
 class RequestRefused(ServingError):  # noqa: N818 - read as `raise RequestRefused(413, ...)`
     """One request that is answered with an HTTP status of 4xx or 5xx and our own words."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(
+        self, status: int, message: str, *, retry_after_seconds: int | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
+        self.retry_after_seconds = retry_after_seconds
 
 
 class EngineLostError(ServingError):

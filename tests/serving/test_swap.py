@@ -42,7 +42,7 @@ def traffic(server: Running, image: str, clients: int = 2) -> Iterator[Traffic]:
         while not over.is_set():
             try:
                 seen.ask(server, image)
-            except Exception as exc:
+            except Exception as exc:  # noqa: BLE001 - any failure is what the test looks for
                 seen.failed.append(exc)
 
     threads = [threading.Thread(target=client) for _ in range(clients)]
@@ -75,9 +75,8 @@ def test_promotions_under_load_lose_no_request(
             registry.promote("cookie", version)
             until(lambda v=version: seen.versions[-1:] == [v])
     assert seen.failed == []
-    changes = [a for a, b in zip(seen.versions, seen.versions[1:] + [""], strict=True) if a != b]
     assert list(dict.fromkeys(seen.versions)) == ["1", "2", "3"]
-    assert changes[-1] == "1"
+    assert seen.versions[-1] == "1"
 
 
 def altered(bundle: Path, copy: Path, golden: float) -> Path:

@@ -1,0 +1,34 @@
+"""A registry that remembers whether it answered."""
+
+import time
+from pathlib import Path
+
+from uad.errors import RegistryUnreachableError
+from uad.live.follower import Registry
+from uad.registry.types import ModelVersion
+
+
+class WatchedRegistry:
+    """Passes everything on, and notes when the registry answered last."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self.answered_at: float | None = None
+        """By the monotonic clock; None if it never did."""
+        self.is_down = False
+        """Whether it did not answer when it was last asked."""
+
+    def resolve(self, address: str) -> ModelVersion:
+        """See `uad.live.follower.Registry`."""
+        try:
+            version = self._registry.resolve(address)
+        except RegistryUnreachableError:
+            self.is_down = True
+            raise
+        self.is_down = False
+        self.answered_at = time.monotonic()
+        return version
+
+    def fetch(self, version: ModelVersion, into: Path) -> Path:
+        """See `uad.live.follower.Registry`."""
+        return self._registry.fetch(version, into)
