@@ -3,19 +3,20 @@
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from uad.data.index import Facts, Index, Stamp, stamp_of
-from uad.data.layouts import TEST, TRAIN, Item, Listing, find
+from uad.data.layouts import TEST, TRAIN, Item, Listing, find, relative_name
 from uad.data.samples import GOOD, Problem, Sample, natural, readable
 from uad.errors import DataError, ImageError
 from uad.images import decode, decode_mask, header, read_bytes
 
 T = TypeVar("T")
+Reader = Callable[[Path, str], Facts]
 OnBroken = Literal["skip", "refuse"]
 _SLOW_FILES = 20
 """From this many files on, a person wants to see progress."""
@@ -82,7 +83,7 @@ def scan(path: Path, *, on_broken: OnBroken = "skip", progress: bool = True) -> 
             f"{len(broken)} of {count} images in {path} cannot be used: "
             f"{broken[0].message}; repair or remove them, or skip them with --on-broken skip"
         )
-    checked, mask_problems, masks_read = _with_masks(checked, progress)
+    checked, mask_problems, masks_read = _with_masks(listing.root, checked, progress)
     checked, moved = _anomalous_to_test(checked)
     checked, twins = _without_duplicates(checked)
     problems = (*broken, *mask_problems, *moved, *twins, *_remarks(checked))
@@ -91,11 +92,11 @@ def scan(path: Path, *, on_broken: OnBroken = "skip", progress: bool = True) -> 
     return Scan(listing.root, listing.layout, entries, problems, files_read + masks_read)
 
 
-def image_facts(path: Path) -> Facts:
-    """Read and decode an image; remark `blank` (one colour) or `dark` (12 bits or fewer of 16)."""
+def image_facts(path: Path, name: str) -> Facts:
+    """Read and decode an image; remark `blank` (one colour) or `dark` (at most 12 of 16 bits)."""
     data = read_bytes(path)
-    head = header(data, name=str(path))
-    image = decode(data, name=str(path))
+    head = header(data, name=name)
+    image = decode(data, name=name)
     remark = "blank" if image.min() == image.max() else ""
     if head.bits == 16 and image.max() < 16:
         remark = "dark"
@@ -103,27 +104,28 @@ def image_facts(path: Path) -> Facts:
     return Facts(sha, (image.shape[0], image.shape[1]), len(data), head.format, remark)
 
 
-def mask_facts(path: Path) -> Facts:
+def mask_facts(path: Path, name: str) -> Facts:
     """Read and decode a mask; remark `empty` when it marks nothing."""
     data = read_bytes(path)
-    head = header(data, name=str(path))
-    mask = decode_mask(data, name=str(path))
+    head = header(data, name=name)
+    mask = decode_mask(data, name=name)
     sha = hashlib.sha256(data).hexdigest()
     size = (mask.shape[0], mask.shape[1])
     return Facts(sha, size, len(data), head.format, "" if mask.any() else "empty")
 
 
 def _read_images(listing: Listing, progress: bool) -> tuple[list[Checked], list[Problem], int]:
-    facts, faults, read = _facts([i.path for i in listing.items], "image", image_facts, progress)
+    files = {item.path: item.name for item in listing.items}
+    facts, faults, read = _facts(files, "image", image_facts, progress)
     checked = [Checked(item, facts[item.path]) for item in listing.items if item.path in facts]
     broken = [Problem(path, "broken", str(exc)) for path, exc in faults.items()]
     return checked, broken, read
 
 
 def _with_masks(
-    checked: Sequence[Checked], progress: bool
+    root: Path, checked: Sequence[Checked], progress: bool
 ) -> tuple[list[Checked], list[Problem], int]:
-    masks = [entry.item.mask for entry in checked if entry.item.mask is not None]
+    masks = {mask: relative_name(root, mask) for entry in checked if (mask := entry.item.mask)}
     facts, faults, read = _facts(masks, "mask", mask_facts, progress)
     result, problems = [], []
     for entry in checked:
@@ -240,24 +242,26 @@ def _refuse_without_normals(
 
 
 def _facts(
-    paths: Sequence[Path], role: str, reader: Callable[[Path], Facts], progress: bool
+    names: Mapping[Path, str], role: str, reader: Reader, progress: bool
 ) -> tuple[dict[Path, Facts], dict[Path, ImageError], int]:
     """Facts and faults by path, and how many files were read to know them."""
     index = Index()
     stamps: dict[Path, Stamp] = {}
     faults: dict[Path, ImageError] = {}
-    for path in paths:
+    for path in names:
         try:
             str(path).encode()
             stamps[path] = stamp_of(path)
         except UnicodeEncodeError:
-            faults[path] = ImageError(f"the name of {readable(path)} is not UTF-8; rename it")
+            faults[path] = ImageError(
+                f"the name of {readable(names[path])} is not UTF-8; rename it"
+            )
         except OSError as exc:
             faults[path] = ImageError(f"cannot read {path}: {exc.strerror or exc}")
     keys = {path: path.absolute() for path in stamps}
     known = index.known({keys[path]: stamp for path, stamp in stamps.items()}, role)
     facts = {path: known[key] for path, key in keys.items() if key in known}
-    todo = [path for path in stamps if path not in facts]
+    todo = {path: names[path] for path in stamps if path not in facts}
     fresh = {}
     for path, result in _in_threads(reader, todo, f"Checking {role}s", progress):
         if isinstance(result, Facts):
@@ -269,19 +273,19 @@ def _facts(
 
 
 def _in_threads(
-    reader: Callable[[Path], Facts], paths: Sequence[Path], title: str, progress: bool
+    reader: Reader, names: Mapping[Path, str], title: str, progress: bool
 ) -> Iterable[tuple[Path, Facts | ImageError]]:
-    """Read files side by side (decoding releases the interpreter), in the order of `paths`."""
+    """Read files side by side (decoding releases the interpreter), in the order of `names`."""
 
     def outcome(path: Path) -> Facts | ImageError:
         try:
-            return reader(path)
+            return reader(path, names[path])
         except ImageError as exc:
             return exc
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         yield from shown(
-            zip(paths, pool.map(outcome, paths), strict=True), len(paths), title, progress
+            zip(names, pool.map(outcome, names), strict=True), len(names), title, progress
         )
 
 

@@ -79,15 +79,16 @@ def _defect(row: Row) -> str:
 
 def _rows(file: Path) -> Iterator[tuple[int, Row]]:
     """Line numbers and rows with lower-case column names and text values."""
-    text = _text(file)
-    if file.suffix.lower() in (".jsonl", ".ndjson"):
-        yield from _json_rows(file, text)
-        return
-    if file.suffix.lower() != ".csv":
+    kind = file.suffix.lower()
+    if kind not in (".csv", ".jsonl", ".ndjson"):
         raise DataError(
             f"{file} is neither a folder nor a .csv or .jsonl manifest; "
             "name the folder that holds the images"
         )
+    text = _text(file)
+    if kind != ".csv":
+        yield from _json_rows(file, text)
+        return
     header = text.partition("\n")[0]
     reader = csv.DictReader(io.StringIO(text), delimiter=";" if ";" in header else ",")
     columns = [(name or "").strip().lower() for name in reader.fieldnames or ()]

@@ -75,7 +75,7 @@ class Dataset:
         }
 
 
-def readable(path: Path) -> str:
+def readable(path: Path | str) -> str:
     """The path as text that can be printed and stored; bytes that are no UTF-8 become `?`."""
     return str(path).encode("utf-8", "replace").decode()
 

@@ -1,0 +1,87 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from uad.cli import main
+
+Draw = Callable[..., Path]
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        main(list(arguments))
+    return int(stopped.value.code or 0)
+
+
+def test_ingest_shows_what_was_found_and_the_next_command(
+    parts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (parts / "train/good/[x] torn.png").write_bytes(b"torn")
+    assert run("ingest", str(parts), "--name", "parts") == 0
+    captured = capsys.readouterr()
+    for text in ("parts@", "MVTec AD", "6 train, 2 selection, 4 calibration", "1 broken"):
+        assert text in captured.out
+    assert "4 (4 with a mask)" in captured.out
+    assert "reach 20%" in captured.out.replace("\n", " ")
+    assert "[x] torn.png" in captured.out
+    assert "uad train --data parts" in captured.err
+
+
+def test_broken_images_stop_an_ingest_that_refuses_them(
+    parts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (parts / "train/good/torn.png").write_bytes(b"torn")
+    assert run("ingest", str(parts), "--name", "parts", "--on-broken", "refuse") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: 1 of 20 images")
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_the_same_images_again_are_said_to_be_known(
+    parts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("ingest", str(parts), "--name", "parts")
+    capsys.readouterr()
+    assert run("ingest", str(parts), "--name", "parts") == 0
+    assert "stored before" in capsys.readouterr().err
+
+
+def test_versions_can_be_listed_shown_compared_and_verified(
+    parts: Path, draw: Draw, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("ingest", str(parts), "--name", "parts")
+    draw("parts/train/good/new.png", seed=97)
+    run("ingest", str(parts), "--name", "parts")
+    capsys.readouterr()
+    from uad.data.versions import history
+
+    first, second = (row["version"] for row in history("parts"))
+    assert run("datasets", "list") == 0
+    assert f"parts@{second}" in capsys.readouterr().out
+    assert run("datasets", "show", f"parts@{first}") == 0
+    assert first in capsys.readouterr().out
+    assert run("datasets", "diff", f"parts@{first}", "parts") == 0
+    shown = capsys.readouterr().out
+    assert "added" in shown
+    assert "train/good/new.png" in shown
+    assert run("datasets", "verify", "parts") == 0
+    assert "all 20 images" in capsys.readouterr().err
+
+
+def test_verify_fails_by_name_on_an_altered_file(
+    parts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("ingest", str(parts), "--name", "parts")
+    from uad.data import load_dataset
+
+    victim = load_dataset("parts").normals[0]
+    victim.path.chmod(0o644)
+    victim.path.write_bytes(b"")
+    assert run("datasets", "verify", "parts") == 1
+    assert victim.name in capsys.readouterr().err
+
+
+def test_no_datasets_yet_is_said_with_the_cure(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("datasets", "list") == 1
+    assert "uad ingest PATH" in capsys.readouterr().err
