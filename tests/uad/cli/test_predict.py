@@ -1,0 +1,141 @@
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from uad.bundle import read_bundle
+from uad.config.pipeline import PipelineConfig, parse_pipeline
+from uad.registry import ModelRegistry
+
+Bundles = Callable[[int], Path]
+Uad = Callable[..., Any]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "my photos"
+    folder.mkdir()
+    rng = np.random.default_rng(5)
+    for name in ("a.png", "b.JPG"):
+        done, data = cv2.imencode(Path(name).suffix.lower(), rng.integers(0, 256, (30, 50, 3)))
+        assert done
+        (folder / name).write_bytes(data.tobytes())
+    return folder
+
+
+def test_a_line_an_image_with_score_and_verdict(
+    uad: Uad, random_bundle: Bundles, photos: Path
+) -> None:
+    ran = uad("predict", "--pipeline", random_bundle(1), "--input", photos, "--threshold", "1e-9")
+    first, second = ran.out.splitlines()
+    assert first.startswith(f"{photos / 'a.png'}: ANOMALOUS  score 0.")
+    assert "threshold 1e-09" in first
+    assert second.startswith(f"{photos / 'b.JPG'}: ANOMALOUS")
+    assert "2 judged, 2 anomalous" in ran.err
+    assert ran.status == 0
+
+
+def test_pictures_and_json_are_saved_where_asked(
+    uad: Uad, random_bundle: Bundles, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "the results"
+    uad("predict", "-p", random_bundle(1), "-i", photos, "--save_path", out)
+    assert sorted(file.name for file in out.iterdir()) == [
+        "a_res.json",
+        "a_res.png",
+        "b_res.jpg",
+        "b_res.json",
+    ]
+    saved = json.loads((out / "a_res.json").read_text("utf-8"))
+    assert np.shape(saved["pred"]) == (30, 50)
+
+
+def test_a_broken_picture_is_reported_and_the_others_are_judged(
+    uad: Uad, random_bundle: Bundles, photos: Path
+) -> None:
+    (photos / "0.png").write_bytes(b"broken")
+    ran = uad("predict", "--pipeline", random_bundle(1), "--input", photos)
+    assert len(ran.out.splitlines()) == 2
+    assert "0.png" in ran.err
+    assert "1 could not be read" in ran.err
+    assert ran.status == 1
+
+
+def test_paddlex_flags_on_uad_itself_do_the_same(
+    uad: Uad, registry: ModelRegistry, random_bundle: Bundles, photos: Path
+) -> None:
+    registry.register(random_bundle(1), "cookie")
+    registry.promote("cookie", "1")
+    theirs = uad(
+        "--pipeline", "anomaly_detection", "--input", photos, "--device", "cpu", "--use_hpip"
+    )
+    ours = uad("predict", "--pipeline", "cookie", "--input", photos)
+    assert theirs.status == 0
+    assert theirs.out == ours.out
+    assert "version 1" in ours.out
+
+
+def test_the_pipelines_yaml_can_be_had_changed_and_run(
+    uad: Uad, random_bundle: Bundles, photos: Path, tmp_path: Path
+) -> None:
+    ran = uad("--get_pipeline_config", "anomaly_detection", "--save_path", tmp_path / "my path")
+    file = Path(ran.out.strip())
+    values = yaml.safe_load(file.read_text("utf-8"))
+    assert parse_pipeline(values, origin="x") == PipelineConfig()
+    values["SubModules"]["AnomalyDetection"]["model_dir"] = str(random_bundle(1))
+    file.write_text(yaml.safe_dump(values))
+    used = uad("--pipeline", file, "--input", photos)
+    assert read_bundle(random_bundle(1)).id in used.out
+    again = uad("--get_pipeline_config", "anomaly_detection", "--save_path", tmp_path / "my path")
+    assert again.status == 1
+    assert "exists and differs" in again.err
+    assert yaml.safe_load(file.read_text("utf-8")) == values
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("--pipeline", "anomaly_detection"), "give --input"),
+        (("--input", "x.png"), "--pipeline is missing"),
+        (("--get_pipeline_config", "OCR"), "no pipeline 'OCR'"),
+        (("--device", "cpu", "models"), "write them after 'models'"),
+        (("predict", "--pipeline", "nothing.yaml", "--input", "x"), "nothing.yaml"),
+    ],
+)
+def test_a_wrong_call_is_one_line_that_says_what_to_do(
+    uad: Uad, registry: ModelRegistry, arguments: tuple[str, ...], reason: str
+) -> None:
+    ran = uad(*arguments)
+    assert ran.status == 1
+    assert ran.err.startswith("error: ")
+    assert ran.err.count("\n") == 1
+    assert reason in ran.err
+
+
+def test_without_arguments_the_help_is_shown(uad: Uad) -> None:
+    ran = uad()
+    assert "--get_pipeline_config" in ran.out + ran.err
+    assert "promote" in ran.out + ran.err
+
+
+def test_a_pipeline_needs_neither_training_nor_flows_nor_the_web(
+    random_bundle: Bundles, photos: Path
+) -> None:
+    heavy = ["paddle", "mlflow", "prefect", "sklearn", "scipy", "matplotlib", "fastapi", "onnx"]
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({heavy!r}))
+import uad
+with uad.create_pipeline({str(random_bundle(1))!r}) as pipeline:
+    for result in pipeline.predict({str(photos)!r}, batch_size=2):
+        result.save_all({str(photos / "out")!r})
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    assert len(list((photos / "out").iterdir())) == 4

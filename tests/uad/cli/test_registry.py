@@ -1,0 +1,129 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from uad.cli.registry import ui_command, ui_environment
+from uad.registry import ModelRegistry
+
+Bundles = Callable[[int], Path]
+Uad = Callable[..., Any]
+
+
+def test_from_a_bundle_to_a_champion_and_back(
+    uad: Uad, registry: ModelRegistry, random_bundle: Bundles
+) -> None:
+    first = uad("register", random_bundle(1), "--name", "cookie")
+    assert (first.status, first.out) == (0, "cookie version 1 (models:/cookie/1)\n")
+    assert "uad promote cookie 1" in first.err
+    uad("register", random_bundle(2), "--name", "cookie")
+    assert "champion is version 1 now (was none" in uad("promote", "cookie", "1").out
+    moved = uad("promote", "cookie", "2", "--reason", "fewer false alarms", "--as", "mia")
+    assert moved.out == "cookie: champion is version 2 now (was 1; mia)\n"
+    assert "already" in uad("promote", "cookie", "2").out
+    assert "version 1 now (was 2" in uad("rollback", "cookie").out
+    nothing = uad("rollback", "cookie")
+    assert nothing.status == 1
+    assert nothing.err.startswith("error: 'cookie' has no earlier champion")
+
+
+def test_models_shows_versions_aliases_and_the_history_of_a_product(
+    uad: Uad, registry: ModelRegistry, random_bundle: Bundles
+) -> None:
+    registry.register(random_bundle(1), "cookie", metrics={"image_auroc": 0.97})
+    registry.promote("cookie", "1", reason="the first", actor="mia")
+    every = uad("models").out
+    assert "champion" in every
+    assert "image_auroc 0.97" in every
+    one = uad("models", "cookie").out
+    assert "the first" in one
+    assert "mia" in one
+
+
+def test_models_of_an_empty_registry_says_how_to_get_one(uad: Uad, registry: ModelRegistry) -> None:
+    empty = uad("models")
+    assert empty.status == 0
+    assert "uad retrain" in empty.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("promote", "cookie", "1"),
+        ("rollback", "cookie"),
+        ("models", "cookie"),
+        ("predict", "--pipeline", "models:/cookie@champion", "--input", "x.png"),
+    ],
+)
+def test_an_unknown_product_is_one_line_and_status_1(
+    uad: Uad, registry: ModelRegistry, arguments: tuple[str, ...]
+) -> None:
+    ran = uad(*arguments)
+    assert ran.status == 1
+    assert ran.err.count("\n") == 1
+    assert ran.err.startswith("error: there is no product 'cookie'")
+
+
+def test_a_server_that_is_down_is_one_line_with_its_address(
+    uad: Uad, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    ran = uad("models")
+    assert ran.status == 1
+    assert ran.err.count("\n") == 1
+    assert "http://127.0.0.1:9" in ran.err
+
+
+def test_ui_names_a_server_that_runs_already(uad: Uad, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.plant.example:5000")
+    assert "open http://mlflow.plant.example:5000" in uad("ui").out
+
+
+def test_ui_refuses_a_port_in_use(uad: Uad) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ran = uad("ui", "--port", taken.getsockname()[1])
+    assert ran.status == 1
+    assert "choose another with --port" in ran.err
+
+
+def test_ui_starts_mlflow_with_one_worker_and_no_job_runner() -> None:
+    command = ui_command("sqlite:///x.db", "127.0.0.1", 5001)
+    assert command[command.index("--workers") + 1] == "1"
+    assert command[command.index("--backend-store-uri") + 1] == "sqlite:///x.db"
+    assert ui_environment({})["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+    assert ui_environment({"DO_NOT_TRACK": "0"})["DO_NOT_TRACK"] == "0"
+
+
+@pytest.mark.slow
+def test_ui_answers_with_the_runs_of_this_project(
+    registry: ModelRegistry, random_bundle: Bundles
+) -> None:
+    registry.register(random_bundle(1), "cookie")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from uad.cli import main; main()", "ui", "--port", str(port)],
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 90
+        url = f"http://127.0.0.1:{port}/api/2.0/mlflow/registered-models/get"
+        while True:
+            try:
+                answer = httpx.get(url, params={"name": "cookie"})
+                break
+            except httpx.TransportError:
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+        assert answer.json()["registered_model"]["name"] == "cookie"
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
