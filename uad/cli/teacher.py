@@ -1,0 +1,82 @@
+"""`uad teacher`: which teachers are here, fetch the official one, check them."""
+
+from typing import Annotated
+
+import typer
+
+from uad.console import console, print_table
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to `app`."""
+    group = typer.Typer(no_args_is_help=True)
+    group.callback()(_group)
+    group.command("list")(show)
+    group.command()(fetch)
+    group.command()(verify)
+    app.add_typer(group, name="teacher")
+
+
+def _group() -> None:
+    """The frozen networks that students learn from."""
+
+
+def show() -> None:
+    """Show the teachers that `--teacher` knows, whether they are here, and their hashes.
+
+    [b]embedded[/b] comes with uad and needs no network; [b]imagenet[/b] is Paddle's official
+    ResNet-18, fetched once. Any weight file serves too.
+
+        uad teacher list
+    """
+    from uad.teacher import known_teachers
+
+    known = known_teachers()
+    rows = [(one.id, one.state, (one.sha256 or "-")[:12]) for one in known]
+    print_table("teachers", ["--teacher", "state", "sha256"], rows)
+    for one in known:
+        typer.echo(f"{one.id}: {one.file}")
+
+
+def fetch() -> None:
+    """Download the official ImageNet ResNet-18 into the user's cache, unless it is there.
+
+    A cut download goes on where it stopped. UAD_TEACHER_URL names a mirror, UAD_CACHE another
+    folder, HTTPS_PROXY a proxy; UAD_TEACHER_SHA256 refuses any file of another hash.
+
+        uad teacher fetch
+        UAD_TEACHER_URL=https://mirror.example/resnet18.pdparams uad teacher fetch
+    """
+    from uad.teacher import hash_of, imagenet_file
+
+    file = imagenet_file()
+    console().print(f"{file} is ready, sha256 {hash_of(file, 'sha256')}")
+
+
+def verify(
+    teacher: Annotated[
+        str | None, typer.Argument(help="A weight file; none: all known teachers.")
+    ] = None,
+) -> None:
+    """Check that teachers are whole; exit status 1 if one is altered.
+
+    The embedded one is compared with the hash this version of uad was made with, the official one
+    with its md5 and its pinned sha256; a file is read and must hold a ResNet-18. Nothing in a file
+    is run, whatever it asks for.
+
+        uad teacher verify
+        uad teacher verify weights/resnet18.pdparams
+    """
+    from uad.errors import TeacherError
+    from uad.teacher import known_teachers, load_teacher
+
+    if teacher is not None:
+        loaded = load_teacher(teacher)
+        typer.echo(f"{loaded.id}: ready, sha256 {loaded.sha256}")
+        return
+    known = known_teachers()
+    for one in known:
+        typer.echo(f"{one.id}: {one.state}" + (f", sha256 {one.sha256}" if one.sha256 else ""))
+    for one in known:
+        if one.state not in ("ready", "not fetched"):
+            raise TeacherError(f"teacher {one.id}: {one.file} {one.state}; fetch or install again")

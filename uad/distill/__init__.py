@@ -1,0 +1,13 @@
+"""How the embedded teacher is made: distillation on images that this package draws itself.
+
+    fields.py    grey patterns in [0, 1]: noise, gratings, cells, lattices, weaves, strokes
+    scenes.py    patterns coloured, blended, with objects laid on them
+    camera.py    what cameras do to a scene: blur, noise, JPEG, gamma, vignetting, casts
+    stream.py    endless seeded batches of crops, drawn in a process of its own
+    network.py   ResNet-18 conv1..layer3 in PyTorch
+    recipe.py    the settings and the schedule
+    training.py  the loop: resumable, its loss curve kept
+    packing.py   the result as a small safetensors file
+
+Run `python -m uad.distill --help`. PyTorch is the extra `distill`; the product never imports it.
+"""
