@@ -1,12 +1,14 @@
 """ResNet-18's feature pyramid, conv1 to layer3, in Paddle (He et al., CVPR 2016)."""
 
+from typing import Any, TypeAlias
+
 import numpy as np
 
-from uad.runtime import paddle
+from uad.runtime import nn
 from uad.types import Weights
 
-nn = paddle.nn
-Tensor = paddle.Tensor
+Tensor: TypeAlias = Any
+"""A `paddle.Tensor`, float32; Paddle ships no types that a checker could use."""
 _PADDLE_NAMES = {"running_mean": "_mean", "running_var": "_variance"}
 
 
@@ -83,11 +85,11 @@ class Pyramid(nn.Layer):  # type: ignore[misc]
         return self
 
 
-def _stage(channels_in: int, channels: int) -> nn.Layer:
+def _stage(channels_in: int, channels: int) -> Any:
     return nn.Sequential(BasicBlock(channels_in, channels, 2), BasicBlock(channels, channels, 1))
 
 
-def _conv(channels_in: int, channels: int, kernel: int, stride: int) -> nn.Layer:
+def _conv(channels_in: int, channels: int, kernel: int, stride: int) -> Any:
     return nn.Conv2D(channels_in, channels, kernel, stride, kernel // 2, bias_attr=False)
 
 

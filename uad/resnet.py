@@ -59,7 +59,7 @@ def _checked(
 def _initial(name: str, shape: Shape, rng: np.random.Generator) -> NDArray[np.float32]:
     if len(shape) == 4:
         deviation = np.sqrt(2.0 / (shape[0] * shape[2] * shape[3]))
-        return (rng.standard_normal(shape) * deviation).astype(np.float32)
+        return np.asarray(rng.standard_normal(shape) * deviation, np.float32)
     ones = name.endswith((".weight", "running_var"))
     return np.ones(shape, np.float32) if ones else np.zeros(shape, np.float32)
 

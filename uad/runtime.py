@@ -47,8 +47,9 @@ with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
     # It warns of a missing ccache, and of more than one OpenMP thread.
     warnings.simplefilter("ignore")
     import paddle
+    from paddle import nn
 # Paddle installs a root handler at INFO, which floods every other library's log.
 logging.root.handlers[:] = _handlers
 logging.root.setLevel(_level)
 
-__all__ = ["environment", "paddle"]
+__all__ = ["environment", "nn", "paddle"]

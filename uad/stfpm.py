@@ -30,7 +30,13 @@ class _Distance(paddle.autograd.PyLayer):  # type: ignore[misc]
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
         teacher, student, inverse, cosine = ctx.saved_tensor()
         scale = gradient.unsqueeze(1) * inverse
-        return None, student * (scale * cosine * inverse) - teacher * scale
+        own, other = _along_channels((scale * cosine * inverse, scale), student.shape[1])
+        return None, student * own - teacher * other
+
+
+def _along_channels(maps: Sequence[Tensor], channels: int) -> list[Tensor]:
+    """Each (N, 1, H, W) repeated to (N, C, H, W): Paddle's broadcasting is 3 times slower."""
+    return [paddle.tile(one, [1, channels, 1, 1]) for one in maps]
 
 
 def unit(features: Tensor) -> Tensor:

@@ -81,12 +81,16 @@ class _Trainer:
         self.options = config.training
         self.images = decoded(train, config.input, cache, progress=progress)
         self.held_out = decoded(selection, config.input, cache, progress=progress)
-        size = {"batch_size": self.options.batch_size}
-        self.targets = TeacherFeatures(
-            teacher.weights, self.images, config.input, cache, **size, progress=progress
-        )
-        self.held_out_targets = TeacherFeatures(
-            teacher.weights, self.held_out, config.input, cache, **size
+        self.targets, self.held_out_targets = (
+            TeacherFeatures(
+                teacher.weights,
+                images,
+                config.input,
+                cache,
+                batch_size=self.options.batch_size,
+                progress=progress,
+            )
+            for images in (self.images, self.held_out)
         )
         width = len(teacher.weights["bn1.weight"])
         self.steps = math.ceil(len(train) / self.options.batch_size)
