@@ -29,7 +29,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     """Print `rows` under `columns` on standard output; figures are aligned by their column."""
     table = Table(title=title, title_justify="left")
     for column in columns:
-        table.add_column(column)
+        table.add_column(column, overflow="fold")  # a path cut short is no use
     for row in rows:
         table.add_row(*(_text(value) for value in row))
     Console().print(table)

@@ -34,6 +34,21 @@ def store_dir() -> Path:
     return _made(home() / "store")
 
 
+def reports_dir() -> Path:
+    """Evaluation reports written by flows, by product and run."""
+    return _made(home() / "reports")
+
+
+def prefect_dir() -> Path:
+    """Prefect's own database, when it runs without a server of the user's."""
+    return _made(home() / "prefect")
+
+
+def locks_dir() -> Path:
+    """Locks between processes of this machine."""
+    return _made(home() / "locks")
+
+
 def cache_dir() -> Path:
     """What can be deleted at any time and made again."""
     return _made(home() / "cache")

@@ -1,0 +1,36 @@
+"""Prefect's settings: read when Prefect is first imported, so they are set before."""
+
+import os
+
+from uad.home import home, prefect_dir
+
+DEFAULTS = {
+    # The engine's start took up to 13 s on two cores; Prefect gives up after 20.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "60",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    # The flows' own log lines reach Prefect's pages; outside a run they go to the screen only.
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "flows",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+}
+
+
+def prepare() -> None:
+    """Point Prefect at its state under UAD_HOME, unless the user pointed it elsewhere.
+
+    With PREFECT_API_URL runs go to that server. Without, and while a `uad deploy` of the same
+    UAD_HOME runs, they go to its server, so that all are on one page; else to an engine that
+    Prefect starts for the time of the run.
+    """
+    os.environ["UAD_HOME"] = str(home())
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    if os.environ.get("PREFECT_API_URL") or os.environ.get("PREFECT_HOME"):
+        return
+    os.environ["PREFECT_HOME"] = str(prefect_dir())
+    os.environ.setdefault("PREFECT_SERVER_ALLOW_EPHEMERAL_MODE", "true")
+
+    from flows.server import running
+
+    if (server := running()) is not None:
+        os.environ["PREFECT_API_URL"] = server.api_url

@@ -1,0 +1,75 @@
+"""Fine-tune a student on a dataset version and write its bundle."""
+
+from pathlib import Path
+
+from prefect import flow, task
+
+from flows import logs
+from flows.tracking import EpochLog
+from uad.config import TrainingConfig
+from uad.data import Dataset, load_dataset
+from uad.home import bundles_dir
+from uad.registry import ModelRegistry
+from uad.teacher import load_teacher
+from uad.types import Teacher
+
+
+@task(name="fine-tune", task_run_name="fine-tune on {dataset}")
+def finetune(
+    dataset: str,
+    product: str,
+    teacher: str,
+    config: TrainingConfig,
+    device: str = "cpu",
+    run_id: str | None = None,
+) -> str:
+    """Train, calibrate and check a bundle; returns its folder.
+
+    After a kill the same call goes on from the last epoch. No retries: what fails here, bad images
+    or a loss that is not finite, fails again.
+    """
+    from uad.training import train
+
+    output = bundle_folder(product, dataset, training_id(dataset, teacher, config))
+    bundle = train(
+        *_inputs(dataset, teacher, config),
+        output,
+        device=device,
+        on_epoch=EpochLog(ModelRegistry(), run_id) if run_id else None,
+        progress=logs.interactive(),
+    )
+    logs.logger.info("trained: epoch %s kept, bundle %s", bundle.manifest.chosen_epoch, output)
+    return str(bundle.path)
+
+
+@flow(name="finetune", flow_run_name="fine-tune {product}")
+def finetune_flow(
+    dataset: str,
+    product: str,
+    teacher: str = "embedded",
+    config: TrainingConfig | None = None,
+    device: str = "cpu",
+) -> str:
+    """Fine-tune on a stored dataset (`name` or `name@version`); returns the bundle's folder."""
+    logs.prepare()
+    return finetune(dataset, product, teacher, config or TrainingConfig(), device)
+
+
+def training_id(dataset: str, teacher: str, config: TrainingConfig) -> str:
+    """Hash of all that decides the weights: images, settings, teacher."""
+    from uad.training import training_key
+
+    images, _, weights = _inputs(dataset, teacher, config)
+    return training_key(images, config, weights)
+
+
+def bundle_folder(product: str, dataset: str, training: str) -> Path:
+    """Where the bundle of a training lies: the same training, the same place."""
+    return bundles_dir() / product / f"{dataset.partition('@')[2]}-{training[:12]}"
+
+
+def _inputs(
+    dataset: str, teacher: str, config: TrainingConfig
+) -> tuple[Dataset, TrainingConfig, Teacher]:
+    weights = load_teacher(teacher, width=config.model.width, seed=config.training.seed)
+    return load_dataset(dataset, config.data), config, weights

@@ -1,0 +1,33 @@
+"""Check images and store them as an immutable dataset version."""
+
+from pathlib import Path
+
+from prefect import flow, task
+
+from flows import logs
+from uad.data import ingest
+from uad.data.versions import history, read_version
+
+
+@task(name="ingest", task_run_name="ingest {data}")
+def ingest_images(data: str, name: str) -> str:
+    """The address `name@version` of what `data` stands for: a stored version, or a path."""
+    if history(data.partition("@")[0]):
+        version = read_version(data)
+    else:
+        version = ingest(Path(data), name, progress=logs.interactive())
+    logs.logger.info("dataset %s: %s", version.address, counted(version.counts))
+    return version.address
+
+
+@flow(name="ingest", flow_run_name="ingest {data}")
+def ingest_flow(data: str, name: str) -> str:
+    """Ingest `data` (a path) as the latest version of `name`; returns `name@version`."""
+    logs.prepare()
+    return ingest_images(data, name)
+
+
+def counted(counts: dict[str, int]) -> str:
+    """`31 normal, 14 test normal`, without what there is none of."""
+    parts = [f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items() if count]
+    return ", ".join(parts) or "no images"

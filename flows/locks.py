@@ -1,0 +1,46 @@
+"""One retraining of a product at a time on this machine."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from uad.errors import BusyError
+from uad.home import locks_dir
+
+
+@contextmanager
+def only_retraining(product: str) -> Iterator[None]:
+    """Hold the product's lock; it is released by the system if the process dies.
+
+    Raises:
+        BusyError: another retraining of the product holds it.
+    """
+    file = locks_dir() / f"retrain-{product.encode().hex()}.lock"
+    holder = file.with_suffix(".json")
+    lock = FileLock(file, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as exc:
+        raise BusyError(
+            f"another retraining of '{product}' is running{_told(holder)}: wait for it, or end it"
+        ) from exc
+    try:
+        facts = {"pid": os.getpid(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
+        holder.write_text(json.dumps(facts), encoding="utf-8")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _told(holder: Path) -> str:
+    try:
+        facts = json.loads(holder.read_text(encoding="utf-8"))
+        return f" (process {facts['pid']}, since {facts['since']})"
+    except (OSError, ValueError, KeyError):
+        return ""

@@ -1,0 +1,50 @@
+"""What a run says: its own lines, and an error that a user can cure in one line."""
+
+import logging
+import sys
+
+from uad.errors import UadError
+
+logger = logging.getLogger("flows")
+ENGINE_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
+
+
+def prepare() -> None:
+    """Let the flows' lines through, and drop tracebacks of errors that a user can cure."""
+    logger.setLevel(logging.INFO)
+    for name in ENGINE_LOGGERS:
+        logging.getLogger(name).addFilter(_without_traceback)
+
+
+def to_screen() -> None:
+    """For a command that runs a flow itself: the flows' lines as they are, none of the engine's.
+
+    The command shows the error that ends the run; Prefect keeps its own lines in its database.
+    """
+    if not any(isinstance(handler, _Screen) for handler in logger.handlers):
+        logger.addHandler(_Screen())
+        logger.propagate = False
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_not_the_engine)
+
+
+def interactive() -> bool:
+    """Whether somebody may be looking, so that progress bars make sense."""
+    return sys.stderr.isatty()
+
+
+class _Screen(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        from uad.console import console
+
+        console().print(record.getMessage(), highlight=False, markup=False)
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    if record.exc_info and isinstance(record.exc_info[1], UadError):
+        record.exc_info = record.exc_text = None
+    return True
+
+
+def _not_the_engine(record: logging.LogRecord) -> bool:
+    return not record.name.startswith("prefect")

@@ -1,0 +1,47 @@
+"""Add a bundle to the registry as a product's next version."""
+
+from pathlib import Path
+
+from prefect import flow, task
+
+from flows import logs
+from flows.evaluate import read_json
+from flows.retries import REGISTRY
+from uad.registry import ModelRegistry
+
+TRAINING_KEY = "uad.training_key"
+"""Tag of a version: hash of the images, settings and teacher it was trained with."""
+
+
+@task(name="register", task_run_name="register {product}", **REGISTRY)
+def register_bundle(
+    bundle: str,
+    product: str,
+    run_id: str | None = None,
+    report: str | None = None,
+    tags: dict[str, str] | None = None,
+) -> str:
+    """Register a bundle with the figures of its report; returns the new version."""
+    registry, found = ModelRegistry(), read_json(report)
+    metrics = found.metrics() if found else {}
+    version = registry.register(
+        Path(bundle), product, run_id=run_id, metrics=metrics, tags=tags or {}
+    )
+    logs.logger.info("registered: %s", version.address)
+    return version.version
+
+
+@task(name="log report", task_run_name="log report", **REGISTRY)
+def log_report(run_id: str, report: str | None) -> None:
+    """Put a report's figures and its folder (page, pictures, scores) into the MLflow run."""
+    registry = ModelRegistry()
+    if (found := read_json(report)) and report:
+        registry.log_metrics(run_id, found.metrics())
+        registry.log_folder(run_id, Path(report).parent, "evaluation")
+
+
+@flow(name="register", flow_run_name="register {product}")
+def register_flow(bundle: str, product: str) -> str:
+    """Register a bundle's folder; returns the new version."""
+    logs.prepare()
+    return register_bundle(bundle, product)

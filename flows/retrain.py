@@ -1,0 +1,120 @@
+"""The chain: ingest, fine-tune, evaluate, register, and promote if the gate passes."""
+
+from datetime import datetime
+
+from prefect import flow, runtime
+from pydantic import BaseModel, ConfigDict
+
+from flows import logs
+from flows.evaluate import evaluate_bundle
+from flows.finetune import finetune, training_id
+from flows.ingest import ingest_images
+from flows.locks import only_retraining
+from flows.promote import decide_and_promote
+from flows.register import TRAINING_KEY, log_report, register_bundle
+from flows.schedule import cancel_overdue
+from flows.tracking import closing_run, log_dataset, open_run
+from uad.config import TrainingConfig
+from uad.gate import GateRule, Mode, Verdict
+from uad.home import reports_dir
+from uad.registry import ModelRegistry
+
+
+class Outcome(BaseModel):
+    """What a retraining did."""
+
+    model_config = ConfigDict(frozen=True)
+
+    product: str
+    dataset: str
+    """`name@version`."""
+    version: str
+    """The new version; where nothing changed, the one that was trained on just this."""
+    unchanged: bool = False
+    """Images, settings and teacher are those of `version`: nothing was trained."""
+    promoted: bool = False
+    verdict: Verdict | None = None
+    bundle: str | None = None
+    report: str | None = None
+    """report.json; None without test images."""
+    run_id: str | None = None
+    """MLflow's."""
+
+
+def run_name() -> str:
+    """`cookie 2026-11-24 03:00`."""
+    product = runtime.flow_run.parameters.get("product", "")
+    return f"{product} {datetime.now().astimezone():%Y-%m-%d %H:%M}"
+
+
+@flow(name="retrain", flow_run_name=run_name)
+def retrain(
+    data: str,
+    product: str,
+    teacher: str = "embedded",
+    config: TrainingConfig | None = None,
+    device: str = "cpu",
+    promote: Mode = "gate",
+    rule: GateRule | None = None,
+    skip_unchanged: bool = False,
+) -> Outcome:
+    """Ingest `data`, fine-tune, evaluate, register, and promote if the gate passes.
+
+    Args:
+        data: a folder or manifest, or a stored dataset (`cookie`, `cookie@<version>`).
+        product: the registered model's name; also names the dataset that a path is stored as.
+        teacher: `embedded`, `imagenet`, `random`, or a weight file.
+        config: training settings; None means the defaults.
+        device: where to train: `cpu`, `gpu:0`, ...
+        promote: `gate` (the rule decides), `always`, or `never`.
+        rule: the gate's thresholds; None means the defaults.
+        skip_unchanged: do nothing where a version was trained on just these images, settings and
+            teacher.
+
+    Raises:
+        UadError: bad data, settings or weights, a registry that does not answer, or another
+            retraining of the product under way.
+    """
+    logs.prepare()
+    cancel_overdue()
+    config = config or TrainingConfig()
+    with only_retraining(product):
+        dataset = ingest_images(data, product)
+        key = training_id(dataset, teacher, config)
+        if skip_unchanged and (known := _trained_before(product, dataset, key)):
+            logs.logger.info("nothing new: version %s was trained on just this", known)
+            return Outcome(product=product, dataset=dataset, version=known, unchanged=True)
+        run_id = open_run(product, dataset, teacher, config, device)
+        with closing_run(run_id):
+            log_dataset(run_id, dataset, config.data)
+            bundle = finetune(dataset, product, teacher, config, device, run_id)
+            folder = str(reports_dir() / product / run_id)
+            report = evaluate_bundle(bundle, dataset, config.data, f"{folder}/new")
+            log_report(run_id, report)
+            version = register_bundle(bundle, product, run_id, report, {TRAINING_KEY: key})
+            verdict, promoted = decide_and_promote(
+                product, version, report, dataset, config.data, folder, promote, rule
+            )
+    return Outcome(
+        product=product,
+        dataset=dataset,
+        version=version,
+        promoted=promoted,
+        verdict=verdict,
+        bundle=bundle,
+        report=report,
+        run_id=run_id,
+    )
+
+
+def _trained_before(product: str, dataset: str, key: str) -> str | None:
+    """The newest version that was trained on the same images with the same settings."""
+    registry = ModelRegistry()
+    if product not in registry.products():
+        return None
+    same = (
+        version.version
+        for version in registry.versions(product)
+        if version.tags.get(TRAINING_KEY) == key and version.tags.get("uad.dataset") == dataset
+    )
+    return next(same, None)

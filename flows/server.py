@@ -1,0 +1,185 @@
+"""A Prefect server of our own, for schedules.
+
+The engine that Prefect starts by itself for a run has no scheduler: a schedule served on it never
+fires. So `uad deploy` starts `prefect server start` on the loopback interface, with its database
+under UAD_HOME, unless PREFECT_API_URL names a server.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+from filelock import FileLock, Timeout
+
+from uad.errors import FlowError
+from uad.home import prefect_dir
+
+HOST = "127.0.0.1"
+PORT = 4200
+"""Prefect's own; another free one is taken where it is in use."""
+START_SECONDS = 120.0
+STOP_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where it listens."""
+
+    url: str
+    pid: int
+
+    @property
+    def api_url(self) -> str:
+        """For PREFECT_API_URL."""
+        return f"{self.url}/api"
+
+
+def running() -> Server | None:
+    """The server that a `uad deploy` of this UAD_HOME keeps, if one does."""
+    lock = _lock()
+    try:
+        lock.acquire()
+    except Timeout:
+        return _recorded()
+    lock.release()
+    return None
+
+
+@contextmanager
+def own_server(port: int | None = None) -> Iterator[Server]:
+    """Run a server with its state under UAD_HOME until the block ends.
+
+    Args:
+        port: None means Prefect's own port, or a free one where that is in use.
+
+    Raises:
+        FlowError: this UAD_HOME has one already, or it does not start.
+    """
+    lock = _lock()
+    try:
+        lock.acquire()
+    except Timeout as exc:
+        raise FlowError(_taken()) from exc
+    try:
+        _end_orphan()
+        process = _start(_port(port))
+        try:
+            yield _wait(process, _record())
+        finally:
+            _stop(process)
+            _record().unlink(missing_ok=True)
+    finally:
+        lock.release()
+
+
+def reachable(api_url: str) -> None:
+    """Raise FlowError unless something answers at `api_url`; Prefect itself would try for long."""
+    try:
+        httpx.get(f"{api_url.rstrip('/')}/health", timeout=5.0)
+    except (httpx.HTTPError, httpx.InvalidURL) as exc:
+        raise FlowError(
+            f"no Prefect server answers at {api_url}: start it with `prefect server start`, or "
+            "correct or unset PREFECT_API_URL"
+        ) from exc
+
+
+def _start(port: int) -> "subprocess.Popen[bytes]":
+    environment = {"PREFECT_SERVER_LOGGING_LEVEL": "WARNING", **os.environ}
+    environment |= {"PREFECT_HOME": str(prefect_dir()), "PREFECT_API_URL": ""}
+    command = ["-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
+    with _log().open("wb") as log:
+        # In a session of its own: Ctrl-C reaches the runs first, and the server after them.
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    server = Server(f"http://{HOST}:{port}", process.pid)
+    _record().write_text(json.dumps(asdict(server)), encoding="utf-8")
+    return process
+
+
+def _wait(process: "subprocess.Popen[bytes]", record: Path) -> Server:
+    server = Server(**json.loads(record.read_text(encoding="utf-8")))
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        with suppress(httpx.HTTPError):
+            if httpx.get(f"{server.api_url}/health", timeout=2.0).is_success:
+                return server
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.1)
+    raise FlowError(f"Prefect's server did not start; its log is {_log()}")
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _end_orphan() -> None:
+    """End the server of a `uad deploy` that was killed: two on one database disturb each other."""
+    server = _recorded()
+    if server is None or not psutil.pid_exists(server.pid):
+        return
+    with suppress(psutil.Error):
+        process = psutil.Process(server.pid)
+        if "prefect" in process.cmdline() and "server" in process.cmdline():
+            process.send_signal(signal.SIGTERM)
+            process.wait(STOP_SECONDS)
+
+
+def _port(wanted: int | None) -> int:
+    if wanted is not None:
+        return wanted
+    with socket.socket() as probe:
+        try:
+            probe.bind((HOST, PORT))
+        except OSError:
+            probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _recorded() -> Server | None:
+    try:
+        return Server(**json.loads(_record().read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _taken() -> str:
+    server = _recorded()
+    where = f" with its server at {server.url}" if server else ""
+    join = f"set PREFECT_API_URL={server.api_url} to schedule on it as well, or " if server else ""
+    return (
+        f"a `uad deploy` of this UAD_HOME is running already{where}: {join}run "
+        "`prefect server start` and set PREFECT_API_URL for all of them"
+    )
+
+
+def _lock() -> FileLock:
+    return FileLock(prefect_dir() / "server.lock", timeout=0)
+
+
+def _record() -> Path:
+    return prefect_dir() / "server.json"
+
+
+def _log() -> Path:
+    return prefect_dir() / "server.log"

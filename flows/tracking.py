@@ -1,0 +1,80 @@
+"""One MLflow run a retraining, by id: MLflow's own active run is not seen by other threads."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Literal
+
+from prefect import runtime, task
+
+from flows.logs import logger
+from flows.retries import REGISTRY
+from uad.config import SplitConfig, TrainingConfig
+from uad.data import load_dataset
+from uad.errors import RegistryError
+from uad.registry import ModelRegistry
+from uad.types import EpochMetrics
+
+
+@task(name="open run", task_run_name="open run of {product}", **REGISTRY)
+def open_run(
+    product: str, dataset: str, teacher: str, config: TrainingConfig, device: str = "cpu"
+) -> str:
+    """Start an MLflow run that holds all parameters; returns its id."""
+    params = {"teacher": teacher, "device": device, **config.model_dump(mode="json")}
+    tags = {"uad.dataset": dataset, "uad.flow_run": str(runtime.flow_run.id or "none")}
+    return ModelRegistry().start_run(product, name=run_name(product), params=params, tags=tags)
+
+
+@task(name="log dataset", task_run_name="log {dataset}", **REGISTRY)
+def log_dataset(run_id: str, dataset: str, split: SplitConfig) -> None:
+    """Name the dataset version as the run's input, with the sizes of its shares."""
+    ModelRegistry().log_dataset(run_id, load_dataset(dataset, split))
+
+
+def run_name(product: str) -> str:
+    """The flow run's name, so that both systems call it the same."""
+    name = runtime.flow_run.name
+    return str(name) if name else f"{product} {datetime.now().astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+@contextmanager
+def closing_run(run_id: str) -> Iterator[None]:
+    """End the MLflow run as the block ends: FINISHED, FAILED, or KILLED when cancelled."""
+    try:
+        yield
+    except Exception:
+        _close(run_id, "FAILED")
+        raise
+    except BaseException:
+        _close(run_id, "KILLED")
+        raise
+    ModelRegistry().finish_run(run_id)
+
+
+class EpochLog:
+    """Sends each epoch to its run; what an unreachable registry misses goes with the next one.
+
+    A training of hours does not end because a server restarts.
+    """
+
+    def __init__(self, registry: ModelRegistry, run_id: str) -> None:
+        self._registry, self._run_id = registry, run_id
+        self._pending: list[EpochMetrics] = []
+
+    def __call__(self, epoch: EpochMetrics) -> None:
+        """Log `epoch` and what is still pending."""
+        self._pending.append(epoch)
+        try:
+            while self._pending:
+                self._registry.log_epoch(self._run_id, self._pending[0])
+                self._pending.pop(0)
+        except RegistryError as exc:
+            logger.warning("epoch %d is not logged yet: %s", self._pending[0].epoch, exc)
+
+
+def _close(run_id: str, status: Literal["FAILED", "KILLED"]) -> None:
+    try:
+        ModelRegistry().finish_run(run_id, status)
+    except RegistryError as exc:  # the error that ended the run matters more
+        logger.warning("MLflow still shows run %s as running: %s", run_id, exc)

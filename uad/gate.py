@@ -1,0 +1,261 @@
+"""Whether a new version may replace the champion: a table of checks and one decision.
+
+    no champion               its own checks decide (golden inputs, latency)
+    labelled test images      no metric much worse than the champion's on the same images
+    normal images only        a person decides
+
+The gate compares versions, so it chooses among them: figures it was decided on flatter the winner
+a little. They are labelled as the gate's wherever they are kept.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from uad.config import Settings
+from uad.evaluation import Report
+
+Decision = Literal["promote", "wait", "reject"]
+Mode = Literal["gate", "always", "never"]
+Metric = Literal[
+    "image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro", "f1", "f1_max", "recall"
+]
+"""Figures of a report that are better when higher."""
+Share = Annotated[float, Field(ge=0, le=1)]
+
+MAX_DROP: dict[Metric, float] = {"image_auroc": 0.01, "aupro": 0.01}
+
+LABELS = {
+    "golden": "golden inputs reproduced",
+    "image_auroc": "image AUROC",
+    "pixel_auroc": "pixel AUROC",
+    "aupro": "AUPRO",
+    "false_alarm_rate": "false alarm rate",
+    "latency_ms": "latency, ms an image",
+}
+
+
+class GateRule(Settings):
+    """The rule, as a YAML file may hold it."""
+
+    max_drop: dict[Metric, Share] = MAX_DROP
+    """By metric of the report: how far below the champion's it may lie on the same images."""
+    normals_only: Literal["wait", "promote"] = "wait"
+    """Without labelled test images: wait for a person, or promote."""
+    false_alarms: Literal["show", "require"] = "show"
+    """Whether the observed false alarm rate must lie below the upper end of the range that alpha
+    promises (95 %, so that one sound model in forty fails by chance)."""
+    max_latency_ms: Annotated[float, Field(gt=0)] | None = None
+    """Largest median time an image, on the machine that evaluates."""
+
+
+class Check(BaseModel):
+    """One line of the table."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    challenger: float | None = None
+    champion: float | None = None
+    rule: str
+    passed: bool | None
+    """None: shown, or not measurable here; decides nothing."""
+
+
+class Verdict(BaseModel):
+    """What the gate decided, on which figures."""
+
+    model_config = ConfigDict(frozen=True)
+
+    decision: Decision
+    reason: str
+    checks: tuple[Check, ...] = ()
+    champion: str | None = None
+    """The version it was compared with."""
+    dataset: str | None = None
+    """`name@version` of the images both were evaluated on."""
+
+    def promotes(self, mode: Mode = "gate") -> bool:
+        """Whether the new version becomes champion, given what the user asked for."""
+        if mode == "gate":
+            return self.decision == "promote"
+        return mode == "always"
+
+    def tags(self) -> dict[str, str]:
+        """For the registered version: every figure under `gate.`, apart from its own metrics."""
+        facts = {
+            "gate.decision": self.decision,
+            "gate.reason": self.reason,
+            "gate.champion": self.champion or "none",
+            "gate.dataset": self.dataset or "none",
+        }
+        for check in self.checks:
+            for side in ("challenger", "champion"):
+                value = getattr(check, side)
+                if value is not None:
+                    facts[f"gate.{check.name}.{side}"] = f"{value:.6g}"
+        return facts
+
+    def rows(self) -> list[tuple[str, str, str, str, str]]:
+        """The table: check, challenger, champion, rule, outcome."""
+        return [
+            (
+                LABELS.get(check.name, check.name),
+                _figure(check.challenger),
+                _figure(check.champion),
+                check.rule,
+                {True: "passed", False: "failed", None: "-"}[check.passed],
+            )
+            for check in self.checks
+        ]
+
+    def markdown(self, title: str) -> str:
+        """The table for people."""
+        lines = [
+            f"# {title}: {self.decision}",
+            "",
+            self.reason,
+            "",
+            "| check | challenger | champion | rule | outcome |",
+            "|---|---|---|---|---|",
+            *("| " + " | ".join(row) + " |" for row in self.rows()),
+            "",
+            f"Compared with version {self.champion or 'none'} on {self.dataset or 'no images'}. "
+            "These figures chose between versions; they are no independent estimate.",
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def decide(
+    challenger: Report | None,
+    champion: Report | None,
+    rule: GateRule | None = None,
+    *,
+    champion_version: str | None = None,
+    champion_error: str | None = None,
+    golden_error: str | None = None,
+    dataset: str | None = None,
+) -> Verdict:
+    """Judge a new version.
+
+    Args:
+        challenger: its report; None where there are no test images.
+        champion: the champion's report on the same images; None without champion or images.
+        rule: the thresholds; None means the defaults.
+        champion_version: the champion's version; None if the product has no champion.
+        champion_error: why the champion could not be evaluated.
+        golden_error: why the new version failed its own golden check.
+        dataset: `name@version` of the images.
+    """
+    rule = rule or GateRule()
+    compares = champion_version is not None and champion_error is None
+    checks = (
+        _golden(golden_error),
+        *(_own(challenger, champion, rule) if challenger else ()),
+        *(_compared(challenger, champion, rule) if challenger and compares else ()),
+    )
+    failed = [check for check in checks if check.passed is False]
+    compared = [check for check in checks if check.passed and check.name in rule.max_drop]
+    decision, reason = _decision(
+        golden_error or _told(failed),
+        champion_version,
+        champion_error,
+        has_comparison=bool(compared),
+        rule=rule,
+    )
+    return Verdict(
+        decision=decision, reason=reason, checks=checks, champion=champion_version, dataset=dataset
+    )
+
+
+def _decision(
+    failure: str | None,
+    champion: str | None,
+    champion_error: str | None,
+    *,
+    has_comparison: bool,
+    rule: GateRule,
+) -> tuple[Decision, str]:
+    if failure:
+        return "reject", failure
+    if champion is None:
+        return "promote", "there is no champion yet, and its own checks hold"
+    if champion_error:
+        return "wait", f"champion {champion} could not be evaluated ({champion_error})"
+    if has_comparison:
+        return "promote", f"no metric is worse than champion {champion}'s by more than the rule"
+    if rule.normals_only == "promote":
+        return "promote", "the test images have no labelled defects, and the rule promotes then"
+    return "wait", "the test images have no labelled defects to compare on: a person decides"
+
+
+def _told(failed: list[Check]) -> str | None:
+    told = [
+        f"{LABELS.get(check.name, check.name)} is {_figure(check.challenger)}"
+        + (f" against the champion's {_figure(check.champion)}" if check.champion else "")
+        + f" ({check.rule})"
+        for check in failed
+    ]
+    return "; ".join(told) or None
+
+
+def _golden(error: str | None) -> Check:
+    return Check(name="golden", rule="must hold", passed=error is None)
+
+
+def _own(challenger: Report, champion: Report | None, rule: GateRule) -> list[Check]:
+    """Checks of the new version alone; the champion's figures are shown beside."""
+    return [
+        _false_alarms(challenger, champion, rule),
+        _latency(challenger, champion, rule.max_latency_ms),
+    ]
+
+
+def _false_alarms(challenger: Report, champion: Report | None, rule: GateRule) -> Check:
+    rate, expected = challenger.false_alarm_rate, challenger.false_alarm_range
+    within = None if rate is None or expected is None else rate <= expected[1]
+    promise = "none promised" if expected is None else f"at most {expected[1]:.3f} expected"
+    return Check(
+        name="false_alarm_rate",
+        challenger=rate,
+        champion=champion.false_alarm_rate if champion else None,
+        rule=promise + ("" if rule.false_alarms == "require" else " (shown only)"),
+        passed=within if rule.false_alarms == "require" else None,
+    )
+
+
+def _latency(challenger: Report, champion: Report | None, budget: float | None) -> Check:
+    spent = challenger.latency.median_ms
+    return Check(
+        name="latency_ms",
+        challenger=spent,
+        champion=champion.latency.median_ms if champion else None,
+        rule="no budget set" if budget is None else f"at most {budget:g}",
+        passed=None if budget is None else spent <= budget,
+    )
+
+
+def _compared(challenger: Report, champion: Report | None, rule: GateRule) -> list[Check]:
+    own, other = challenger.metrics(), champion.metrics() if champion else {}
+    return [_drop(name, own, other, allowed) for name, allowed in rule.max_drop.items()]
+
+
+def _drop(name: str, own: Mapping[str, float], other: Mapping[str, float], allowed: float) -> Check:
+    mine, theirs = own.get(name), other.get(name)
+    passed = None
+    if mine is not None and theirs is not None:
+        drop = theirs - mine
+        passed = drop <= allowed or math.isclose(drop, allowed, abs_tol=1e-9)
+    return Check(
+        name=name,
+        challenger=mine,
+        champion=theirs,
+        rule=f"at most {allowed:g} below the champion" + ("" if passed is not None else ", absent"),
+        passed=passed,
+    )
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
