@@ -20,6 +20,8 @@ from serving.spec import EngineSpec
 from serving.work import Analyser, Job
 from uad.errors import UadError
 
+GOT_IT = b"+"
+
 logger = logging.getLogger(__name__)
 
 
@@ -77,6 +79,7 @@ def _serve(front: Connection, analyser: Analyser) -> None:
             header, body = front.recv_bytes(), front.recv_bytes()
         except (EOFError, ConnectionError):
             return
+        front.send_bytes(GOT_IT)
         reply = analyser.answer(Job(body=body, **orjson.loads(header)))
         body = reply.body
         front.send_bytes(orjson.dumps({**asdict(reply), "body": None}))

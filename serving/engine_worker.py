@@ -31,7 +31,8 @@ class EngineWorker:
             BundleError: it refused the version, died, or took too long.
         """
         self._work_seconds = spec.limits.work_seconds
-        self._process, self._engine = _started(spec.limits.start_seconds)
+        self._began = False
+        self._process, self._engine = _started(spec.limits.work_seconds)
         try:
             self._send(spec.model_dump_json().encode())
             ready = orjson.loads(self._receive(spec.limits.start_seconds))
@@ -57,10 +58,13 @@ class EngineWorker:
         Raises:
             EngineLostError: the process ended or was too slow; it is gone, start another one.
         """
+        self._began = False
         header = asdict(job)
         body = header.pop("body")
         self._send(orjson.dumps(header))
         self._send(body)
+        self._receive(self._work_seconds)  # "got it"
+        self._began = True
         facts = orjson.loads(self._receive(self._work_seconds))
         return _reply(facts, self._receive(self._work_seconds))
 
@@ -100,15 +104,17 @@ class EngineWorker:
         ended = self._process.poll()
         self.kill()
         if slow or ended is None:
-            return EngineLostError(f"engine process {self.pid} gave no answer in time", slow=slow)
+            return EngineLostError(
+                f"engine process {self.pid} gave no answer in time", slow=slow, began=self._began
+            )
         how = f"signal {-ended}" if ended < 0 else f"status {ended}"
-        return EngineLostError(f"engine process {self.pid} ended with {how}")
+        return EngineLostError(f"engine process {self.pid} ended with {how}", began=self._began)
 
 
 def _started(seconds: float) -> tuple[subprocess.Popen[bytes], Connection]:
     ours, theirs = socket.socketpair()
     # A stopped process must not block the front for ever in the middle of a message.
-    limit = struct.pack("ll", int(seconds) + 1, 0)
+    limit = struct.pack("ll", int(seconds), round(seconds % 1 * 1e6))
     for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
         ours.setsockopt(socket.SOL_SOCKET, option, limit)
     with theirs:

@@ -142,7 +142,7 @@ class Engines:
         return True
 
     def _after_loss(self, ticket: Ticket, exc: EngineLostError) -> None:
-        ticket.engines_lost += 1
+        ticket.engines_lost += exc.began
         if exc.slow:
             ticket.refuse(SLOW)
         elif ticket.engines_lost > 1:

@@ -27,10 +27,14 @@ class GentleServer(uvicorn.Server):
         self._stop_at = time.monotonic() + notice_seconds
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        """SIGTERM: after a notice; Ctrl-C: now; a second signal: without waiting for answers."""
-        if self._stop_at is not None and sig == signal.SIGINT:
+        """SIGTERM: after a notice; Ctrl-C: now. Again: without notice. Once more: without drain."""
+        now = time.monotonic()
+        if self._stop_at is None:
+            self.stop(self._notice_seconds if sig == signal.SIGTERM else 0.0)
+        elif now < self._stop_at:
+            self.stop()
+        else:
             self.force_exit = True
-        self.stop(self._notice_seconds if sig == signal.SIGTERM else 0.0)
 
     async def on_tick(self, counter: int) -> bool:
         """Whether to stop now; asked ten times a second."""

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import cv2
+
 from serving.encoding import encoded_label_map, encoded_picture
 from serving.guard import from_base64, is_url, safely_decoded
 from serving.schemas import AnalyseRequest, envelope, parse_json
@@ -83,9 +85,9 @@ class Analyser:
             return self._answer(job, watch)
         except RequestRefused as exc:
             return refusal(job.log_id, exc, watch.seconds)
-        except MemoryError:
-            return refusal(job.log_id, TOO_MUCH_MEMORY, watch.seconds)
-        except Exception:
+        except Exception as exc:
+            if _is_out_of_memory(exc):
+                return refusal(job.log_id, TOO_MUCH_MEMORY, watch.seconds)
             logger.exception("request %s failed", job.log_id)
             return refusal(job.log_id, FAILED, watch.seconds)
 
@@ -124,6 +126,12 @@ class Analyser:
         if not math.isfinite(detection.score):
             raise ArithmeticError("the score is not finite")
         return detection
+
+
+def _is_out_of_memory(exc: Exception) -> bool:
+    """Whether the process reached its memory limit, in the words of the library that noticed."""
+    is_opencv = isinstance(exc, cv2.error) and exc.code == cv2.Error.STS_NO_MEM
+    return isinstance(exc, MemoryError) or is_opencv or "bad_alloc" in str(exc)
 
 
 def _verdict(detection: Detection) -> Verdict:

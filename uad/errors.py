@@ -17,7 +17,7 @@ UadError
 │   └── BusyError         another run of the same product is under way
 └── ServingError      the server cannot start or cannot answer
     ├── RequestRefused    one request that is answered with a status and our own words
-    └── EngineLostError        an engine process ended, or was ended, before it answered
+    └── EngineLostError   an engine process ended, or was ended, before it answered
 """
 
 
@@ -97,8 +97,12 @@ class RequestRefused(ServingError):  # noqa: N818 - read as `raise RequestRefuse
 
 
 class EngineLostError(ServingError):
-    """An engine process ended before it answered, or was ended because it took too long."""
+    """An engine process ended before it answered, or was ended because it took too long.
 
-    def __init__(self, message: str, *, slow: bool = False) -> None:
+    `began` is whether it had got the request, which may then be what broke it.
+    """
+
+    def __init__(self, message: str, *, slow: bool = False, began: bool = False) -> None:
         super().__init__(message)
         self.slow = slow
+        self.began = began

@@ -2,7 +2,8 @@
 
 import base64
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -60,3 +61,11 @@ def running(**values: Any) -> Iterator[Running]:
 def encoded(image: np.ndarray, suffix: str = ".png") -> str:
     """(H, W, 3) uint8 BGR as a base64 file."""
     return base64.b64encode(cv2.imencode(suffix, image)[1].tobytes()).decode()
+
+
+def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait for something that another process or thread does."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)

@@ -1,14 +1,13 @@
 import json
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.serving.running import Running
+from tests.serving.running import Running, until
 from uad.bundle import MANIFEST
 from uad.errors import ServingError
 from uad.registry import ModelRegistry
@@ -54,13 +53,6 @@ def traffic(server: Running, image: str, clients: int = 2) -> Iterator[Traffic]:
         over.set()
         for thread in threads:
             thread.join()
-
-
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def test_promotions_under_load_lose_no_request(

@@ -1,0 +1,205 @@
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from serving.engines import Engines
+from serving.settings import ServerSettings
+from serving.spec import engine_spec
+from serving.work import Job, Reply
+from tests.serving.running import encoded, until
+from uad.errors import BundleError, RequestRefused
+
+Bundles = Callable[[int], Path]
+
+
+@pytest.fixture
+def start(random_bundle: Bundles) -> Iterator[Callable[..., Engines]]:
+    """Starts engines of one bundle; they end with the test."""
+    opened = []
+
+    def engines(workers: int = 1, **limits: Any) -> Engines:
+        settings = ServerSettings.model_validate({"limits": limits})
+        opened.append(Engines(engine_spec(random_bundle(1), settings), workers))
+        return opened[-1]
+
+    yield engines
+    for each in opened:
+        each.close()
+        each.join(20)
+
+
+@pytest.fixture(scope="module")
+def big() -> bytes:
+    """A body that keeps an engine busy for a good part of a second."""
+    noise = np.random.default_rng(0).integers(0, 256, (2500, 4000, 3), np.uint8)
+    return body(encoded(noise, ".jpg"))
+
+
+def body(image: str, **options: Any) -> bytes:
+    return json.dumps({"image": image, "visualize": False, "labelMap": "rle", **options}).encode()
+
+
+def ask(engines: Engines, content: bytes) -> Future[Reply]:
+    return engines.submit(Job("log-id", "1", content))
+
+
+def kill(engines: Engines) -> None:
+    for pid in engines.pids:
+        os.kill(pid, signal.SIGKILL)
+
+
+@contextmanager
+def at_work(engines: Engines, content: bytes) -> Iterator[Future[Reply]]:
+    """A request that an engine has begun."""
+    waiting = ask(engines, content)
+    until(waiting.running)
+    time.sleep(0.05)  # from taken out of the line to sent to the process
+    assert not waiting.done()
+    yield waiting
+
+
+def test_a_request_whose_engine_dies_is_answered_by_another(
+    start: Callable[..., Engines], big: bytes
+) -> None:
+    engines = start()
+    with at_work(engines, big) as waiting:
+        kill(engines)
+        assert waiting.result(30).status == 200
+    assert len(engines.pids) == 1
+
+
+def test_a_request_that_kills_two_engines_is_refused_and_others_go_on(
+    start: Callable[..., Engines], big: bytes, image: str
+) -> None:
+    engines = start(deadline_seconds=60)
+    with at_work(engines, big) as waiting:
+        while not waiting.done():
+            kill(engines)
+            time.sleep(0.1)
+    assert waiting.result().status == 422
+    assert "broke two engines" in json.loads(waiting.result().body)["errorMsg"]
+    assert ask(engines, body(image)).result(30).status == 200
+
+
+def test_an_engine_that_died_while_idle_costs_no_request(
+    start: Callable[..., Engines], image: str
+) -> None:
+    engines = start(workers=2)
+    until(lambda: len(engines.pids) == 2)
+    before = engines.pids
+    kill(engines)
+    assert ask(engines, body(image)).result(30).status == 200
+    until(lambda: len(engines.pids) == 2)
+    assert not set(before) & set(engines.pids)
+
+
+def test_an_engine_that_hangs_is_replaced_and_its_request_refused(
+    start: Callable[..., Engines], image: str
+) -> None:
+    engines = start(work_seconds=1.0)
+    (hung,) = engines.pids
+    os.kill(hung, signal.SIGSTOP)
+    reply = ask(engines, body(image)).result(30)
+    assert (reply.status, "takes longer" in reply.body.decode()) == (422, True)
+    assert ask(engines, body(image)).result(30).status == 200
+    assert engines.pids != [hung]
+
+
+def test_an_engine_that_hangs_before_it_reads_does_not_block_the_front(
+    start: Callable[..., Engines], image: str
+) -> None:
+    engines = start(work_seconds=1.0)
+    os.kill(engines.pids[0], signal.SIGSTOP)
+    longer_than_a_socket_buffer = body("A" * 8_000_000)
+    assert ask(engines, longer_than_a_socket_buffer).result(30).status == 422
+    assert ask(engines, body(image)).result(30).status == 200
+
+
+def test_an_image_that_needs_too_much_memory_is_refused_and_the_engine_lives(
+    start: Callable[..., Engines], big: bytes, image: str
+) -> None:
+    engines = start(memory_bytes=64 * 2**20)
+    before = engines.pids
+    reply = ask(engines, big).result(30)
+    assert reply.status in (400, 413)
+    assert ask(engines, body(image)).result(30).status == 200
+    assert engines.pids == before
+
+
+def test_closing_answers_what_was_accepted(start: Callable[..., Engines], image: str) -> None:
+    engines = start()
+    waiting = [ask(engines, body(image)) for _ in range(20)]
+    engines.close()
+    assert [each.result(30).status for each in waiting] == [200] * 20
+    engines.join(20)
+    assert engines.pids == []
+
+
+def test_a_request_nobody_waits_for_any_more_is_not_worked_on(
+    start: Callable[..., Engines], big: bytes, image: str
+) -> None:
+    engines = start()
+    with at_work(engines, big):
+        unwanted, wanted = ask(engines, big), ask(engines, body(image))
+        assert unwanted.cancel()
+        assert wanted.result(30).status == 200
+    assert engines.queued == 0
+
+
+def test_a_queue_that_would_outlast_the_deadline_is_closed_with_a_time_to_come_back(
+    start: Callable[..., Engines], big: bytes
+) -> None:
+    engines = start(deadline_seconds=1.0)
+    ask(engines, big).result(30)
+    assert engines.service_seconds is not None
+    accepted = []
+    with pytest.raises(RequestRefused) as refused:
+        for _ in range(200):
+            accepted.append(ask(engines, big))  # noqa: PERF401 - until it is refused
+    assert refused.value.status == 429
+    assert (refused.value.retry_after_seconds or 0) >= 1
+    assert len(accepted) <= 1 + 1.0 / engines.service_seconds * 2
+    assert {each.result(30).status for each in accepted} <= {200, 429}
+
+
+def test_work_that_waited_longer_than_its_deadline_is_dropped_before_it_runs(
+    start: Callable[..., Engines], big: bytes, image: str
+) -> None:
+    engines = start(deadline_seconds=0.1)
+    with at_work(engines, big):
+        late = ask(engines, body(image))
+        assert late.result(30).status == 429
+        assert "infer" not in late.result().seconds
+
+
+def test_a_bundle_that_cannot_be_loaded_is_named_and_leaves_no_process(
+    random_bundle: Bundles, tmp_path: Path
+) -> None:
+    broken = Path(shutil.copytree(random_bundle(1), tmp_path / "broken"))
+    (broken / "model.onnx").write_bytes(b"no graph")
+    with pytest.raises(BundleError, match=r"model\.onnx was altered"):
+        Engines(engine_spec(broken, ServerSettings()), 1)
+    assert children() == set()
+
+
+def test_a_version_that_takes_too_long_to_load_is_given_up(random_bundle: Bundles) -> None:
+    settings = ServerSettings.model_validate({"limits": {"start_seconds": 0.01}})
+    with pytest.raises(BundleError, match="no answer in time"):
+        Engines(engine_spec(random_bundle(1), settings), 1)
+    assert children() == set()
+
+
+def children() -> set[int]:
+    """Processes that this one started and has not ended."""
+    return {child.pid for child in psutil.Process().children() if "serving" in child.cmdline()[2]}
