@@ -135,7 +135,7 @@ def _lit(rng: Random, surface: Picture, mask: Field, radius: float) -> Picture:
 
 def _warped(rng: Random, scene: Picture) -> Picture:
     size = scene.shape[0]
-    strength = np.float32(rng.uniform(2, size * 0.03))
+    strength = np.float32(rng.uniform(size * 0.005, size * 0.03))
     line = np.arange(size, dtype=np.float32)
     x = line[None, :] + strength * smooth_noise(rng, size, int(rng.integers(2, 12)))
     y = line[:, None] + strength * smooth_noise(rng, size, int(rng.integers(2, 12)))

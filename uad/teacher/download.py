@@ -13,7 +13,6 @@ from filelock import FileLock
 from uad.errors import TeacherError
 
 _LARGEST_BYTES = 512 * 2**20
-_CHUNK_BYTES = 2**16
 
 
 @dataclass(frozen=True)
@@ -166,7 +165,7 @@ def _append(response: httpx.Response, part: Path, have: int, on_bytes: OnBytes) 
     total = have + int(length) if length else None
     with part.open("r+b" if have else "wb") as stream:
         stream.seek(have)
-        for chunk in response.iter_raw(_CHUNK_BYTES):
+        for chunk in response.iter_raw():
             stream.write(chunk)
             have += len(chunk)
             if have > _LARGEST_BYTES:
