@@ -73,7 +73,7 @@ def spots(rng: Random, size: int) -> Field:
 
 def lattice(rng: Random, size: int) -> Field:
     """One small drawing repeated along two axes and turned: mesh, tiles, knurling, print."""
-    edge = int(np.exp(rng.uniform(np.log(10), np.log(size / 4))))
+    edge = int(np.exp(rng.uniform(np.log(min(10, size / 8)), np.log(size / 4))))
     tile = np.full((edge, edge), rng.integers(0, 256), np.uint8)
     for _ in range(int(rng.integers(1, 5))):
         draw_shape(rng, tile, int(rng.integers(0, 256)), edge * 0.5)
