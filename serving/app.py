@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.answering import new_log_id, respond
-from serving.products import open_products
+from serving.opening import open_products
 from serving.routes import analysis_router, health_router
 from serving.settings import ServerSettings
 from serving.state import State

@@ -61,7 +61,7 @@ def _load(spec: EngineSpec) -> Analyser:
         alpha=spec.alpha,
         threshold=spec.threshold,
     )
-    return Analyser(detector, spec.limits)
+    return Analyser(detector, spec.limits, visualize=spec.visualize)
 
 
 def _limit(memory_bytes: int) -> None:

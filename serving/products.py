@@ -1,27 +1,16 @@
 """What is served: one product a model address, each with the version that serves now."""
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from serving.engines import Engines
-from serving.settings import ServerSettings
-from serving.spec import engine_spec
 from serving.watched import WatchedRegistry
-from uad.bundle import read_bundle
-from uad.engines.loading import physical_cores
-from uad.errors import ConfigError, RequestRefused, ServingError
-from uad.live import BundleStore, Event, Follower, Holder, Served, is_address
-from uad.live.follower import Registry
-from uad.registry import ModelRegistry
-
-logger = logging.getLogger(__name__)
+from uad.errors import RequestRefused
+from uad.live import Follower, Holder, Served
 
 CLOSE_SECONDS = 10.0
-SERIOUS = ("failed", "unreachable", "missing", "offline")
 
 
 @dataclass(frozen=True)
@@ -119,80 +108,3 @@ class Products:
         """Close them all."""
         for product in self:
             product.close()
-
-
-def open_products(
-    settings: ServerSettings,
-    registry: Callable[[], Registry] = ModelRegistry,
-    store: Callable[[], BundleStore] = BundleStore,
-) -> Products:
-    """Load a version of everything that the settings name.
-
-    Raises:
-        ConfigError: nothing is named, or two have the same name.
-        ServingError: no version can be had; the message says how to get one.
-        BundleError: a bundle's folder cannot be loaded.
-    """
-    named = [_split(model) for model in settings.models]
-    if not named:
-        raise ConfigError("nothing to serve: give --model models:/NAME@champion or a folder")
-    if len({name for name, _ in named}) < len(named):
-        raise ConfigError("two models have the same name: write one as OTHER-NAME=ADDRESS")
-    workers = settings.workers or max(1, physical_cores() // len(named))
-    opened: list[Product] = []
-    with ExitStack() as if_one_fails:
-        for name, address in named:
-            if is_address(address):
-                product = _following(name, address, settings, workers, registry(), store())
-            else:
-                product = _fixed(name, address, settings, workers)
-            if_one_fails.callback(product.close)
-            opened.append(product)
-        if_one_fails.pop_all()
-    return Products(opened)
-
-
-def _fixed(name: str, folder: str, settings: ServerSettings, workers: int) -> Product:
-    bundle = read_bundle(Path(folder))
-    engines = Engines(engine_spec(bundle.path, settings), workers)
-    return Product(name, Holder(Served(engines, bundle.id, name)))
-
-
-def _following(
-    name: str,
-    address: str,
-    settings: ServerSettings,
-    workers: int,
-    registry: Registry,
-    store: BundleStore,
-) -> Product:
-    watched = WatchedRegistry(registry)
-    follower = Follower(
-        address,
-        watched,
-        store,
-        lambda bundle: Engines(engine_spec(bundle, settings), workers),
-        interval_seconds=settings.poll_seconds,
-        on_event=lambda event: _log(name, event),
-    )
-    follower.start()
-    product = Product(name, follower.holder, Followed(follower, watched))
-    if follower.holder.current is None:
-        product.close()
-        raise ServingError(follower.status().last_error or f"{address} cannot be loaded")
-    return product
-
-
-def _split(model: str) -> tuple[str, str]:
-    """`name=ADDRESS`, or an address that has a name in it."""
-    name, separator, address = model.partition("=")
-    if separator and "/" not in name:
-        return name, address
-    if is_address(model):
-        return model.removeprefix("models:/").split("@")[0].split("/")[0], model
-    return Path(model).resolve().name, model
-
-
-def _log(name: str, event: Event) -> None:
-    level = logging.WARNING if event.kind in SERIOUS else logging.INFO
-    logger.log(level, "%s %s: %s %s", name, event.kind, event.version or "", event.message)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from serving.app import create_app
 from serving.logs import set_up
-from serving.products import open_products
+from serving.opening import open_products
 from serving.server import GentleServer
 from serving.settings import ServerSettings
 from serving.state import State

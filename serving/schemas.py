@@ -21,7 +21,9 @@ class AnalyseRequest(BaseModel):
         "`data:` prefix; a URL if the server was started with URL input on.",
     )
     visualize: bool | None = Field(
-        default=True, description="Whether the answer holds `image`, the picture of the verdict."
+        default=None,
+        description="Whether the answer holds `image`, the picture of the verdict; null: as the "
+        "server is set, which is to hold it.",
     )
     label_map: LabelMapEncoding = Field(
         default="array",

@@ -52,6 +52,8 @@ class ServerSettings(Settings):
     """Engines side by side, one thread each; None for one a core."""
     alpha: Annotated[float, Field(gt=0, lt=1)] | None = None
     threshold: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    visualize: bool = True
+    """Whether an answer holds the picture when the request does not say."""
     poll_seconds: Seconds = 5.0
     """How often the registry is asked which version is the champion."""
     notice_seconds: Annotated[float, Field(ge=0, le=600)] = 5.0

@@ -17,6 +17,7 @@ class EngineSpec(Settings):
     threads: int = 1
     alpha: float | None = None
     threshold: float | None = None
+    visualize: bool = True
     limits: Limits = Limits()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -30,6 +31,7 @@ def engine_spec(bundle: Path, settings: ServerSettings) -> EngineSpec:
         precision=settings.precision,
         alpha=settings.alpha,
         threshold=settings.threshold,
+        visualize=settings.visualize,
         limits=settings.limits,
         log_level=settings.log_level,
     )

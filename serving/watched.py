@@ -17,14 +17,19 @@ class WatchedRegistry:
         """By the monotonic clock; None if it never did."""
         self.is_down = False
         """Whether it did not answer when it was last asked."""
+        self.is_asking = False
+        """Whether an answer is being waited for now."""
 
     def resolve(self, address: str) -> ModelVersion:
         """See `uad.live.follower.Registry`."""
+        self.is_asking = True
         try:
             version = self._registry.resolve(address)
         except RegistryUnreachableError:
             self.is_down = True
             raise
+        finally:
+            self.is_asking = False
         self.is_down = False
         self.answered_at = time.monotonic()
         return version

@@ -74,9 +74,10 @@ class Stopwatch:
 class Analyser:
     """Answers requests with one detector; safe to share between threads if its engine is."""
 
-    def __init__(self, detector: Detector, limits: Limits) -> None:
+    def __init__(self, detector: Detector, limits: Limits, *, visualize: bool = True) -> None:
         self.detector = detector
         self._limits = limits
+        self._visualize = visualize
 
     def answer(self, job: Job) -> Reply:
         """Answer `job`; whatever happens inside, the reply is an envelope in our own words."""
@@ -98,7 +99,8 @@ class Analyser:
         with watch.stage("infer"):
             detection = self._judge(image, request)
         with watch.stage("draw"):
-            picture = encoded_picture(image, detection) if request.visualize else None
+            wanted = self._visualize if request.visualize is None else request.visualize
+            picture = encoded_picture(image, detection) if wanted else None
         with watch.stage("encode"):
             result = {
                 "labelMap": encoded_label_map(detection.label_map, request.label_map),

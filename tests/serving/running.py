@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 
 from serving.app import create_app
-from serving.products import open_products
+from serving.opening import open_products
 from serving.run import bound
 from serving.server import GentleServer
 from serving.settings import ServerSettings
