@@ -113,13 +113,14 @@ def _imagenet_here() -> tuple[Path, Source]:
 
 def _whole_embedded() -> Path:
     file = embedded_file()
-    problem = _embedded_problem(file)
+    problem = embedded_problem(file)
     if problem:
         raise TeacherError(f"{file} {problem}: install uad again")
     return file
 
 
-def _embedded_problem(file: Path) -> str | None:
+def embedded_problem(file: Path) -> str | None:
+    """What is wrong with a copy of the embedded teacher's file, or None."""
     if not file.is_file():
         return "is missing"
     if hash_of(file, "sha256") != EMBEDDED_SHA256:
@@ -134,7 +135,7 @@ def _checked(name: str, file: Path, width: int) -> Teacher:
 
 def _known(name: str, file: Path, source: Source | None) -> Known:
     if source is None:
-        problem = _embedded_problem(file)
+        problem = embedded_problem(file)
     else:
         problem = verify(source, file) if file.is_file() else "not fetched"
     if problem:
