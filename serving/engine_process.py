@@ -10,14 +10,14 @@ import os
 import resource
 import signal
 import sys
-from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import orjson
 
+from serving.messages import Job
 from serving.spec import EngineSpec
-from serving.work import Analyser, Job
+from serving.work import Analyser
 from uad.errors import UadError
 
 GOT_IT = b"+"
@@ -76,14 +76,12 @@ def _limit(memory_bytes: int) -> None:
 def _serve(front: Connection, analyser: Analyser) -> None:
     while True:
         try:
-            header, body = front.recv_bytes(), front.recv_bytes()
+            parts = [front.recv_bytes() for _ in range(int(front.recv_bytes()))]
         except (EOFError, ConnectionError):
             return
         front.send_bytes(GOT_IT)
-        reply = analyser.answer(Job(body=body, **orjson.loads(header)))
-        body = reply.body
-        front.send_bytes(orjson.dumps({**asdict(reply), "body": None}))
-        front.send_bytes(body)
+        for part in analyser.answer(Job.from_parts(parts)).parts():
+            front.send_bytes(part)
 
 
 if __name__ == "__main__":

@@ -1,25 +1,24 @@
 """What a request may hold and what an answer holds; JSON names as clients see them."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from uad.errors import RequestRefused
+from pydantic import BaseModel, ConfigDict, Field
 
 LabelMapEncoding = Literal["array", "rle", "png"]
 
 
-class AnalyseRequest(BaseModel):
-    """The body of `POST /image-anomaly-detection`, read as JSON whatever the Content-Type."""
+IMAGE = (
+    "An image file (PNG, JPEG, BMP, TIFF or WebP) as base64, with or without `data:` prefix; a URL "
+    "if the server was started with URL input on."
+)
+
+
+class Options(BaseModel):
+    """What a request may ask besides naming images."""
 
     model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
 
-    image: str = Field(
-        min_length=1,
-        description="An image file (PNG, JPEG, BMP, TIFF or WebP) as base64, with or without "
-        "`data:` prefix; a URL if the server was started with URL input on.",
-    )
     visualize: bool | None = Field(
         default=None,
         description="Whether the answer holds `image`, the picture of the verdict; null: as the "
@@ -36,6 +35,20 @@ class AnalyseRequest(BaseModel):
     )
     threshold: float | None = Field(
         default=None, allow_inf_nan=False, description="Threshold of the score for this request."
+    )
+
+
+class AnalyseRequest(Options):
+    """The body of `POST /image-anomaly-detection`, read as JSON whatever the Content-Type."""
+
+    image: Annotated[str, Field(min_length=1)] = Field(description=IMAGE)
+
+
+class BatchRequest(Options):
+    """The body of `POST /image-anomaly-detection/batch`."""
+
+    images: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] = Field(
+        description=IMAGE
     )
 
 
@@ -67,39 +80,18 @@ class Analysed(Answer):
     result: Result
 
 
-WANTED = {
-    "image": "an image file as base64 text",
-    "visualize": "true or false",
-    "labelMap": '"array", "rle" or "png"',
-    "alpha": "a number between 0 and 1",
-    "threshold": "a finite number",
-}
+class BatchItem(BaseModel):
+    """One image of several: its result, or why it has none."""
+
+    error_code: int = Field(alias="errorCode")
+    error_msg: str = Field(alias="errorMsg")
+    result: Result | None = None
 
 
-def parse_json(body: bytes) -> AnalyseRequest:
-    """Read a request body.
+class BatchAnalysed(Answer):
+    """The envelope around one item an image, in the request's order."""
 
-    Raises:
-        RequestRefused: 400 when it is no JSON, 422 when a field is missing, unknown or wrong.
-    """
-    try:
-        values = orjson.loads(body)
-    except ValueError as exc:
-        raise RequestRefused(400, 'the body is no JSON; send {"image": "<base64>"}') from exc
-    if not isinstance(values, dict):
-        raise RequestRefused(422, 'the body must be a JSON object like {"image": "<base64>"}')
-    return validated(values)
-
-
-def validated(values: dict[str, Any]) -> AnalyseRequest:
-    """Check the fields of a request; problems are named by field, in our own words."""
-    try:
-        request = AnalyseRequest.model_validate(values)
-    except ValidationError as exc:
-        raise RequestRefused(422, _sentence(exc)) from exc
-    if request.alpha is not None and request.threshold is not None:
-        raise RequestRefused(422, "give alpha or threshold, not both")
-    return request
+    result: list[BatchItem]
 
 
 def envelope(log_id: str, status: int, message: str, result: Any = None) -> bytes:
@@ -108,13 +100,3 @@ def envelope(log_id: str, status: int, message: str, result: Any = None) -> byte
     if result is not None:
         values["result"] = result
     return orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY)
-
-
-def _sentence(exc: ValidationError) -> str:
-    error = exc.errors(include_url=False, include_context=False, include_input=False)[0]
-    name = str(error["loc"][0])
-    if name not in WANTED:
-        return f"unknown field; known are {', '.join(WANTED)}"
-    if error["type"] == "missing":
-        return f"'{name}' is missing: it must be {WANTED[name]}"
-    return f"'{name}' must be {WANTED[name]}"

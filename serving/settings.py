@@ -16,6 +16,8 @@ class Limits(Settings):
     """Largest request body; base64 makes an image a third larger."""
     pixels: Annotated[int, Field(ge=1024, le=2**31)] = 32_000_000
     """Most pixels of one image, read from its header before anything is decoded."""
+    images: Annotated[int, Field(ge=1, le=1000)] = 64
+    """Most images in one request of the batch route."""
     connections: Annotated[int, Field(ge=1, le=65535)] = 1024
     """Open connections; more are closed at once."""
     head_seconds: Seconds = 10.0

@@ -180,6 +180,7 @@ def _serve(pipeline: str, device: str | None, host: str | None, port: int | None
         "precision": settings.precision,
         "alpha": settings.alpha,
         "threshold": settings.threshold,
+        "visualize": settings.visualize,
     }
     typed = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
     run(load_settings(ServerSettings, None, typed))

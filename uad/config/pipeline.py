@@ -29,6 +29,8 @@ class PipelineConfig(Settings):
     engine: str = "auto"
     precision: str | None = None
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    visualize: bool | None = None
+    """Whether a server answers with the picture when a request does not say."""
 
 
 class _Section(PipelineConfig):
@@ -60,9 +62,16 @@ class _Global(Settings):
     input: str | None = None
 
 
+class _Serving(Settings):
+    """`Serving:`, read by a server alone."""
+
+    visualize: bool | None = None
+
+
 class _First(Settings):
     Global: _Global = _Global()
     Pipeline: _Section
+    Serving: _Serving = _Serving()
 
 
 class _Second(Settings):
@@ -70,6 +79,7 @@ class _Second(Settings):
     device: str | None = None
     use_hpip: bool = False
     SubModules: _SubModules
+    Serving: _Serving = _Serving()
 
 
 def parse_pipeline(values: Mapping[str, Any], *, origin: str) -> PipelineConfig:
@@ -81,8 +91,9 @@ def parse_pipeline(values: Mapping[str, Any], *, origin: str) -> PipelineConfig:
     if "SubModules" in values:
         return _from_second(validate(_Second, values, origin=origin))
     if "Pipeline" in values:
-        section = validate(_First, values, origin=origin).Pipeline
-        return PipelineConfig(**section.model_dump())
+        file = validate(_First, values, origin=origin)
+        section = file.Pipeline.model_dump(exclude={"visualize"})
+        return PipelineConfig(**section, visualize=file.Serving.visualize)
     raise ConfigError(
         f"{origin} holds no pipeline: it needs a section 'Pipeline' with 'model', or 'SubModules' "
         "with 'AnomalyDetection'; `uad --get_pipeline_config anomaly_detection` writes one"
@@ -96,5 +107,6 @@ def _from_second(file: _Second) -> PipelineConfig:
         model=section.model_dir or section.model_name,
         device=file.device,
         use_hpip=file.use_hpip,
+        visualize=file.Serving.visualize,
         **shared,
     )

@@ -5,6 +5,7 @@ import gzip
 import http.client
 import json
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -115,6 +116,26 @@ def test_the_route_of_the_newer_page_is_the_same(server: Running, image_file: Pa
     status, answer = post(server.url, "/anomaly-detection", [], body)
     assert status == 200
     check(answer)
+
+
+def test_the_picture_is_left_out_when_asked_or_when_the_server_is_set_so(
+    serve: Callable[..., Running],
+    server: Running,
+    random_bundle: Callable[[int], Path],
+    image_file: Path,
+) -> None:
+    """PaddleX: `visualize` null or absent follows `Serving.visualize` of its configuration."""
+    image = base64.b64encode(image_file.read_bytes()).decode()
+    quiet = serve(models=[str(random_bundle(1))], visualize=False)
+
+    def shown(url: str, **options: object) -> bool:
+        body = json.dumps({"image": image, **options}).encode()
+        return "image" in post(url, ROUTE, [], body)[1]["result"]
+
+    asked: tuple[dict[str, object], ...] = ({}, {"visualize": None}, {"visualize": True})
+    assert [shown(server.url, **options) for options in asked] == [True, True, True]
+    assert [shown(quiet.url, **options) for options in asked] == [False, False, True]
+    assert not shown(server.url, visualize=False)
 
 
 def test_a_body_is_asked_for_when_the_client_waits_for_100_continue(
