@@ -2,6 +2,7 @@
 
 import json
 import re
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from uad import __version__
 from uad.bundle import MANIFEST, Bundle, read_bundle, sha256
 from uad.errors import BundleError, RegistryError
-from uad.registry import moves, promotions, runs
+from uad.registry import moves, promotions, pyfunc, runs
 from uad.registry.connection import Connection, connect, tracking_uri, translated
 from uad.registry.types import BUNDLE_ID, BUNDLE_SHA256, METRIC_TAG, ModelVersion, Promotion
 from uad.types import EpochMetrics
@@ -156,9 +157,8 @@ class ModelRegistry:
             downloaded = download_artifacts(
                 artifact_uri=version.source, dst_path=str(into), tracking_uri=connection.uri
             )
-        for folder in (Path(downloaded), Path(downloaded) / "bundle"):
-            if (folder / MANIFEST).is_file():
-                return folder
+        for manifest in Path(downloaded).rglob(MANIFEST):
+            return manifest.parent
         raise BundleError(
             f"version {version.version} of '{version.name}' holds no {MANIFEST}: it was not "
             "registered by uad; register a bundle with `uad register`"
@@ -346,10 +346,17 @@ def _run_of(connection: Connection, name: str, bundle: Bundle, metrics: Mapping[
 
 
 def _upload(connection: Connection, run: str, bundle: Bundle) -> str:
-    """Put the bundle into the run's artifacts and return where a version's source is."""
-    digest = sha256(bundle.path / MANIFEST)
-    place = f"model-{digest[:8]}"
-    connection.client.log_artifacts(run, str(bundle.path), f"{place}/bundle")
+    """Put the bundle into the run's artifacts and return where a version's source is.
+
+    In MLflow's model form if pandas is there, so that its own tools can load it; else as it is.
+    """
+    place = f"model-{sha256(bundle.path / MANIFEST)[:8]}"
+    with tempfile.TemporaryDirectory(prefix="uad-register-") as folder:
+        model = bundle.path
+        if pyfunc.available():
+            model = Path(folder) / "model"
+            pyfunc.write_model(model, bundle)
+        connection.client.log_artifacts(run, str(model), place)
     base = connection.client.get_run(run).info.artifact_uri
     return f"{base}/{place}"
 

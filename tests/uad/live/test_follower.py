@@ -118,7 +118,8 @@ def test_a_version_altered_in_the_artifact_store_does_not_serve(world: World) ->
     world.registry.promote("cookie", "1")
     follower.poll()
     source = Path(world.registry.version("cookie", "2").source.removeprefix("file://"))
-    (source / "bundle" / "model.onnx").write_bytes(b"altered")
+    (model,) = source.rglob("model.onnx")
+    model.write_bytes(b"altered")
     world.registry.promote("cookie", "2")
     assert not follower.poll()
     assert follower.status().serving == "1"
