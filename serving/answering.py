@@ -2,17 +2,20 @@
 
 import asyncio
 import logging
+import re
 import time
 import uuid
+from dataclasses import replace
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.bodies import announced_bytes, read_body
-from serving.products import Product
+from serving.engines import Engines
+from serving.messages import Job, Reply, refusal
 from serving.state import State, state_of
-from serving.work import Job, Reply, refusal
+from serving.stopwatch import Stopwatch
 from uad.errors import RequestRefused
 
 logger = logging.getLogger("serving.requests")
@@ -21,14 +24,25 @@ CLIENT_GONE = 499
 """Counted and logged only: nobody is there to read it."""
 
 
-async def answer(request: Request, name: str | None = None) -> Response:
+async def answer(request: Request, name: str | None = None, *, many: bool = False) -> Response:
     """Have the body judged by the version of the product `name` that serves now."""
     start, state, log_id = time.monotonic(), state_of(request), new_log_id()
     label, version = "unknown", None
     try:
         product = state.products.get(name)
         label = product.name
-        reply, version = await _judged(request, state, product, log_id)
+        with product.use() as served:
+            version = served.version
+            job = Job(
+                log_id,
+                version,
+                b"",
+                content_type=request.headers.get("content-type", ""),
+                many=many,
+                gzip=_reads_gzip(request.headers.get("accept-encoding", "")),
+                urls=state.settings.urls.enabled,
+            )
+            reply = await _judged(request, state, served.detector, job)
     except RequestRefused as exc:
         reply = refusal(log_id, exc)
     seconds = time.monotonic() - start
@@ -37,20 +51,29 @@ async def answer(request: Request, name: str | None = None) -> Response:
     return respond(reply)
 
 
-async def _judged(
-    request: Request, state: State, product: Product, log_id: str
-) -> tuple[Reply, str]:
-    """The reply, and the version that gave it, which stays loaded until then."""
-    limits = state.settings.limits
-    with product.use() as served, state.bodies.hold(announced_bytes(request, limits)):
-        served.detector.expect_room()
-        start = time.monotonic()
-        body = await read_body(request, limits)
-        received = time.monotonic() - start
-        job = Job(log_id, served.version, body)
-        waiting = asyncio.wrap_future(served.detector.submit(job))
-        reply = await _unless_gone(request, waiting)
-    return _with_stage(reply, "receive", received), served.version
+async def _judged(request: Request, state: State, engines: Engines, job: Job) -> Reply:
+    limits, watch = state.settings.limits, Stopwatch()
+    with state.bodies.hold(announced_bytes(request, limits)):
+        engines.expect_room()
+        with watch.stage("receive"):
+            job = replace(job, body=await read_body(request, limits))
+        reply = await _unless_gone(request, asyncio.wrap_future(engines.submit(job)))
+        if reply.wanted_urls and job.urls:
+            reply = await _judged_with_urls(request, state, engines, job, reply, watch)
+    reply.seconds.update(watch.seconds)
+    return reply
+
+
+async def _judged_with_urls(
+    request: Request, state: State, engines: Engines, job: Job, reply: Reply, watch: Stopwatch
+) -> Reply:
+    """Fetch the images that the body only names, one after another, and ask again."""
+    urls = reply.wanted_urls
+    with state.bodies.hold(state.settings.urls.bytes), watch.stage("fetch"):
+        fetched = [await state.fetcher.fetch(url) for url in urls]
+    with state.bodies.hold(sum(map(len, fetched))):
+        job = replace(job, fetched=tuple(fetched))
+        return await _unless_gone(request, asyncio.wrap_future(engines.submit(job)))
 
 
 async def _unless_gone(request: Request, waiting: asyncio.Future[Reply]) -> Reply:
@@ -72,11 +95,6 @@ async def _gone(request: Request) -> None:
         pass
 
 
-def _with_stage(reply: Reply, stage: str, seconds: float) -> Reply:
-    reply.seconds[stage] = seconds
-    return reply
-
-
 def _log(log_id: str, product: str, version: str | None, reply: Reply, seconds: float) -> None:
     facts = {
         "logId": log_id,
@@ -95,6 +113,9 @@ def _log(log_id: str, product: str, version: str | None, reply: Reply, seconds: 
 def respond(reply: Reply) -> Response:
     """A reply as an HTTP response."""
     response = Response(reply.body, reply.status, media_type="application/json")
+    if reply.gzip:
+        response.headers["Content-Encoding"] = "gzip"
+        response.headers["Vary"] = "Accept-Encoding"
     if reply.retry_after_seconds is not None:
         response.headers["Retry-After"] = str(reply.retry_after_seconds)
     return response
@@ -103,3 +124,9 @@ def respond(reply: Reply) -> Response:
 def new_log_id() -> str:
     """A fresh identifier for one request, in the answer and in the log."""
     return str(uuid.uuid4())
+
+
+def _reads_gzip(accepted: str) -> bool:
+    """Whether an Accept-Encoding header asks for gzip."""
+    names = (each.strip().lower().replace(" ", "") for each in accepted.split(","))
+    return any(re.fullmatch(r"gzip(;q=(1(\.0*)?|0?\.\d*[1-9]\d*))?", name) for name in names)

@@ -10,11 +10,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.answering import new_log_id, respond
+from serving.messages import refusal
 from serving.opening import open_products
 from serving.routes import analysis_router, health_router
 from serving.settings import ServerSettings
 from serving.state import State
-from serving.work import refusal
 from uad import __version__
 from uad.errors import RequestRefused
 

@@ -6,15 +6,13 @@ import socket
 import struct
 import subprocess
 import sys
-from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import orjson
 
+from serving.messages import Job, Reply
 from serving.spec import EngineSpec
-from serving.work import Job, Reply, Verdict
 from uad.errors import BundleError, EngineLostError
 
 ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
@@ -59,14 +57,12 @@ class EngineWorker:
             EngineLostError: the process ended or was too slow; it is gone, start another one.
         """
         self._began = False
-        header = asdict(job)
-        body = header.pop("body")
-        self._send(orjson.dumps(header))
-        self._send(body)
+        parts = job.parts()
+        for part in (str(len(parts)).encode(), *parts):
+            self._send(part)
         self._receive(self._work_seconds)  # "got it"
         self._began = True
-        facts = orjson.loads(self._receive(self._work_seconds))
-        return _reply(facts, self._receive(self._work_seconds))
+        return Reply.from_parts([self._receive(self._work_seconds) for _ in range(2)])
 
     def close(self) -> None:
         """Let the idle process end by itself."""
@@ -137,12 +133,3 @@ def _environment() -> dict[str, str]:
     }
     here = str(Path(__file__).parents[1])
     return {**kept, "PYTHONPATH": here, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-
-
-def _reply(facts: dict[str, Any], body: bytes) -> Reply:
-    return Reply(
-        status=facts["status"],
-        body=body,
-        verdicts=tuple(Verdict(**verdict) for verdict in facts["verdicts"]),
-        seconds=facts["seconds"],
-    )

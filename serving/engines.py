@@ -8,8 +8,8 @@ from concurrent.futures import Future
 from serving.admission import Pace, busy
 from serving.engine_worker import EngineWorker
 from serving.line import Line, Ticket
+from serving.messages import Job, Reply
 from serving.spec import EngineSpec
-from serving.work import Job, Reply
 from uad.errors import BundleError, EngineLostError, RequestRefused
 
 logger = logging.getLogger(__name__)

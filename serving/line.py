@@ -6,7 +6,7 @@ from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from serving.work import Job, Reply, refusal
+from serving.messages import Job, Reply, refusal
 from uad.errors import RequestRefused
 
 

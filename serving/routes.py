@@ -1,17 +1,27 @@
 """The paths that the server answers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from serving.answering import answer, new_log_id, respond
-from serving.schemas import Analysed, AnalyseRequest, Answer, envelope
+from serving.messages import Reply
+from serving.schemas import (
+    Analysed,
+    AnalyseRequest,
+    Answer,
+    BatchAnalysed,
+    BatchRequest,
+    BatchUpload,
+    Upload,
+    envelope,
+)
 from serving.state import state_of
-from serving.work import Reply
 
 PATHS = ("/image-anomaly-detection", "/anomaly-detection")
 ERRORS: dict[int | str, dict[str, Any]] = {
@@ -25,30 +35,41 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     429: {"model": Answer, "description": "Busy: try again after `Retry-After` seconds."},
     503: {"model": Answer, "description": "No model is ready."},
 }
-BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": AnalyseRequest.model_json_schema()}},
-    }
-}
+EXPECTED = {"application/json": AnalyseRequest, "multipart/form-data": Upload}
+EXPECTED_MANY = {"application/json": BatchRequest, "multipart/form-data": BatchUpload}
 
 
 def analysis_router() -> APIRouter:
     """The routes that judge images."""
     router = APIRouter(tags=["analysis"])
-    endpoints: list[tuple[str, Callable[..., Any]]] = [(path, analyse) for path in PATHS]
-    endpoints += [("/models/{name}" + path, analyse_with) for path in PATHS]
-    for path, endpoint in endpoints:
-        router.add_api_route(
-            path,
-            endpoint,
-            methods=["POST"],
-            response_model=Analysed,
-            responses=ERRORS,
-            openapi_extra=BODY,
-            summary="Judge one image",
-        )
+    for path in PATHS:
+        _add(router, path, analyse, Analysed, EXPECTED, "Judge one image")
+        _add(router, f"{path}/batch", analyse_many, BatchAnalysed, EXPECTED_MANY, "Judge several")
+        named = f"/models/{{name}}{path}"
+        _add(router, named, analyse_with, Analysed, EXPECTED, "Judge one image with a model")
+        many = f"{named}/batch"
+        _add(router, many, analyse_many_with, BatchAnalysed, EXPECTED_MANY, "Several with a model")
     return router
+
+
+def _add(
+    router: APIRouter,
+    path: str,
+    endpoint: Callable[..., Any],
+    answers: type[Answer],
+    expected: Mapping[str, type[BaseModel]],
+    summary: str,
+) -> None:
+    content = {kind: {"schema": model.model_json_schema()} for kind, model in expected.items()}
+    router.add_api_route(
+        path,
+        endpoint,
+        methods=["POST"],
+        response_model=answers,
+        responses=ERRORS,
+        openapi_extra={"requestBody": {"required": True, "content": content}},
+        summary=summary,
+    )
 
 
 def health_router() -> APIRouter:
@@ -69,6 +90,16 @@ async def analyse(request: Request) -> Response:
 async def analyse_with(request: Request, name: str) -> Response:
     """The same with another of this server's models."""
     return await answer(request, name)
+
+
+async def analyse_many(request: Request) -> Response:
+    """Judge several images; each has its own result or error, in the request's order."""
+    return await answer(request, many=True)
+
+
+async def analyse_many_with(request: Request, name: str) -> Response:
+    """The same with another of this server's models."""
+    return await answer(request, name, many=True)
 
 
 async def health(request: Request) -> Response:

@@ -52,6 +52,21 @@ class BatchRequest(Options):
     )
 
 
+File = Annotated[str, Field(json_schema_extra={"format": "binary"})]
+
+
+class Upload(Options):
+    """The same as a form: `curl -F image=@part.png`."""
+
+    image: File = Field(description="An image file.")
+
+
+class BatchUpload(Options):
+    """The same as a form: `curl -F images=@1.png -F images=@2.png`."""
+
+    images: list[File] = Field(description="Image files.")
+
+
 class Result(BaseModel):
     """What was found in one image."""
 

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from serving.urls import UrlInput
 from uad.config import Settings
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
@@ -68,3 +69,4 @@ class ServerSettings(Settings):
     log_format: Literal["text", "json"] = "text"
     """`json`: one object a line, with the facts of each request."""
     limits: Limits = Limits()
+    urls: UrlInput = UrlInput()

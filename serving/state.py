@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 
 from serving.admission import Budget
+from serving.fetch import Fetcher
 from serving.metrics import Metrics
 from serving.products import Products
 from serving.settings import ServerSettings
@@ -18,11 +19,13 @@ class State:
     products: Products
     metrics: Metrics = field(init=False)
     bodies: Budget = field(init=False)
+    fetcher: Fetcher = field(init=False)
     draining: bool = False
     """Stopping soon: still answers, but is not ready for more."""
 
     def __post_init__(self) -> None:
         self.metrics = Metrics(self.products)
+        self.fetcher = Fetcher(self.settings.urls)
         self.bodies = Budget(self.settings.limits.pending_bytes)
 
     def reasons_not_ready(self) -> list[str]:

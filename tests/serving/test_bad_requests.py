@@ -68,7 +68,7 @@ BODIES: dict[str, tuple[Any, int, str]] = {
     "a list": ([], 422, "JSON object"),
     "a string": ('"x"', 422, "JSON object"),
     "no image": ({}, 422, "'image' is missing"),
-    "image is null": ({"image": None}, 422, "'image' must be"),
+    "image is null": ({"image": None}, 422, "'image' is missing"),
     "image is a number": ({"image": 7}, 422, "'image' must be"),
     "image is a list": ({"image": [PNG]}, 422, "'image' must be"),
     "empty image": ({"image": ""}, 422, "'image' must be"),

@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from serving.engines import Engines
+from serving.messages import Job, Reply
 from serving.settings import ServerSettings
 from serving.spec import engine_spec
-from serving.work import Job, Reply
 from tests.serving.running import encoded, until
 from uad.errors import BundleError, RequestRefused
 
