@@ -8,12 +8,13 @@ import json
 import sys
 import urllib.error
 import urllib.request
+from typing import Any
 
 DEFAULT_URL = "http://localhost:8080/image-anomaly-detection"
 TIMEOUT_SECONDS = 60
 
 
-def ask(url, image):
+def ask(url: str, image: bytes) -> Any:
     """Send the bytes of an image file; return the `result` object of the answer."""
     body = json.dumps({"image": base64.b64encode(image).decode("ascii")}).encode("ascii")
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
@@ -28,7 +29,7 @@ def ask(url, image):
     return answer["result"]
 
 
-def main():
+def main() -> None:
     """Print the verdict and save the picture."""
     if len(sys.argv) not in (3, 4):
         print("usage: client.py IMAGE OUTPUT.jpg [URL]", file=sys.stderr)
