@@ -4,10 +4,9 @@ import os
 from pathlib import Path
 
 from uad.bundle import Bundle
-from uad.devices import parse_devices
+from uad.devices import parse_device
 from uad.engines.base import Engine
 from uad.engines.onnxruntime import OnnxRuntimeEngine
-from uad.engines.spread import SpreadEngine
 from uad.errors import EngineError
 
 
@@ -24,29 +23,14 @@ def load_engine(
     Args:
         bundle: a verified bundle.
         engine: `auto` or `onnxruntime`.
-        device: `cpu`, `gpu:0`, ...; several (`gpu:0,1`) share out each batch.
+        device: one, `cpu`.
         precision: `fp32`; None for the engine's own default.
         threads: of one inference; None for one a physical core.
 
     Raises:
         EngineError: the engine, device or precision cannot be had here, with the cure.
     """
-    engines: list[Engine] = []
-    try:
-        engines.extend(
-            _load_on(one, bundle, engine, precision, threads) for one in parse_devices(device)
-        )
-    except Exception:
-        for loaded in engines:
-            loaded.close()
-        raise
-    return engines[0] if len(engines) == 1 else SpreadEngine(engines)
-
-
-def _load_on(
-    device: str, bundle: Bundle, engine: str, precision: str | None, threads: int | None
-) -> Engine:
-    """One engine on one device."""
+    device = parse_device(device)
     if engine not in ("auto", "onnxruntime"):
         raise EngineError(f"no engine {engine!r}: use auto or onnxruntime")
     if device != "cpu":
