@@ -1,6 +1,19 @@
 """Judge a detector on labelled images and say what was found, for machines and for people."""
 
+from uad.evaluation.comparison import compare, write_comparison
 from uad.evaluation.evaluate import evaluate
 from uad.evaluation.report import DefectResult, ImageResult, Latency, Provenance, Report
+from uad.evaluation.writing import read_report, write_report
 
-__all__ = ["DefectResult", "ImageResult", "Latency", "Provenance", "Report", "evaluate"]
+__all__ = [
+    "DefectResult",
+    "ImageResult",
+    "Latency",
+    "Provenance",
+    "Report",
+    "compare",
+    "evaluate",
+    "read_report",
+    "write_comparison",
+    "write_report",
+]

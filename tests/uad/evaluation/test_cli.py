@@ -1,0 +1,120 @@
+"""`uad evaluate` on a real, tiny bundle: random weights, calibrated on the folder's normals."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from uad.bundle import Bundle, DatasetRef, write_bundle
+from uad.calibrate import calibrate
+from uad.cli import main
+from uad.config import SplitConfig, TrainingConfig
+from uad.config.training import InputSpec, ModelConfig
+from uad.data import load_dataset, make_demo_images
+from uad.evaluation import Report
+from uad.images import read, resize
+from uad.scoring import ScoreDefinition
+from uad.teacher import load_teacher
+from uad.types import TrainedModel
+
+INPUT = InputSpec(height=64, width=64)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_demo_images(tmp_path_factory.mktemp("demo"), seed=0)[0]
+
+
+@pytest.fixture(scope="module")
+def bundle(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A student that is another random network: it detects little, but runs like any other."""
+    dataset = load_dataset(demo, SplitConfig())
+    teacher, other = (load_teacher("random", width=8, seed=seed) for seed in (0, 1))
+    golden = tuple(resize(read(sample.path), (64, 64)) for sample in dataset.selection[:2])
+    model = TrainedModel(
+        student=other.weights,
+        teacher=teacher,
+        input=INPUT,
+        score=ScoreDefinition(),
+        statistics={},
+        config=TrainingConfig(input=INPUT, model=ModelConfig(width=8)),
+        golden=golden,
+    )
+    ref = DatasetRef(name=dataset.name, version="v", train=1, selection=1, calibration=1)
+    written = write_bundle(tmp_path_factory.mktemp("bundle") / "demo", model, dataset=ref)
+    return calibrate(written, dataset.calibration, alpha=0.05)
+
+
+def run(*arguments: object) -> None:
+    main(["evaluate", *map(str, arguments)])
+
+
+def test_it_prints_the_figures_and_writes_json_and_report(
+    bundle: Bundle, demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures, folder = tmp_path / "out" / "figures.json", tmp_path / "report"
+    with pytest.raises(SystemExit) as stopped:
+        run(bundle.path, "--data", demo, "--json", figures, "--report", folder)
+    assert not stopped.value.code
+    shown = capsys.readouterr()
+    assert "false alarm rate" in shown.out
+    assert "promises" in " ".join(shown.out.split())
+    report = Report.from_json(figures.read_text(encoding="utf-8"))
+    assert report.provenance.engine == "onnxruntime/fp32"
+    assert report.n_calibration == len(bundle.manifest.calibration["onnxruntime/fp32"].scores)
+    assert (folder / "report.html").is_file()
+
+
+def test_another_alpha_moves_the_threshold(
+    bundle: Bundle, demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run(bundle.path, "--data", demo, "--alpha", 0.5, "--json", tmp_path / "f.json")
+    values = json.loads((tmp_path / "f.json").read_text(encoding="utf-8"))
+    assert values["alpha"] == pytest.approx(0.5, abs=0.05)
+    assert values["threshold"] < bundle.manifest.calibration["onnxruntime/fp32"].threshold
+
+
+def test_two_bundles_are_compared_on_the_same_images(
+    bundle: Bundle, demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run(bundle.path, "--data", demo, "--compare", bundle.path, "--report", tmp_path)
+    assert not stopped.value.code
+    page = (tmp_path / "comparison" / "comparison.html").read_text(encoding="utf-8")
+    assert "same verdict on every image" in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "{empty}"], "{empty}"),
+        (["--data", "{demo}", "--compare", "x"], "--report DIR"),
+        (["--data", "{demo}", "--alpha", "7"], "alpha must lie between 0 and 1"),
+        (["--data", "{demo}", "--engine", "abacus"], "abacus"),
+    ],
+)
+def test_mistakes_are_one_line_and_a_failure(
+    arguments: list[str],
+    message: str,
+    bundle: Bundle,
+    demo: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    filled = [one.format(empty=tmp_path, demo=demo) for one in arguments]
+    with pytest.raises(SystemExit) as stopped:
+        run(bundle.path, *filled)
+    said = capsys.readouterr().err.strip()
+    assert stopped.value.code == 1
+    assert message.format(empty=tmp_path) in said
+    assert "Traceback" not in said
+
+
+def test_a_data_set_without_test_images_names_the_cure(
+    bundle: Bundle, demo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run(bundle.path, "--data", demo / "train" / "good")
+    assert stopped.value.code == 1
+    assert "there is no test image" in capsys.readouterr().err

@@ -1,0 +1,115 @@
+"""`uad evaluate`."""
+
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from uad.config import SplitConfig
+from uad.console import console, print_table
+from uad.errors import DataError
+
+if TYPE_CHECKING:
+    from uad.evaluation import Report
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to `app`."""
+    app.command()(evaluate)
+
+
+def evaluate(
+    bundle: Annotated[str, typer.Argument(help="A bundle's folder, or models:/NAME@champion.")],
+    data: Annotated[
+        str, typer.Option(help="A dataset that was ingested (NAME or NAME@VERSION), or a folder.")
+    ],
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Write a report into this folder: report.html, figures, scores.csv."),
+    ] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(help="Another bundle: add a comparison on the same images to --report."),
+    ] = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option(help="False alarm rate to set the threshold for; default: the bundle's."),
+    ] = None,
+    engine: Annotated[
+        str, typer.Option(help="What runs the model: auto, onnxruntime, openvino, paddle.")
+    ] = "auto",
+    device: Annotated[str, typer.Option(help="Where it runs: cpu, gpu:0, ...")] = "cpu",
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Images at a time; 1 measures a single request's time.")
+    ] = 1,
+) -> None:
+    """Judge a bundle on test images and say how well it finds defects.
+
+    Needs test/good and test/<defect> images; masks (ground_truth/<defect>) add pixel figures. With
+    good test images alone only the false alarm rate is measured. The test images choose nothing.
+
+        uad evaluate bundles/cookie --data cookie --report report
+        uad evaluate models:/cookie@champion --data ./new-images --json figures.json
+        uad evaluate new --compare models:/cookie@champion --data cookie --report report
+    """
+    if compare and not report:
+        raise DataError("--compare writes a page: say where with --report DIR")
+
+    from uad.data import load_dataset
+    from uad.detector import load_detector
+    from uad.evaluation import evaluate as run
+    from uad.evaluation import write_comparison, write_report
+    from uad.live import open_bundle
+
+    samples = load_dataset(data, SplitConfig()).test
+    load = partial(load_detector, engine=engine, device=device, alpha=alpha)
+    with closing(load(open_bundle(bundle))) as detector:
+        found = run(detector, samples, progress=True, batch_size=batch_size)
+        _show(found, bundle, data)
+        if json:
+            _write_json(found, json)
+        if report:
+            _tell(write_report(found, report, detector, samples)["report.html"])
+        if compare and report:
+            with closing(load(open_bundle(compare))) as other:
+                others = run(other, samples, progress=True, batch_size=batch_size)
+                pages = write_comparison(
+                    *(found, others, report / "comparison"),
+                    names=_names(bundle, compare),
+                    detectors=(detector, other),
+                    samples=samples,
+                )
+            _tell(pages["comparison.html"])
+
+
+def _show(found: "Report", bundle: str, data: str) -> None:
+    from uad.evaluation.words import defect_rows, figures, sentences
+
+    print_table(f"{bundle} on {data}", ("figure", "", "meaning"), figures(found))
+    if found.defects:
+        head = ("defect", "images", "found", "recall", "image AUROC", "pixel AUROC", "AUPRO")
+        print_table("by kind of defect", head, [row[:7] for row in defect_rows(found.defects)])
+    for sentence in sentences(found):
+        typer.echo(sentence)
+
+
+def _names(one: str, two: str) -> tuple[str, str]:
+    """What the page calls two bundles: a folder by its last part, unless that is the same."""
+    short = [name if name.startswith("models:/") else Path(name).name for name in (one, two)]
+    return (short[0], short[1]) if short[0] != short[1] else (one, two)
+
+
+def _write_json(found: "Report", file: Path) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(found.to_json(), encoding="utf-8")
+    except OSError as exc:
+        raise DataError(f"cannot write {file}: {exc.strerror}; choose another --json") from exc
+    console().print(f"figures: {file}")
+
+
+def _tell(page: Path) -> None:
+    console().print(f"report: {page} (open it in a browser)")

@@ -1,0 +1,66 @@
+"""Which test images a person should look at first."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from uad.evaluation.report import ImageResult, Report
+
+WRONG, ELSEWHERE, CLOSE, CLEAR = 24, 6, 6, 4
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Images that belong together, in the order to look at them."""
+
+    title: str
+    why: str
+    images: tuple[ImageResult, ...]
+
+
+def wrongness(image: ImageResult, threshold: float) -> float:
+    """How far the score lies on the wrong side of the threshold, as a log ratio; below 0 = right.
+
+    A false alarm at twice the threshold is as wrong as a miss at half of it.
+    """
+    tiny = max(abs(threshold), 1e-12) * 1e-6
+    ratio = math.log(max(image.score, tiny) / max(threshold, tiny))
+    return -ratio if image.label else ratio
+
+
+def most_wrong_first(report: Report) -> list[ImageResult]:
+    """All images, the worst mistakes first and the clearest right verdicts last."""
+    return sorted(report.images, key=lambda image: -wrongness(image, report.threshold))
+
+
+def shelves(report: Report) -> list[Shelf]:
+    """Mistakes, lucky hits, close calls and clear finds, without empty shelves."""
+    ordered = most_wrong_first(report)
+    right = [image for image in ordered if not image.is_wrong]
+    lucky = [image for image in right if image.label and image.peak_in_mask is False]
+    sure = [image for image in right if image not in lucky]
+    clear = [image for image in reversed(sure) if image.label] or sure[::-1]
+    found = [
+        Shelf(
+            "Wrong verdicts",
+            "False alarms and missed defects, the worst first.",
+            _first([image for image in ordered if image.is_wrong], WRONG),
+        ),
+        Shelf(
+            "Right for another reason",
+            "The alarm was raised, but the map's highest point lies beside the marked defect: "
+            "check the mask, or whether something else is wrong with the part.",
+            _first(lucky, ELSEWHERE),
+        ),
+        Shelf(
+            "Close calls",
+            "Right verdicts nearest to the threshold: the next ones to go wrong.",
+            _first(sure, CLOSE),
+        ),
+        Shelf("Clearest verdicts", "What the detector is sure of.", _first(clear, CLEAR)),
+    ]
+    return [shelf for shelf in found if shelf.images]
+
+
+def _first(images: Sequence[ImageResult], count: int) -> tuple[ImageResult, ...]:
+    return tuple(images[:count])

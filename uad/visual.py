@@ -1,0 +1,146 @@
+"""Pictures of what was found: heat map, contour, caption. numpy and OpenCV only.
+
+Colours mean the same in every picture of a threshold: they depend on score / threshold alone, never
+on the image's own range. Transparent below half of the threshold, blue up to it, yellow at it, then
+orange, red and, far above, magenta.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from uad.images import Image
+
+Map = NDArray[np.float32]
+Colour = tuple[int, int, int]
+
+# (score / (score + threshold), BGR, opacity): 0.5 is the threshold, 2/3 twice as much.
+_STOPS: tuple[tuple[float, Colour, float], ...] = (
+    (0.0, (160, 60, 0), 0.0),
+    (1 / 3, (160, 60, 0), 0.0),
+    (0.499, (240, 130, 20), 0.6),
+    (0.5, (40, 230, 255), 0.65),
+    (0.6, (0, 140, 255), 0.7),
+    (0.75, (20, 20, 230), 0.75),
+    (1.0, (200, 0, 200), 0.8),
+)
+_RED: Colour = (40, 40, 200)
+_GREEN: Colour = (70, 130, 40)
+_WHITE: Colour = (255, 255, 255)
+_BLACK: Colour = (0, 0, 0)
+_DARK: Colour = (40, 36, 34)
+_SMALLEST_SIDE_PX = 360
+_LARGEST_SIDE_PX = 4096
+
+
+def heatmap_overlay(image: Image, anomaly_map: Map, threshold: float) -> Image:
+    """Lay the anomaly map over the image, coloured by score / threshold.
+
+    Args:
+        image: (H, W, 3) uint8 BGR.
+        anomaly_map: (H, W) float32, higher = more anomalous.
+        threshold: the one in force; a fixed colour marks it.
+
+    Returns:
+        (H, W, 3) uint8 BGR.
+    """
+    level = cv2.cvtColor(colour_index(anomaly_map, threshold), cv2.COLOR_GRAY2BGR)
+    tint, remaining = _tables()
+    behind = cv2.multiply(image, cv2.LUT(level, remaining), scale=1 / 255)
+    return np.asarray(cv2.add(behind, cv2.LUT(level, tint)), np.uint8)
+
+
+def picture(
+    image: Image, anomaly_map: Map, score: float, threshold: float, is_anomalous: bool
+) -> Image:
+    """The image under its heat map, with what lies above the threshold outlined, and a caption.
+
+    Small images are enlarged so that the caption can be read; the caption comes below the image.
+
+    Args:
+        image: (H, W, 3) uint8 BGR.
+        anomaly_map: (H, W) float32.
+        score: of the image.
+        threshold: the one in force.
+        is_anomalous: the verdict.
+
+    Returns:
+        (H', W', 3) uint8 BGR, H' > H, W' >= W.
+    """
+    shown = _enlarged(heatmap_overlay(image, anomaly_map, threshold), cv2.INTER_NEAREST)
+    found = _enlarged(np.asarray(anomaly_map > threshold, np.uint8), cv2.INTER_NEAREST)
+    draw_outline(shown, found)
+    return _captioned(shown, _caption(score, threshold, is_anomalous), is_anomalous)
+
+
+def draw_outline(image: Image, mask: NDArray[np.uint8], colour: Colour = _WHITE) -> None:
+    """Outline the non-zero parts of `mask`, (H, W) uint8, in `image`, in place."""
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    width = max(1, round(max(image.shape[:2]) / 512))
+    cv2.drawContours(image, contours, -1, _BLACK, width + 2, cv2.LINE_4)
+    cv2.drawContours(image, contours, -1, colour, width, cv2.LINE_4)
+
+
+def colour_index(anomaly_map: Map, threshold: float) -> NDArray[np.uint8]:
+    """Where on the colour scale each pixel is: 0 to 255, and 128 just above the threshold."""
+    if threshold <= 0:  # no ratio: above or not
+        return np.where(anomaly_map > threshold, np.uint8(255), np.uint8(0))
+    values = np.maximum(anomaly_map, np.float32(0))
+    share = values / (values + np.float32(threshold))
+    return np.asarray(cv2.convertScaleAbs(share, alpha=255), np.uint8)
+
+
+def legend(width: int, height: int) -> Image:
+    """The colour scale from nothing (left) over the threshold (middle) to far above, on grey."""
+    ramp = np.linspace(0, 1, width, dtype=np.float32)
+    values = np.divide(ramp, np.maximum(1 - ramp, 1e-6)).astype(np.float32)
+    grey = np.full((height, width, 3), 190, np.uint8)
+    return heatmap_overlay(grey, np.tile(values, (height, 1)), 1.0)
+
+
+def _tables() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """By index: the colour times its opacity, and 255 times what shows through; (1, 256, 3)."""
+    at = np.arange(256) / 255
+    places = [place for place, _, _ in _STOPS]
+    opacity = np.interp(at, places, [alpha for _, _, alpha in _STOPS])
+    channels = [
+        np.interp(at, places, [colour[channel] for _, colour, _ in _STOPS]) for channel in range(3)
+    ]
+    tint = (np.stack(channels, axis=1) * opacity[:, None]).round()
+    remaining = np.repeat((255 * (1 - opacity)).round()[:, None], 3, axis=1)
+    return tint.astype(np.uint8)[None], remaining.astype(np.uint8)[None]
+
+
+def _enlarged(image: NDArray[np.uint8], interpolation: int) -> NDArray[np.uint8]:
+    """Small images times a whole number, so that pixels stay square and exact."""
+    height, width = image.shape[:2]
+    factor = -(-_SMALLEST_SIDE_PX // width)
+    factor = max(1, min(factor, _LARGEST_SIDE_PX // max(height, width)))
+    if factor == 1:
+        return image
+    size = (width * factor, height * factor)
+    return np.asarray(cv2.resize(image, size, interpolation=interpolation), np.uint8)
+
+
+def _caption(score: float, threshold: float, is_anomalous: bool) -> str:
+    verdict = "ANOMALOUS" if is_anomalous else "NORMAL"
+    return f"{verdict}  score {score:.4g}  threshold {threshold:.4g}"
+
+
+def _captioned(image: Image, text: str, is_anomalous: bool) -> Image:
+    height, width = image.shape[:2]
+    scale = min(max(width / 900, 0.45), 2.0)
+    thickness = max(1, round(1.4 * scale))
+    (text_width, text_height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
+    bar, margin = round(2.4 * text_height), text_height
+    canvas = np.empty((height + bar, max(width, text_width + 3 * margin), 3), np.uint8)
+    canvas[:] = _DARK
+    canvas[:height, :width] = image
+    canvas[height:, : margin // 2] = canvas[height:, -(margin // 2) :] = (
+        _RED if is_anomalous else _GREEN
+    )
+    origin = (round(1.3 * margin), height + (bar + text_height) // 2)
+    cv2.putText(
+        canvas, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, _WHITE, thickness, cv2.LINE_AA
+    )
+    return canvas
