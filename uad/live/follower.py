@@ -89,6 +89,7 @@ class Follower(Generic[D]):
         interval_seconds: float = 5.0,
         on_event: Callable[[Event], None] | None = None,
         holder: Holder[D] | None = None,
+        note_external: Callable[..., object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Nothing is loaded before `poll` or `start`.
@@ -102,6 +103,8 @@ class Follower(Generic[D]):
                 not ask at the same moment.
             on_event: called in the polling thread.
             holder: where the model goes; a new one by default.
+            note_external: `ModelRegistry.note_external`: called after a swap, so that a move made
+                elsewhere is in the audit when it takes effect; its failure changes nothing.
             clock: seconds, for back-off and status.
         """
         self.address = address
@@ -111,6 +114,7 @@ class Follower(Generic[D]):
         self._load = load
         self._interval_seconds = interval_seconds
         self._on_event = on_event
+        self._note_external = note_external
         self._clock = clock
         self._failures: dict[str, Failure] = {}
         self._desired: str | None = None
@@ -207,10 +211,19 @@ class Follower(Generic[D]):
         self.holder.swap(served)
         self._failures.pop(version, None)
         self._last_error = None
-        if "@" in self.address:
-            self._store.remember(name, self.address.rpartition("@")[2], path)
         self._tell("swapped", version, f"from {before.version if before else 'nothing'}")
+        if "@" in self.address:
+            self._keep(name, self.address.rpartition("@")[2], path)
         return True
+
+    def _keep(self, name: str, alias: str, path: Path) -> None:
+        self._store.remember(name, alias, path)
+        if self._note_external is None or self._trouble is not None:
+            return
+        try:
+            self._note_external(name, alias=alias)
+        except RegistryError as exc:
+            logging.getLogger(__name__).warning("the audit was not updated: %s", exc)
 
     def _loaded(self, path: Path) -> D:
         model = self._load(path)

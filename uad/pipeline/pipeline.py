@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
-from uad.detector import Detector
 from uad.errors import CalibrationError, ConfigError, ImageError, ServingError
 from uad.live import Follower, Holder, Status
 from uad.pipeline.batches import Batch, batches
 from uad.pipeline.inputs import Item, items
 from uad.pipeline.result import Names, Result
+from uad.pipeline.team import Judge
 
 
 class Pipeline:
@@ -17,10 +17,10 @@ class Pipeline:
 
     def __init__(
         self,
-        holder: Holder[Detector],
+        holder: Holder[Judge],
         *,
         batch_size: int = 1,
-        follower: Follower[Detector] | None = None,
+        follower: Follower[Judge] | None = None,
     ) -> None:
         self._holder = holder
         self._follower = follower

@@ -196,7 +196,7 @@ class ModelRegistry:
                 a decision made against one champion is not applied to another.
         """
         target = self.version(name, version)
-        actor = actor or moves.whoami()
+        actor = actor or runs.whoami()
         request = moves.Request(name, alias, target.version, "promote", actor, reason)
         with self._open() as connection, connection.lock(name):
             moves.record_external(connection, name, alias)
@@ -230,7 +230,7 @@ class ModelRegistry:
                     f"'{name}' has no earlier {alias} to go back to (now: version "
                     f"{found.actual or 'none'}): promote one with `uad promote {name} VERSION`"
                 )
-            actor = actor or moves.whoami()
+            actor = actor or runs.whoami()
             request = moves.Request(name, alias, past[0], "rollback", actor, reason)
             return moves.make(connection, request)
 

@@ -1,7 +1,5 @@
 """Setting an alias under a lock, read again and audited; see `promotions` for the audit's form."""
 
-import getpass
-import socket
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -81,15 +79,6 @@ def make(connection: Connection, request: Request) -> Promotion:
     _write(connection, replace(entry, done=True))
     _tag_version(connection, entry.move)
     return entry.move
-
-
-def whoami() -> str:
-    """user@host."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"
 
 
 def _entry(move: Promotion, entries: list[Entry]) -> Entry:

@@ -1,6 +1,8 @@
 """Tracking runs by id, never through MLflow's thread-local active run."""
 
+import getpass
 import json
+import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +32,14 @@ def start(
 
     client = connection.client
     experiment = experiment_id(connection, product)
-    given = {"uad.version": __version__, "uad.product": product, **tags}
+    given = {
+        "mlflow.user": whoami(),
+        "mlflow.source.name": "uad",
+        "mlflow.source.type": "LOCAL",
+        "uad.version": __version__,
+        "uad.product": product,
+        **tags,
+    }
     run_id = str(client.create_run(experiment, tags=given, run_name=name).info.run_id)
     flat = [Param(key, str(value)) for key, value in flatten(params).items()]
     for begin in range(0, len(flat), MAX_BATCH):
@@ -91,6 +100,15 @@ def experiment_id(connection: Connection, product: str) -> str:
         if found is None:
             raise
         return str(found.experiment_id)  # somebody else made it in between
+
+
+def whoami() -> str:
+    """user@host."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

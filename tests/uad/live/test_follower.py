@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from uad.detector import Detector, load_detector
 from uad.errors import RegistryUnreachableError
@@ -207,6 +208,23 @@ def test_requests_go_on_while_the_thread_swaps(world: World) -> None:
     follower.stop()
     assert versions == sorted(versions)
     assert set(versions) == {"1", "2"}
+
+
+def test_a_move_made_elsewhere_is_followed_and_noted(world: World) -> None:
+    follower = Follower(
+        CHAMPION,
+        world.registry,
+        world.store,
+        load_detector,
+        note_external=world.registry.note_external,
+    )
+    world.registry.promote("cookie", "1")
+    follower.poll()
+    for version in ("2", "1"):
+        MlflowClient(world.registry.uri).set_registered_model_alias("cookie", "champion", version)
+        assert follower.poll()
+    kinds = [(move.kind, move.to_version) for move in world.registry.history("cookie")]
+    assert kinds == [("promote", "1"), ("external", "2"), ("external", "1")]
 
 
 def test_a_listener_that_fails_does_not_stop_the_swap(world: World) -> None:

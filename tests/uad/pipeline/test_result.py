@@ -54,7 +54,8 @@ def test_a_picture_is_saved_in_the_kind_of_its_original(
     names = [found.save_to_img(tmp_path / "out").name for found in pipeline.predict(folder)]
     assert names == ["b c_res.jpg", "grün_res.bmp", "x_res.png", "x-2_res.png", "z_res.webp"]
     for name in names:
-        assert PIL.Image.open(tmp_path / "out" / name).size[0] > 1
+        with PIL.Image.open(tmp_path / "out" / name) as saved:
+            assert saved.size[0] > 1
 
 
 def test_no_result_of_a_call_overwrites_another(

@@ -1,12 +1,15 @@
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 
 from uad.errors import RegistryError
-from uad.registry import ModelRegistry, Promotion
+from uad.registry import ModelRegistry, Promotion, moves
+from uad.registry.connection import connect
 
 Moves = list[tuple[str | None, str | None, str]]
 
@@ -19,7 +22,7 @@ def cookie(registry: ModelRegistry, random_bundle: Callable[[int], Path]) -> Mod
     return registry
 
 
-def moves(history: list[Promotion]) -> Moves:
+def steps(history: list[Promotion]) -> Moves:
     return [(move.from_version, move.to_version, move.kind) for move in history]
 
 
@@ -81,14 +84,14 @@ def test_a_move_made_elsewhere_is_recorded_as_external(cookie: ModelRegistry) ->
     assert cookie.note_external("cookie") is not None
     assert cookie.note_external("cookie") is None
     expected: Moves = [(None, "1", "promote"), ("1", "3", "external")]
-    assert moves(cookie.history("cookie")) == expected
+    assert steps(cookie.history("cookie")) == expected
 
 
 def test_a_rollback_undoes_a_move_made_elsewhere(cookie: ModelRegistry) -> None:
     cookie.promote("cookie", "1")
     MlflowClient(cookie.uri).set_registered_model_alias("cookie", "champion", "3")
     assert cookie.rollback("cookie").to_version == "1"
-    assert [kind for *_, kind in moves(cookie.history("cookie"))] == [
+    assert [kind for *_, kind in steps(cookie.history("cookie"))] == [
         "promote",
         "external",
         "rollback",
@@ -160,3 +163,30 @@ def test_a_challenger_that_is_promoted_is_no_challenger_any_more(cookie: ModelRe
     cookie.promote("cookie", "2", alias="challenger")
     cookie.promote("cookie", "2")
     assert cookie.version("cookie", "2").aliases == ("champion",)
+
+
+class Rival:
+    """An MLflow client on whose heels another machine moves the alias to version 3."""
+
+    def __init__(self, client: MlflowClient) -> None:
+        self.client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.client, name)
+
+    def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
+        self.client.set_registered_model_alias(name, alias, version)
+        self.client.set_registered_model_alias(name, alias, "3")
+
+
+def test_a_move_that_another_machine_overtook_is_refused_and_does_not_count(
+    cookie: ModelRegistry,
+) -> None:
+    cookie.promote("cookie", "1")
+    request = moves.Request("cookie", "champion", "2", "promote", "mia", "")
+    connection = connect(cookie.uri)
+    rival = replace(connection, client=Rival(connection.client))  # type: ignore[arg-type]
+    with pytest.raises(RegistryError, match=r"another machine moved champion .* version 3"):
+        moves.make(rival, request)
+    expected: Moves = [(None, "1", "promote"), ("1", "3", "external")]
+    assert steps(cookie.history("cookie")) == expected
