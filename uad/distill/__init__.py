@@ -6,7 +6,8 @@
     stream.py    endless seeded batches of crops, drawn in a process of its own
     network.py   ResNet-18 conv1..layer3 in PyTorch
     recipe.py    the settings and the schedule
-    training.py  the loop: resumable, its loss curve kept
+    state.py     what a run keeps in its folder: checkpoint, loss curve, recipe
+    training.py  the loop
     packing.py   the result as a small safetensors file
 
 Run `python -m uad.distill --help`. PyTorch is the extra `distill`; the product never imports it.

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from uad.config.training import InputSpec
+
 Tensors = dict[str, Any]
 """Name to torch tensor."""
 
@@ -124,3 +126,13 @@ def pyramid(
         features.append(x)
         x = below[level - 1] if below is not None else x
     return features
+
+
+def normalised(batch: NDArray[np.uint8], device: str = "cpu") -> Any:
+    """(N, S, S, 3) uint8 RGB to (N, 3, S, S) float32 as the teacher expects, channels last."""
+    spec = InputSpec()
+    values = torch.from_numpy(batch).to(device).permute(0, 3, 1, 2).float() / 255.0
+    mean, deviation = (
+        torch.tensor(value, device=device).view(1, 3, 1, 1) for value in (spec.mean, spec.std)
+    )
+    return ((values - mean) / deviation).contiguous(memory_format=torch.channels_last)

@@ -50,6 +50,8 @@ class Recipe(Settings):
     """Batch norm statistics are measured anew on this many images of the size of use."""
     checkpoint_every_seconds: Positive = 120.0
     report_every_steps: Count = 50
+    device: str = "cpu"
+    """`cpu`, or `cuda` with `workers` at 1, larger batches and `bfloat16`."""
     workers: Count = 2
     """Processes that share each update; on busy cores two of one thread beat one of two."""
     threads: Count = 1

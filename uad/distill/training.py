@@ -4,13 +4,10 @@ Loss of a level: mean squared error over the teacher's variance of each channel,
 1 - cosine over channels; the sum of the three levels is minimised.
 """
 
-import csv
-import json
 import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,29 +18,27 @@ import torch.multiprocessing
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from uad.config.training import InputSpec
-from uad.distill.network import LEVELS, Tensors, folded, initial_weights, is_trained, pyramid
+from uad.distill.network import (
+    Tensors,
+    folded,
+    initial_weights,
+    is_trained,
+    normalised,
+    pyramid,
+)
 from uad.distill.recipe import Recipe
+from uad.distill.state import (
+    State,
+    begin,
+    load,
+    optimiser_for,
+    placed,
+    report,
+    resumed,
+    save,
+)
 from uad.distill.stream import CropStream, prefetching
 from uad.errors import TrainingError
-
-CHECKPOINT = "checkpoint.pt"
-CURVE = "curve.csv"
-RECIPE = "recipe.json"
-
-
-@dataclass
-class State:
-    """All that is needed to go on."""
-
-    student: Tensors
-    average: Tensors
-    optimiser: Any
-    variances: list[Any]
-    """Per level the teacher's variance of each channel, (C_l,)."""
-    step: int = 0
-    images: int = 0
-    elapsed_seconds: float = 0.0
 
 
 def distill(teacher: Mapping[str, NDArray[np.float32]], recipe: Recipe, folder: Path) -> Tensors:
@@ -58,11 +53,11 @@ def distill(teacher: Mapping[str, NDArray[np.float32]], recipe: Recipe, folder: 
         The averaged student, its batch norm statistics measured at the size of use.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _same_recipe(recipe, folder / RECIPE)
+    begin(recipe, folder)
     with tempfile.TemporaryDirectory() as meeting:
         arguments = (dict(teacher), recipe, folder, Path(meeting) / "meeting")
         torch.multiprocessing.spawn(_work, arguments, nprocs=recipe.workers)
-    return recalibrated(_loaded(folder / CHECKPOINT)["average"], recipe)
+    return recalibrated(load(folder)["average"], recipe)
 
 
 def _work(
@@ -77,8 +72,8 @@ def _work(
     distributed.init_process_group(
         "gloo", init_method=f"file://{meeting}", rank=rank, world_size=recipe.workers
     )
-    frozen = _channels_last(folded(teacher))
-    state = _resumed(recipe, folder) or _fresh(recipe, frozen)
+    frozen = placed(folded(teacher), recipe)
+    state = resumed(recipe, folder) or _fresh(recipe, frozen)
     distributed.barrier()
     _run(rank, state, frozen, recipe, folder)
     distributed.destroy_process_group()
@@ -91,7 +86,7 @@ def _run(rank: int, state: State, teacher: Tensors, recipe: Recipe, folder: Path
         for _ in range(4):
             _order(crops, recipe, state)
         while (progress := recipe.progress(state.images, state.elapsed_seconds)) < 1.0:
-            images = normalised(crops.take())
+            images = normalised(crops.take(), recipe.device)
             _order(crops, recipe, state)
             shown.add(_step(state, teacher, images, recipe, progress))
             counted = torch.tensor([len(images), 0.0 if rank else time.monotonic() - started])
@@ -101,12 +96,12 @@ def _run(rank: int, state: State, teacher: Tensors, recipe: Recipe, folder: Path
             if rank:
                 continue
             if state.step % recipe.report_every_steps == 0:
-                _report(folder / CURVE, state, recipe.rate(progress), shown.taken())
+                report(folder, state, recipe.rate(progress), shown.taken())
             if time.monotonic() - saved > recipe.checkpoint_every_seconds:
-                _save(state, folder)
+                save(state, folder)
                 saved = time.monotonic()
     if rank == 0:
-        _save(state, folder)
+        save(state, folder)
 
 
 def _step(
@@ -135,7 +130,7 @@ def _step(
 
 def _share(gradients: list[Any]) -> None:
     """Replace each worker's gradients by the mean over the workers."""
-    if not distributed.is_initialized():
+    if distributed.get_world_size() == 1:
         return
     flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
     distributed.all_reduce(flat)
@@ -156,48 +151,31 @@ def level_losses(wanted: list[Any], got: list[Any], variances: list[Any]) -> lis
     return losses
 
 
-def normalised(batch: NDArray[np.uint8]) -> Any:
-    """(N, S, S, 3) uint8 RGB to (N, 3, S, S) float32 as the teacher expects, channels last."""
-    spec = InputSpec()
-    values = torch.from_numpy(batch).permute(0, 3, 1, 2).float() / 255.0
-    mean, deviation = (torch.tensor(v).view(1, 3, 1, 1) for v in (spec.mean, spec.std))
-    return ((values - mean) / deviation).contiguous(memory_format=torch.channels_last)
-
-
 def recalibrated(weights: Tensors, recipe: Recipe) -> Tensors:
     """A copy whose running statistics are the mean over drawn images of the size of use."""
-    result = {name: value.detach().clone() for name, value in weights.items()}
+    result = placed({name: value.detach().clone() for name, value in weights.items()}, recipe)
     stream = CropStream((recipe.seed, 2), pool=64, crops_a_scene=8)
     count = max(1, recipe.recalibration_images // 16)
     for index in range(count):
-        images = normalised(stream.batch(16, recipe.recalibration_px))
+        images = normalised(stream.batch(16, recipe.recalibration_px), recipe.device)
         with torch.no_grad(), _precision(recipe):
             pyramid(result, images, training=True, momentum=1.0 / (index + 1))
-    return result
+    return {name: value.cpu() for name, value in result.items()}
 
 
 def _fresh(recipe: Recipe, teacher: Tensors) -> State:
-    student = _channels_last(initial_weights(recipe.seed, recipe.width))
+    student = placed(initial_weights(recipe.seed, recipe.width), recipe)
     for name, value in student.items():
         value.requires_grad_(is_trained(name))
     average = {name: value.detach().clone() for name, value in student.items()}
-    return State(student, average, _optimiser(student, recipe), _variances(teacher, recipe))
-
-
-def _optimiser(student: Tensors, recipe: Recipe) -> Any:
-    kernels = [v for name, v in student.items() if is_trained(name) and v.dim() == 4]
-    norms = [v for name, v in student.items() if is_trained(name) and v.dim() == 1]
-    groups = [
-        {"params": kernels, "weight_decay": recipe.weight_decay},
-        {"params": norms, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate)
+    return State(student, average, optimiser_for(student, recipe), _variances(teacher, recipe))
 
 
 def _variances(teacher: Tensors, recipe: Recipe) -> list[Any]:
     stream = CropStream((recipe.seed, 0), pool=96, crops_a_scene=100)
     with torch.no_grad():
-        features = pyramid(teacher, normalised(stream.batch(192, 96)), training=False)
+        images = normalised(stream.batch(192, 96), recipe.device)
+        features = pyramid(teacher, images, training=False)
     variances = [level.var((0, 2, 3)) for level in features]
     return [variance + 0.01 * variance.mean() for variance in variances]
 
@@ -212,14 +190,8 @@ def _average(state: State, decay: float) -> None:
 
 
 def _precision(recipe: Recipe) -> Any:
-    return torch.autocast("cpu", torch.bfloat16) if recipe.bfloat16 else nullcontext()
-
-
-def _channels_last(weights: Tensors) -> Tensors:
-    return {
-        name: value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value
-        for name, value in weights.items()
-    }
+    kind = torch.device(recipe.device).type
+    return torch.autocast(kind, torch.bfloat16) if recipe.bfloat16 else nullcontext()
 
 
 def _order(crops: Any, recipe: Recipe, state: State) -> None:
@@ -240,59 +212,3 @@ class _Average:
         means = [float(value) for value in np.mean(self._rows, axis=0)]
         self._rows.clear()
         return means
-
-
-def _report(file: Path, state: State, rate: float, parts: list[float]) -> None:
-    new = not file.exists()
-    names = [f"{kind}{level}" for level in LEVELS for kind in ("squared", "cosine")]
-    with file.open("a", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        if new:
-            writer.writerow(["step", "images", "seconds", "rate", *names])
-        seconds = round(state.elapsed_seconds, 1)
-        values = [f"{part:.5f}" for part in parts]
-        writer.writerow([state.step, state.images, seconds, f"{rate:.6f}", *values])
-
-
-def _same_recipe(recipe: Recipe, file: Path) -> None:
-    text = json.dumps(recipe.model_dump(mode="json"), indent=2) + "\n"
-    if file.exists() and file.read_text(encoding="utf-8") != text:
-        raise TrainingError(f"{file} is another recipe's: choose another folder or the same recipe")
-    file.write_text(text, encoding="utf-8")
-
-
-def _save(state: State, folder: Path) -> None:
-    values = as_plain(state)
-    temporary = folder / f".{CHECKPOINT}.tmp"
-    torch.save(values, temporary)
-    temporary.replace(folder / CHECKPOINT)
-
-
-def as_plain(state: State) -> dict[str, Any]:
-    """The state as plain tensors and numbers, which is all a checkpoint may hold."""
-    return {
-        "student": {name: value.detach() for name, value in state.student.items()},
-        "average": state.average,
-        "optimiser": state.optimiser.state_dict(),
-        "variances": state.variances,
-        "step": state.step,
-        "images": state.images,
-        "elapsed_seconds": state.elapsed_seconds,
-    }
-
-
-def _resumed(recipe: Recipe, folder: Path) -> State | None:
-    file = folder / CHECKPOINT
-    if not file.exists():
-        return None
-    values = _loaded(file)
-    student = {k: v.requires_grad_(is_trained(k)) for k, v in values["student"].items()}
-    optimiser = _optimiser(student, recipe)
-    optimiser.load_state_dict(values["optimiser"])
-    kept = {k: values[k] for k in ("average", "variances", "step", "images", "elapsed_seconds")}
-    return State(student=student, optimiser=optimiser, **kept)
-
-
-def _loaded(file: Path) -> dict[str, Any]:
-    values: dict[str, Any] = torch.load(file, weights_only=True)
-    return values
