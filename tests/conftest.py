@@ -110,3 +110,20 @@ def registry(uad_home: Path, empty_registry: Path) -> ModelRegistry:
     (uad_home / "mlflow").mkdir(parents=True)
     shutil.copy(empty_registry, uad_home / "mlflow" / "mlflow.db")
     return ModelRegistry()
+
+
+@pytest.fixture(scope="session")
+def stocked_registry(empty_registry: Path, random_bundle: Callable[[int], Path]) -> Path:
+    """The same with versions 1, 2 and 3 of a product cookie, none of them champion."""
+    file = Path(shutil.copy(empty_registry, empty_registry.with_name("stocked.db")))
+    registry = ModelRegistry(f"sqlite:///{file}")
+    for seed in (1, 2, 3):
+        registry.register(random_bundle(seed), "cookie")
+    return file
+
+
+@pytest.fixture
+def cookie(registry: ModelRegistry, uad_home: Path, stocked_registry: Path) -> ModelRegistry:
+    """`registry` with versions 1, 2 and 3 of cookie: random bundles of those seeds."""
+    shutil.copy(stocked_registry, uad_home / "mlflow" / "mlflow.db")
+    return registry

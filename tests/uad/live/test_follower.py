@@ -35,14 +35,12 @@ class Switch:
 class World:
     """A follower of cookie's champion with everything a test wants to turn."""
 
-    def __init__(self, registry: ModelRegistry, bundles: Bundles, root: Path) -> None:
+    def __init__(self, registry: ModelRegistry, root: Path) -> None:
         self.registry = registry
         self.switch = Switch(registry)
         self.store = BundleStore(root)
         self.now = 0.0
         self.events: list[Event] = []
-        for seed in (1, 2):
-            registry.register(bundles(seed), "cookie")
 
     def follower(self, load: Callable[[Path], Detector] = load_detector) -> Follower[Detector]:
         return Follower(
@@ -59,8 +57,8 @@ class World:
 
 
 @pytest.fixture
-def world(registry: ModelRegistry, random_bundle: Bundles, tmp_path: Path) -> World:
-    return World(registry, random_bundle, tmp_path / "store")
+def world(cookie: ModelRegistry, tmp_path: Path) -> World:
+    return World(cookie, tmp_path / "store")
 
 
 def test_a_promotion_is_followed(world: World) -> None:
@@ -114,14 +112,16 @@ def test_a_version_that_fails_leaves_the_old_one_and_is_tried_again_later(world:
     assert world.kinds() == ["swapped", "failed", "failed", "swapped"]
 
 
-def test_a_version_altered_in_the_artifact_store_does_not_serve(world: World) -> None:
+def test_a_version_altered_in_the_artifact_store_does_not_serve(
+    world: World, random_bundle: Bundles
+) -> None:
     follower = world.follower()
     world.registry.promote("cookie", "1")
     follower.poll()
-    source = Path(world.registry.version("cookie", "2").source.removeprefix("file://"))
-    (model,) = source.rglob("model.onnx")
+    source = world.registry.register(random_bundle(2), "cookie").source
+    (model,) = Path(source.removeprefix("file://")).rglob("model.onnx")
     model.write_bytes(b"altered")
-    world.registry.promote("cookie", "2")
+    world.registry.promote("cookie", "4")
     assert not follower.poll()
     assert follower.status().serving == "1"
     assert "model.onnx" in follower.status().failed[0].error

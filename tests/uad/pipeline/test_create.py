@@ -25,12 +25,10 @@ Picture = NDArray[np.uint8]
 
 
 @pytest.fixture
-def cookie(registry: ModelRegistry, random_bundle: Bundles) -> ModelRegistry:
-    """Two versions of cookie, the first of them champion."""
-    for seed in (1, 2):
-        registry.register(random_bundle(seed), "cookie")
-    registry.promote("cookie", "1")
-    return registry
+def served(cookie: ModelRegistry) -> ModelRegistry:
+    """Cookie's version 1 is champion."""
+    cookie.promote("cookie", "1")
+    return cookie
 
 
 def test_it_is_reachable_from_the_package(random_bundle: Bundles) -> None:
@@ -48,7 +46,7 @@ def test_it_is_reachable_from_the_package(random_bundle: Bundles) -> None:
     ],
 )
 def test_a_name_or_address_loads_from_the_registry(
-    cookie: ModelRegistry, pipeline: str, version: str
+    served: ModelRegistry, pipeline: str, version: str
 ) -> None:
     with create_pipeline(pipeline) as made:
         assert made.model_version == version
@@ -90,8 +88,8 @@ def test_without_a_product_it_says_how_to_get_one(registry: ModelRegistry) -> No
         create_pipeline("anomaly_detection")
 
 
-def test_stfpm_must_not_be_ambiguous(cookie: ModelRegistry, random_bundle: Bundles) -> None:
-    cookie.register(random_bundle(1), "biscuit")
+def test_stfpm_must_not_be_ambiguous(served: ModelRegistry, random_bundle: Bundles) -> None:
+    served.register(random_bundle(1), "biscuit")
     with pytest.raises(RegistryError, match=r"biscuit, cookie"):
         create_pipeline("anomaly_detection")
 
@@ -104,7 +102,7 @@ def test_a_product_without_a_champion_says_how_to_promote(
         create_pipeline("cookie")
 
 
-def test_an_unknown_name_is_answered_with_what_there_is(cookie: ModelRegistry) -> None:
+def test_an_unknown_name_is_answered_with_what_there_is(served: ModelRegistry) -> None:
     with pytest.raises(ConfigError, match=r"'OCR' is no pipeline.*products: cookie"):
         create_pipeline("OCR")
     with pytest.raises(ConfigError, match=r"missing\.yaml"):
@@ -137,12 +135,12 @@ def test_high_performance_falls_back_to_what_the_model_is_calibrated_for(
         assert len(list(pipeline.predict(np.zeros((32, 32, 3), np.uint8)))) == 1
 
 
-def test_a_following_pipeline_changes_version_between_two_pictures(cookie: ModelRegistry) -> None:
+def test_a_following_pipeline_changes_version_between_two_pictures(served: ModelRegistry) -> None:
     pictures = [np.full((32, 32, 3), value, np.uint8) for value in range(200)] * 50
     with create_pipeline("cookie", follow=True, interval_seconds=0.05) as pipeline:
         results = pipeline.predict(pictures)
         assert next(results)["model_version"] == "1"
-        cookie.promote("cookie", "2")
+        served.promote("cookie", "2")
         deadline = time.monotonic() + 60
         seen = next(result for result in results if result["model_version"] == "2")
         assert time.monotonic() < deadline
@@ -152,9 +150,9 @@ def test_a_following_pipeline_changes_version_between_two_pictures(cookie: Model
         assert status.serving == "2"
 
 
-def test_a_promotion_reaches_only_pipelines_that_follow(cookie: ModelRegistry) -> None:
+def test_a_promotion_reaches_only_pipelines_that_follow(served: ModelRegistry) -> None:
     with create_pipeline("cookie") as pipeline:
-        cookie.promote("cookie", "2")
+        served.promote("cookie", "2")
         (result,) = pipeline.predict(np.zeros((32, 32, 3), np.uint8))
         assert result["model_version"] == "1"
         assert pipeline.status() is None

@@ -1,7 +1,5 @@
 import threading
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,14 +10,6 @@ from uad.registry import ModelRegistry, Promotion, moves
 from uad.registry.connection import connect
 
 Moves = list[tuple[str | None, str | None, str]]
-
-
-@pytest.fixture
-def cookie(registry: ModelRegistry, random_bundle: Callable[[int], Path]) -> ModelRegistry:
-    """A registry with versions 1, 2 and 3 of cookie."""
-    for seed in (1, 2, 3):
-        registry.register(random_bundle(seed), "cookie")
-    return registry
 
 
 def steps(history: list[Promotion]) -> Moves:

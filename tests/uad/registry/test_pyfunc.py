@@ -23,11 +23,9 @@ from uad.registry import ModelRegistry, pyfunc
 Bundles = Callable[[int], Path]
 
 
-@pytest.fixture
-def cookie(registry: ModelRegistry, random_bundle: Bundles) -> ModelRegistry:
-    registry.register(random_bundle(1), "cookie")
-    registry.promote("cookie", "1")
-    return registry
+@pytest.fixture(autouse=True)
+def champion(cookie: ModelRegistry) -> None:
+    cookie.promote("cookie", "1")
 
 
 def text(seed: int) -> str:
