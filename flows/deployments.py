@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from prefect.deployments.runner import RunnerDeployment
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.types.entrypoint import EntrypointType
 
 from flows.retrain import retrain
@@ -39,8 +40,8 @@ def scheduler(port: int | None = None) -> Iterator[str]:
         reachable(given)
         yield given
         return
-    with own_server(port) as server:
-        os.environ["PREFECT_API_URL"] = server.api_url
+    with own_server(port) as server, temporary_settings({PREFECT_API_URL: server.api_url}):
+        os.environ["PREFECT_API_URL"] = server.api_url  # for the runs, which are processes
         try:
             yield server.api_url
         finally:

@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from uad.errors import UadError
 
@@ -16,16 +18,24 @@ def prepare() -> None:
         logging.getLogger(name).addFilter(_without_traceback)
 
 
-def to_screen() -> None:
+@contextmanager
+def on_screen() -> Iterator[None]:
     """For a command that runs a flow itself: the flows' lines as they are, none of the engine's.
 
     The command shows the error that ends the run; Prefect keeps its own lines in its database.
     """
-    if not any(isinstance(handler, _Screen) for handler in logger.handlers):
-        logger.addHandler(_Screen())
-        logger.propagate = False
-    for handler in logging.getLogger().handlers:
+    screen, others = _Screen(), list(logging.getLogger().handlers)
+    logger.addHandler(screen)
+    logger.propagate = False
+    for handler in others:
         handler.addFilter(_not_the_engine)
+    try:
+        yield
+    finally:
+        logger.removeHandler(screen)
+        logger.propagate = True
+        for handler in others:
+            handler.removeFilter(_not_the_engine)
 
 
 def interactive() -> bool:

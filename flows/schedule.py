@@ -105,7 +105,5 @@ def cancel_overdue() -> None:
     }
     with get_client(sync_client=True) as client:
         for run in client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(late)):
-            state: State[None] = Cancelled(
-                message=f"overdue: {runtime.flow_run.name} runs instead"
-            )
+            state: State[None] = Cancelled(message=f"overdue: {runtime.flow_run.name} runs instead")
             client.set_flow_run_state(run.id, state)

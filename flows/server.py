@@ -8,10 +8,8 @@ under UAD_HOME, unless PREFECT_API_URL names a server.
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -21,14 +19,13 @@ import httpx
 import psutil
 from filelock import FileLock, Timeout
 
+from flows.processes import LOOPBACK, STOP_SECONDS, answers, free_port, stop
 from uad.errors import FlowError
 from uad.home import prefect_dir
 
-HOST = "127.0.0.1"
 PORT = 4200
 """Prefect's own; another free one is taken where it is in use."""
 START_SECONDS = 120.0
-STOP_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -71,12 +68,14 @@ def own_server(port: int | None = None) -> Iterator[Server]:
     except Timeout as exc:
         raise FlowError(_taken()) from exc
     try:
-        _end_orphan()
-        process = _start(_port(port))
+        end_orphan()
+        server, process = _start(port or free_port(PORT))
         try:
-            yield _wait(process, _record())
+            if not answers(process, f"{server.api_url}/health", START_SECONDS):
+                raise FlowError(f"Prefect's server did not start; its log is {_log()}")
+            yield server
         finally:
-            _stop(process)
+            stop(process)
             _record().unlink(missing_ok=True)
     finally:
         lock.release()
@@ -93,10 +92,11 @@ def reachable(api_url: str) -> None:
         ) from exc
 
 
-def _start(port: int) -> "subprocess.Popen[bytes]":
+def _start(port: int) -> "tuple[Server, subprocess.Popen[bytes]]":
     environment = {"PREFECT_SERVER_LOGGING_LEVEL": "WARNING", **os.environ}
-    environment |= {"PREFECT_HOME": str(prefect_dir()), "PREFECT_API_URL": ""}
-    command = ["-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
+    environment |= {"PREFECT_HOME": str(prefect_dir())}
+    environment.pop("PREFECT_API_URL", None)
+    command = ["-m", "prefect", "server", "start", "--host", LOOPBACK, "--port", str(port)]
     with _log().open("wb") as log:
         # In a session of its own: Ctrl-C reaches the runs first, and the server after them.
         process = subprocess.Popen(
@@ -107,33 +107,12 @@ def _start(port: int) -> "subprocess.Popen[bytes]":
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    server = Server(f"http://{HOST}:{port}", process.pid)
+    server = Server(f"http://{LOOPBACK}:{port}", process.pid)
     _record().write_text(json.dumps(asdict(server)), encoding="utf-8")
-    return process
+    return server, process
 
 
-def _wait(process: "subprocess.Popen[bytes]", record: Path) -> Server:
-    server = Server(**json.loads(record.read_text(encoding="utf-8")))
-    deadline = time.monotonic() + START_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        with suppress(httpx.HTTPError):
-            if httpx.get(f"{server.api_url}/health", timeout=2.0).is_success:
-                return server
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(0.1)
-    raise FlowError(f"Prefect's server did not start; its log is {_log()}")
-
-
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    process.terminate()
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _end_orphan() -> None:
+def end_orphan() -> None:
     """End the server of a `uad deploy` that was killed: two on one database disturb each other."""
     server = _recorded()
     if server is None or not psutil.pid_exists(server.pid):
@@ -143,17 +122,6 @@ def _end_orphan() -> None:
         if "prefect" in process.cmdline() and "server" in process.cmdline():
             process.send_signal(signal.SIGTERM)
             process.wait(STOP_SECONDS)
-
-
-def _port(wanted: int | None) -> int:
-    if wanted is not None:
-        return wanted
-    with socket.socket() as probe:
-        try:
-            probe.bind((HOST, PORT))
-        except OSError:
-            probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def _recorded() -> Server | None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Protocol
 
 from prefect import runtime, task
 
@@ -52,14 +52,21 @@ def closing_run(run_id: str) -> Iterator[None]:
     ModelRegistry().finish_run(run_id)
 
 
+class Tracker(Protocol):
+    """What the epochs are sent to: a ModelRegistry."""
+
+    def log_epoch(self, run_id: str, epoch: EpochMetrics) -> None:
+        """Log all metrics of one epoch."""
+
+
 class EpochLog:
     """Sends each epoch to its run; what an unreachable registry misses goes with the next one.
 
     A training of hours does not end because a server restarts.
     """
 
-    def __init__(self, registry: ModelRegistry, run_id: str) -> None:
-        self._registry, self._run_id = registry, run_id
+    def __init__(self, tracker: Tracker, run_id: str) -> None:
+        self._tracker, self._run_id = tracker, run_id
         self._pending: list[EpochMetrics] = []
 
     def __call__(self, epoch: EpochMetrics) -> None:
@@ -67,7 +74,7 @@ class EpochLog:
         self._pending.append(epoch)
         try:
             while self._pending:
-                self._registry.log_epoch(self._run_id, self._pending[0])
+                self._tracker.log_epoch(self._run_id, self._pending[0])
                 self._pending.pop(0)
         except RegistryError as exc:
             logger.warning("epoch %d is not logged yet: %s", self._pending[0].epoch, exc)

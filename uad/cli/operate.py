@@ -186,8 +186,8 @@ def _run(parameters: dict[str, Any]) -> "Outcome":
 
     if url := os.environ.get("PREFECT_API_URL"):
         reachable(url)
-    logs.to_screen()
-    outcome: Outcome = chain(**parameters)
+    with logs.on_screen():
+        outcome: Outcome = chain(**parameters)
     return outcome
 
 

@@ -1,0 +1,155 @@
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import flow
+
+from flows.schedule import Schedule, cancel_overdue, local_timezone
+from uad.cli import main
+from uad.errors import ConfigError
+from uad.registry import ModelRegistry
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+def test_a_cron_line_is_read_in_its_time_zone() -> None:
+    times = Schedule(cron="0 3 * * *", timezone="Europe/Berlin").next(2, NOON)
+    assert [time.astimezone(UTC) for time in times] == [
+        datetime(2026, 11, 25, 2, tzinfo=UTC),
+        datetime(2026, 11, 26, 2, tzinfo=UTC),
+    ]
+
+
+def test_an_interval_begins_at_once() -> None:
+    assert Schedule(interval_seconds=60).next(2, NOON) == [NOON, NOON + timedelta(minutes=1)]
+
+
+@pytest.mark.parametrize(
+    ("interval", "cron", "zone"),
+    [
+        (None, None, "UTC"),
+        (60, "0 3 * * *", "UTC"),
+        (0, None, "UTC"),
+        (None, "at three", "UTC"),
+        (None, "0 3 * * *", "Mars/Olympus"),
+    ],
+)
+def test_a_schedule_that_makes_no_sense_is_refused(
+    interval: float | None, cron: str | None, zone: str
+) -> None:
+    with pytest.raises(ConfigError):
+        Schedule(interval, cron, zone).next(1)
+
+
+def test_a_wrong_schedule_is_refused_before_anything_starts(
+    uad_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["deploy", "--name", "parts", "--data", "parts", "--cron", "at three"])
+    assert stopped.value.code == 1
+    assert "is no schedule" in capsys.readouterr().err
+    assert not (uad_home / "prefect" / "server.json").exists()
+
+
+def test_the_time_zone_of_the_machine_is_one_that_exists(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", ":Asia/Tokyo")
+    assert local_timezone() == "Asia/Tokyo"
+    monkeypatch.setenv("TZ", "nowhere")
+    assert local_timezone() == "UTC"
+
+
+@flow
+def overdue() -> None:
+    """Does what every scheduled run does first."""
+    cancel_overdue()
+
+
+def test_of_missed_runs_one_is_made_up_for_and_the_others_are_cancelled(prefect_api: str) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.deployments.runner import RunnerDeployment
+    from prefect.flow_engine import run_flow
+    from prefect.states import Scheduled
+
+    deployment = RunnerDeployment.from_flow(overdue, name="missed").apply()
+    assert not isinstance(deployment, str)
+    with get_client(sync_client=True) as client:
+        runs = [
+            client.create_flow_run_from_deployment(
+                deployment,
+                state=Scheduled(scheduled_time=datetime.now(UTC) + timedelta(hours=hour)),
+            )
+            for hour in (-3, -2, -1, 1)
+        ]
+        run_flow(overdue, flow_run=client.read_flow_run(runs[0].id))
+        states = [client.read_flow_run(run.id).state for run in runs]
+    assert [state.name if state else None for state in states] == [
+        "Completed",
+        "Cancelled",
+        "Cancelled",
+        "Scheduled",
+    ]
+
+
+@pytest.fixture
+def deploy(
+    prefect_api: str, normals: Path, registry: ModelRegistry
+) -> Iterator["subprocess.Popen[str]"]:
+    """`uad deploy --interval 5` as its own process, on the session's Prefect server."""
+    settings = ["model.width=8", "input.height=48", "input.width=64", "training.epochs=1"]
+    command = ["deploy", "--name", "parts", "--data", str(normals), "--teacher", "random"]
+    command += [word for setting in settings for word in ("--set", setting)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "uad", *command, "--interval", "5"],
+        env={**os.environ, "PREFECT_API_URL": prefect_api, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    yield process
+    process.kill()
+    process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
+
+
+def test_an_interval_schedule_fires_and_ends_cleanly(
+    deploy: "subprocess.Popen[str]", registry: ModelRegistry
+) -> None:
+    """The guard against versions of Prefect's dependencies that silently stop its schedules."""
+    assert deploy.stdout is not None
+    seen = []
+    for line in deploy.stdout:
+        seen.append(line)
+        if "Finished in state Completed()" in line:
+            break
+    deploy.send_signal(signal.SIGINT)
+    rest = deploy.stdout.read()
+
+    assert any("registered: models:/parts/1" in line for line in seen), "".join(seen)
+    assert deploy.wait(60) == 0, rest
+    assert "stopped" in rest
+    assert scheduled_runs() == 1
+    champion = registry.champion("parts")
+    assert champion is not None
+    assert champion.version == "1"
+
+
+def scheduled_runs() -> int:
+    """How many finished runs of the chain were made by the scheduler, not by hand."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
+
+    finished: dict[str, Any] = {"state": {"type": {"any_": ["COMPLETED"]}}}
+    named: dict[str, Any] = {"name": {"any_": ["retrain"]}}
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(
+            flow_filter=FlowFilter.model_validate(named),
+            flow_run_filter=FlowRunFilter.model_validate(finished),
+        )
+    return sum(run.auto_scheduled for run in runs)

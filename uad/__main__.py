@@ -1,0 +1,6 @@
+"""`python -m uad` is `uad`."""
+
+from uad.cli import main
+
+if __name__ == "__main__":
+    main()
