@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from uad.config import SplitConfig
 from uad.data import ingest, load_dataset
@@ -60,6 +61,8 @@ def test_each_file_is_stored_once_for_all_versions_and_names(
 
 def test_editing_the_source_does_not_alter_a_version(parts: Path) -> None:
     version = ingest(parts, "parts")
+    with (parts / "train/good/000.png").open("r+b") as file:
+        file.write(b"overwritten in place")
     shutil.rmtree(parts)
     dataset = load_dataset("parts")
     assert dataset.version == version.version
@@ -188,6 +191,18 @@ def test_ingests_at_the_same_time_keep_every_version(parts: Path, tmp_path: Path
         versions = list(pool.map(lambda folder: ingest(folder, "parts"), folders))
     assert {row["version"] for row in history("parts")} == {v.version for v in versions}
     assert all(verify(version) == [] for version in versions)
+
+
+def test_an_ingest_waits_for_another_of_the_same_name(parts: Path, uad_home: Path) -> None:
+    version = ingest(parts, "parts")
+    with ThreadPoolExecutor(1) as pool:
+        with FileLock(uad_home / "datasets/parts/.lock"):
+            waiting = pool.submit(ingest, parts, "parts")
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.5)
+            assert len(history("parts")) == 1
+        assert waiting.result(timeout=60).version == version.version
+    assert len(history("parts")) == 2
 
 
 def test_ingests_of_several_processes_keep_every_version(parts: Path, uad_home: Path) -> None:

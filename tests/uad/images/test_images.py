@@ -159,8 +159,9 @@ def test_a_progressive_jpeg_cut_between_two_scans_is_refused() -> None:
 
 
 def test_a_jpeg_whose_tail_was_never_written_is_refused() -> None:
-    data = encoded(photo(), "JPEG", quality=95)
-    with pytest.raises(ImageError, match="damaged or truncated"):
+    noise = np.random.default_rng(0).integers(0, 255, (160, 200, 3), np.uint8)
+    data = encoded(PIL.Image.fromarray(noise), "JPEG", quality=95)
+    with pytest.raises(ImageError, match="no end-of-image marker"):
         decode(data[: len(data) // 2] + bytes(len(data) - len(data) // 2))
 
 

@@ -87,9 +87,9 @@ def _hole(cloth: Picture, rng: np.random.Generator) -> tuple[Picture, Mask]:
 def _stain(cloth: Picture, rng: np.random.Generator) -> tuple[Picture, Mask]:
     """Oil soaked in: darker and browner, with a soft edge; the weave shows through."""
     size = cloth.shape[0]
-    spot = blob(rng, _somewhere(rng, size), rng.uniform(0.09, 0.15) * size, size)
+    spot = blob(rng, _somewhere(rng, size), rng.uniform(0.10, 0.16) * size, size)
     soaked = np.clip(spot * 2.2, 0, 1) * (0.75 + 0.25 * np.clip(1 - spot, 0, 1))
-    tint = 1 - rng.uniform(0.75, 1.1) * np.array([0.44, 0.33, 0.24], np.float32)
+    tint = 1 - rng.uniform(0.95, 1.25) * np.array([0.50, 0.38, 0.26], np.float32)
     return np.asarray(cloth * (1 - soaked[..., None] * (1 - tint)), np.float32), to_mask(
         spot > 0.06
     )

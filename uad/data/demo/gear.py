@@ -1,4 +1,4 @@
-"""A turned metal gear on a belt, never twice in the same place; chips, scratches and rust."""
+"""A turned metal gear on a belt, never twice in quite the same place; chips, rust, scratches."""
 
 from dataclasses import dataclass
 
@@ -55,8 +55,9 @@ def make(rng: np.random.Generator, size: int, defect: str = "") -> tuple[Picture
 
 
 def _pose(rng: np.random.Generator, size: int) -> _Pose:
-    y, x = size / 2 + rng.normal(0, 0.018 * size, 2).clip(-0.04 * size, 0.04 * size)
-    return _Pose(float(y), float(x), rng.uniform(0, 2 * np.pi), 0.395 * size * rng.normal(1, 0.008))
+    y, x = size * (0.5 + rng.normal(0, 0.010, 2).clip(-0.025, 0.025))
+    turn = rng.normal(0, 0.06)
+    return _Pose(float(y), float(x), turn, 0.395 * size * rng.normal(1, 0.005))
 
 
 def _silhouette(pose: _Pose, size: int) -> Field:
@@ -110,8 +111,8 @@ def _chipped(part: Field, pose: _Pose, rng: np.random.Generator) -> tuple[Field,
     """A tooth or a piece of the rim broke off."""
     size = part.shape[0]
     tooth = 2 * np.pi * rng.integers(_TEETH) / _TEETH
-    radius = rng.uniform(0.12, 0.19) * pose.radius
-    spot = blob(rng, pose.at(rng.uniform(0.92, 0.99), tooth), radius, size)
+    radius = rng.uniform(0.17, 0.25) * pose.radius
+    spot = blob(rng, pose.at(rng.uniform(0.90, 0.98), tooth), radius, size, ragged=0.1)
     left = np.asarray(part * np.clip(0.5 - spot * radius, 0, 1), np.float32)
     return left, to_mask(part - left > 0.3)
 
@@ -122,9 +123,9 @@ def _rusted(
     """Brown, mottled spots on the face."""
     size = part.shape[0]
     place = pose.at(rng.uniform(0.45, 0.85), rng.uniform(0, 2 * np.pi))
-    spot = blob(rng, place, rng.uniform(0.13, 0.22) * pose.radius, size)
+    spot = blob(rng, place, rng.uniform(0.17, 0.27) * pose.radius, size)
     mottle = 0.78 + 0.22 * smooth(rng, size, (size // 4, size // 4))
-    cover = np.clip(spot * 2.5, 0, 1) * np.clip(mottle, 0.2, 1) * rng.uniform(0.55, 0.85)
+    cover = np.clip(spot * 2.5, 0, 1) * np.clip(mottle, 0.3, 1) * rng.uniform(0.75, 0.95)
     stained = metal * (1 - cover[..., None]) + _RUST * cover[..., None]
     return np.asarray(stained, np.float32), to_mask((spot > 0.05) & (part > 0.5))
 
@@ -135,9 +136,9 @@ def _scratched(
     """A bright line with a dark flank, cut across the rings."""
     size = part.shape[0]
     place = pose.at(rng.uniform(0.6, 0.75), rng.uniform(0, 2 * np.pi))
-    away = curve(rng, place, rng.uniform(0.45, 0.85) * pose.radius, 0.35, size)
-    width = size / 224 * rng.uniform(0.9, 1.4)
-    bright = 0.45 * np.exp(-((away / width) ** 2))
-    flank = 0.35 * np.exp(-((np.roll(away, (2, 1), (0, 1)) / width) ** 2))
+    away = curve(rng, place, rng.uniform(0.6, 1.0) * pose.radius, 0.35, size)
+    width = size / 224 * rng.uniform(1.2, 1.8)
+    bright = 0.60 * np.exp(-((away / width) ** 2))
+    flank = 0.45 * np.exp(-((np.roll(away, (2, 1), (0, 1)) / width) ** 2))
     cut = metal * (1 + bright - flank)[..., None]
     return np.asarray(cut, np.float32), to_mask((away <= width + 1) & (part > 0.5))

@@ -27,7 +27,13 @@ def grid(size: int) -> tuple[Field, Field]:
     return y, x
 
 
-def blob(rng: np.random.Generator, centre: tuple[float, float], radius: float, size: int) -> Field:
+def blob(
+    rng: np.random.Generator,
+    centre: tuple[float, float],
+    radius: float,
+    size: int,
+    ragged: float = 0.22,
+) -> Field:
     """A ragged, stretched spot around `centre` = (y, x): positive inside, falling off outside."""
     y, x = grid(size)
     turn, stretch = rng.uniform(0, np.pi), rng.uniform(1.0, 1.7)
@@ -36,7 +42,7 @@ def blob(rng: np.random.Generator, centre: tuple[float, float], radius: float, s
     across = (dy * np.cos(turn) - dx * np.sin(turn)) * stretch**0.5
     cells = max(6, round(size / radius * 1.6))
     distance = np.sqrt(along**2 + across**2) / radius
-    return np.asarray(1 - distance + 0.22 * smooth(rng, size, (cells, cells)), np.float32)
+    return np.asarray(1 - distance + ragged * smooth(rng, size, (cells, cells)), np.float32)
 
 
 def curve(
