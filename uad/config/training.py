@@ -46,13 +46,13 @@ class ModelConfig(Settings):
 class OptimisationConfig(Settings):
     """The training loop."""
 
-    epochs: Annotated[int, Field(ge=1)] = 40
-    min_steps: Annotated[int, Field(ge=0)] = 0
+    epochs: Annotated[int, Field(ge=1)] = 10
+    min_steps: Annotated[int, Field(ge=0)] = 200
     """Small sets get more epochs, until this many steps are made."""
     batch_size: Annotated[int, Field(ge=1)] = 8
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: Annotated[float, Field(gt=0)] = 0.4
-    schedule: Literal["constant", "cosine"] = "constant"
+    optimizer: Literal["sgd", "adamw"] = "adamw"
+    learning_rate: Annotated[float, Field(gt=0)] = 0.002
+    schedule: Literal["constant", "cosine"] = "cosine"
     """Cosine: warm-up over `warmup_share` of the steps, then down to zero (Loshchilov and Hutter,
     ICLR 2017)."""
     warmup_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
@@ -72,4 +72,5 @@ class TrainingConfig(Settings):
     input: InputSpec = InputSpec()
     model: ModelConfig = ModelConfig()
     training: OptimisationConfig = OptimisationConfig()
-    score: ScoreDefinition = ScoreDefinition()
+    score: Literal["auto"] | ScoreDefinition = "auto"
+    """`auto` compares candidates on the selection normals with planted defects."""

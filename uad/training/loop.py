@@ -19,7 +19,8 @@ from uad.errors import TrainingError
 from uad.home import cache_dir
 from uad.resnet import random_weights
 from uad.runtime import paddle
-from uad.stfpm import distance_maps, loss
+from uad.selection import LevelMaps, choose_score, level_statistics
+from uad.stfpm import distance_maps, loss, unit
 from uad.training.cache import Cache, TeacherFeatures, decoded, network_input
 from uad.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from uad.types import EpochMetrics, Teacher, TrainedModel
@@ -141,12 +142,18 @@ class _Trainer:
                 bar.update(task, completed=self.epoch, note=note)
 
     def result(self) -> TrainedModel:
+        self.student.load(self.best)
+        statistics = level_statistics(self._level_maps(self.held_out))
+        score = self.config.score
+        if score == "auto":
+            choice = choose_score(self._level_maps, self.held_out, seed=self.options.seed)
+            score = choice.score
         return TrainedModel(
             student=self.best,
             teacher=self.teacher,
             input=self.config.input,
-            score=self.config.score,
-            statistics={},
+            score=score,
+            statistics=statistics,
             config=self.config,
             history=self.history,
             chosen_epoch=self.best_epoch,
@@ -214,6 +221,21 @@ class _Trainer:
                 levels = distance_maps(_tensors(targets), features)
                 total += sum(float(level.mean()) for level in levels) * len(images)
         return total / len(self.held_out)
+
+    def _level_maps(self, images: NDArray[np.uint8]) -> LevelMaps:
+        """Of any images at the input size, (N, H, W, 3) uint8 BGR."""
+        self.student.eval()
+        teacher = Pyramid(len(self.teacher.weights["bn1.weight"])).load(self.teacher.weights)
+        teacher.frozen()
+        maps = []
+        with paddle.no_grad():
+            for start in range(0, len(images), self.options.batch_size):
+                batch = images[start : start + self.options.batch_size]
+                network = paddle.to_tensor(network_input(batch, self.config.input))
+                targets = [unit(level) for level in teacher(network)]
+                levels = distance_maps(targets, self.student(network))
+                maps.append([level.numpy() for level in levels])
+        return [np.concatenate(level) for level in zip(*maps, strict=True)]
 
     def _stalled(self) -> bool:
         waited = self.epoch - self.best_epoch

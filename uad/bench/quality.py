@@ -1,0 +1,169 @@
+"""Train by several recipes on the same splits and compare what they detect: `uad bench quality`."""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from uad.bundle import MANIFEST
+from uad.config import TrainingConfig
+from uad.data import Dataset, load_dataset
+from uad.detector import load_detector
+from uad.evaluation import Report, compare, evaluate
+from uad.metrics import Difference
+from uad.teacher import load_teacher
+from uad.training import train
+
+FIGURES = ("image_auroc", "pixel_auroc", "aupro", "f1", "recall", "false_alarm_rate")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way to train."""
+
+    name: str
+    config: TrainingConfig
+    teacher: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One recipe on one data set with one seed, which splits the images and starts the student."""
+
+    data: str
+    recipe: str
+    seed: int
+    report: Report
+    minutes: float
+    """Wall-clock time of the whole training: decoding, teacher, epochs, score, calibration."""
+
+
+def run(
+    data: Iterable[str],
+    recipes: Sequence[Recipe],
+    seeds: Sequence[int],
+    folder: Path,
+    *,
+    device: str = "cpu",
+    progress: bool = True,
+    on_outcome: Callable[[Outcome], None] | None = None,
+) -> list[Outcome]:
+    """Every data set x seed x recipe; bundles already in `folder` are not trained again.
+
+    Args:
+        data: names of ingested datasets, or folders, with labelled test images.
+        recipes: the first is what the others are compared with.
+        seeds: each splits the normal images anew, alike for all recipes.
+        folder: keeps the bundles and the times.
+        device: where to train.
+        progress: show bars.
+        on_outcome: called as results come.
+    """
+    outcomes = []
+    for name in data:
+        for seed in seeds:
+            for recipe in recipes:
+                outcome = _outcome(name, recipe, seed, folder, device, progress)
+                outcomes.append(outcome)
+                if on_outcome is not None:
+                    on_outcome(outcome)
+    return outcomes
+
+
+def differences(outcomes: Sequence[Outcome], reference: str) -> list[tuple[str, Difference]]:
+    """Each outcome minus the reference recipe's on the same split, by a paired bootstrap.
+
+    Returns:
+        Pairs of `data, seed, recipe: metric` and the 95 % interval of the difference.
+    """
+    base = {(o.data, o.seed): o.report for o in outcomes if o.recipe == reference}
+    return [
+        (f"{o.data}, seed {o.seed}, {o.recipe}: {metric}", difference)
+        for o in outcomes
+        if o.recipe != reference and (o.data, o.seed) in base
+        for metric, difference in compare(o.report, base[o.data, o.seed]).items()
+    ]
+
+
+def summary(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
+    """Rows of data, recipe, seeds, then mean +- standard deviation of each figure and the time."""
+    groups: dict[tuple[str, str], list[Outcome]] = {}
+    for outcome in outcomes:
+        groups.setdefault((outcome.data, outcome.recipe), []).append(outcome)
+    return [
+        (
+            Path(data).name,
+            recipe,
+            str(len(group)),
+            *(_spread([getattr(o.report, figure) for o in group], 3) for figure in FIGURES),
+            _spread([o.minutes for o in group], 1),
+        )
+        for (data, recipe), group in groups.items()
+    ]
+
+
+def as_json(outcomes: Sequence[Outcome], reference: str) -> str:
+    """Everything above, for machines."""
+    runs: list[Mapping[str, object]] = [
+        {
+            "data": o.data,
+            "recipe": o.recipe,
+            "seed": o.seed,
+            "minutes": round(o.minutes, 2),
+            "false_alarm_range": o.report.false_alarm_range,
+            **{figure: getattr(o.report, figure) for figure in FIGURES},
+        }
+        for o in outcomes
+    ]
+    intervals = {
+        name: [difference.difference, difference.low, difference.high]
+        for name, difference in differences(outcomes, reference)
+    }
+    return json.dumps({"runs": runs, "minus_" + reference: intervals}, indent=2) + "\n"
+
+
+def _outcome(
+    data: str, recipe: Recipe, seed: int, folder: Path, device: str, progress: bool
+) -> Outcome:
+    config = _seeded(recipe.config, seed)
+    dataset = load_dataset(data, config.data)
+    bundle = folder / f"{Path(data).name}-{recipe.name}-{seed}"
+    times = bundle.with_name(bundle.name + "-minutes.json")
+    if not ((bundle / MANIFEST).is_file() and times.is_file()):
+        times.parent.mkdir(parents=True, exist_ok=True)
+        times.write_text(json.dumps(_train(dataset, config, recipe, bundle, device, progress)))
+    report = evaluate(load_detector(bundle), dataset.test, progress=progress)
+    return Outcome(data, recipe.name, seed, report, json.loads(times.read_text()))
+
+
+def _train(
+    dataset: Dataset,
+    config: TrainingConfig,
+    recipe: Recipe,
+    bundle: Path,
+    device: str,
+    progress: bool,
+) -> float:
+    started = time.monotonic()
+    teacher = load_teacher(recipe.teacher, width=config.model.width)
+    train(dataset, config, teacher, bundle, device=device, progress=progress)
+    return (time.monotonic() - started) / 60.0
+
+
+def _seeded(config: TrainingConfig, seed: int) -> TrainingConfig:
+    return config.model_copy(
+        update={
+            "data": config.data.model_copy(update={"seed": seed}),
+            "training": config.training.model_copy(update={"seed": seed}),
+        }
+    )
+
+
+def _spread(values: Sequence[float | None], digits: int) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return "-"
+    return f"{np.mean(known):.{digits}f} ± {np.std(known):.{digits}f}"
