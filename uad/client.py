@@ -55,7 +55,7 @@ class Client:
 
     Args:
         url: of the server (`http://line4:8080`), or with the path of one of its products.
-        headers: sent with every request, for example an API key.
+        api_key: sent with every request, if the server wants one.
         timeout_seconds: for one attempt.
         deadline_seconds: for all attempts together while the server says that it is busy.
         transport: how requests travel; httpx's own by default.
@@ -67,7 +67,7 @@ class Client:
         self,
         url: str = "http://localhost:8080",
         *,
-        headers: Mapping[str, str] | None = None,
+        api_key: str | None = None,
         timeout_seconds: float = 30.0,
         deadline_seconds: float = 60.0,
         transport: httpx.BaseTransport | None = None,
@@ -75,6 +75,7 @@ class Client:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.url = _endpoint(url)
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else None
         self._http = httpx.Client(headers=headers, timeout=timeout_seconds, transport=transport)
         self._deadline_seconds = deadline_seconds
         self._sleep = sleep

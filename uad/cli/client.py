@@ -37,9 +37,9 @@ def client(
         float | None, typer.Option(help="Threshold of the score for these images.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-    header: Annotated[
-        list[str] | None,
-        typer.Option(help="Sent with every request, as 'Name: value'; may be repeated."),
+    api_key: Annotated[
+        str | None,
+        typer.Option(envvar="UAD_API_KEY", help="If the server wants one.", show_default=False),
     ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for one answer.")] = 30.0,
 ) -> None:
@@ -57,7 +57,7 @@ def client(
 
     failures: list[str] = []
     names = _expanded(images)
-    with Client(url, headers=_headers(header or []), timeout_seconds=timeout) as asked:
+    with Client(url, api_key=api_key, timeout_seconds=timeout) as asked:
         for name, file in zip(names, _pictures(names, save_path), strict=True):
             try:
                 found = asked.predict(
@@ -87,16 +87,6 @@ def _expanded(names: list[str]) -> list[str]:
             raise ServingError(f"{folder} holds no image ({', '.join(SUFFIXES)})")
         found += inside
     return found
-
-
-def _headers(lines: list[str]) -> dict[str, str]:
-    headers = {}
-    for line in lines:
-        name, separator, value = line.partition(":")
-        if not separator or not name.strip():
-            raise ServingError(f"'{line}' is no header; write it as 'Name: value'")
-        headers[name.strip()] = value.strip()
-    return headers
 
 
 def _line(name: str, found: "Prediction", as_json: bool) -> str:

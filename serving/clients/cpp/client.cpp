@@ -3,10 +3,13 @@
 // Build:  apt-get install g++ libcurl4-openssl-dev nlohmann-json3-dev
 //         g++ -std=c++17 -O2 client.cpp -lcurl -o client
 // Run:    ./client IMAGE OUTPUT.jpg [URL]
+//
+// If the server wants an API key, set it in the environment variable UAD_API_KEY.
 
 #include <curl/curl.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -72,6 +75,9 @@ std::string post(const std::string& url, const std::string& body) {
   if (!curl) throw std::runtime_error("libcurl cannot start");
   std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)> headers(
       curl_slist_append(nullptr, "Content-Type: application/json"), curl_slist_free_all);
+  if (const char* key = std::getenv("UAD_API_KEY")) {
+    curl_slist_append(headers.get(), (std::string("Authorization: Bearer ") + key).c_str());
+  }
   std::string answer;
   curl_easy_setopt(curl.get(), CURLOPT_URL, url.c_str());
   curl_easy_setopt(curl.get(), CURLOPT_HTTPHEADER, headers.get());

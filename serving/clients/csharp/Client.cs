@@ -4,6 +4,8 @@
 //         mcs -r:System.Net.Http.dll -r:System.Runtime.Serialization.dll Client.cs -out:client.exe
 // Run:    mono client.exe IMAGE OUTPUT.jpg [URL]
 //
+// If the server wants an API key, set it in the environment variable UAD_API_KEY.
+//
 // With the .NET SDK: `dotnet new console`, put this file in place of Program.cs, and
 // `dotnet run -- IMAGE OUTPUT.jpg [URL]`.
 
@@ -11,6 +13,7 @@ using System;
 using System.IO;
 using System.Linq;
 using System.Net.Http;
+using System.Net.Http.Headers;
 using System.Runtime.Serialization;
 using System.Runtime.Serialization.Json;
 using System.Text;
@@ -45,18 +48,30 @@ static class Client
     {
         // Base64 needs no escaping in JSON.
         var json = "{\"image\": \"" + Convert.ToBase64String(image) + "\"}";
+        var key = Environment.GetEnvironmentVariable("UAD_API_KEY");
         using (var http = new HttpClient { Timeout = TimeSpan.FromSeconds(60) })
         using (var content = new StringContent(json, Encoding.UTF8, "application/json"))
-        using (var response = await http.PostAsync(url, content))
-        using (var stream = await response.Content.ReadAsStreamAsync())
         {
-            var answer = (Answer)new DataContractJsonSerializer(typeof(Answer)).ReadObject(stream);
-            if (answer.ErrorCode != 0)
+            if (!string.IsNullOrEmpty(key))
             {
-                throw new IOException(answer.ErrorCode + ": " + answer.ErrorMsg);
+                http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", key);
             }
-            return answer.Result;
+            using (var response = await http.PostAsync(url, content))
+            using (var stream = await response.Content.ReadAsStreamAsync())
+            {
+                return Read(stream);
+            }
         }
+    }
+
+    static Result Read(Stream stream)
+    {
+        var answer = (Answer)new DataContractJsonSerializer(typeof(Answer)).ReadObject(stream);
+        if (answer.ErrorCode != 0)
+        {
+            throw new IOException(answer.ErrorCode + ": " + answer.ErrorMsg);
+        }
+        return answer.Result;
     }
 
     static async Task Run(string image, string output, string url)

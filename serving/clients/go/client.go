@@ -3,6 +3,8 @@
 // Build:  apt-get install golang-go
 //         go build -o client client.go
 // Run:    ./client IMAGE OUTPUT.jpg [URL]
+//
+// If the server wants an API key, set it in the environment variable UAD_API_KEY.
 package main
 
 import (
@@ -37,8 +39,16 @@ func ask(url string, image []byte) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
+	request, err := http.NewRequest(http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return result{}, err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	if key := os.Getenv("UAD_API_KEY"); key != "" {
+		request.Header.Set("Authorization", "Bearer "+key)
+	}
 	client := http.Client{Timeout: 60 * time.Second}
-	response, err := client.Post(url, "application/json", bytes.NewReader(body))
+	response, err := client.Do(request)
 	if err != nil {
 		return result{}, err
 	}

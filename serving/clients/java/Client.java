@@ -3,6 +3,8 @@
 // Build:  apt-get install default-jdk
 //         javac Client.java
 // Run:    java Client IMAGE OUTPUT.jpg [URL]
+//
+// If the server wants an API key, set it in the environment variable UAD_API_KEY.
 
 import java.io.IOException;
 import java.net.URI;
@@ -26,17 +28,20 @@ public final class Client {
     static Map<?, ?> ask(String url, byte[] image) throws IOException, InterruptedException {
         // Base64 needs no escaping in JSON.
         String body = "{\"image\": \"" + Base64.getEncoder().encodeToString(image) + "\"}";
-        HttpRequest request = HttpRequest.newBuilder(URI.create(url))
+        HttpRequest.Builder request = HttpRequest.newBuilder(URI.create(url))
                 .timeout(TIMEOUT)
                 .header("Content-Type", "application/json")
-                .POST(HttpRequest.BodyPublishers.ofString(body))
-                .build();
+                .POST(HttpRequest.BodyPublishers.ofString(body));
+        String key = System.getenv("UAD_API_KEY");
+        if (key != null && !key.isEmpty()) {
+            request.header("Authorization", "Bearer " + key);
+        }
         // HTTP/1.1: Java would otherwise ask for an upgrade to HTTP/2 on every plain connection.
         HttpClient client = HttpClient.newBuilder()
                 .version(HttpClient.Version.HTTP_1_1)
                 .connectTimeout(TIMEOUT)
                 .build();
-        HttpResponse<String> response = client.send(request, HttpResponse.BodyHandlers.ofString());
+        HttpResponse<String> response = client.send(request.build(), HttpResponse.BodyHandlers.ofString());
         Map<?, ?> answer = (Map<?, ?>) new Json(response.body()).read();
         int code = ((Number) answer.get("errorCode")).intValue();
         if (code != 0) {

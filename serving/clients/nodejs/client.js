@@ -1,6 +1,8 @@
 // Ask a uad server about one image. Node.js 18 or later, no packages.
 //
 // Run:  node client.js IMAGE OUTPUT.jpg [URL]
+//
+// If the server wants an API key, set it in the environment variable UAD_API_KEY.
 "use strict";
 
 const { readFile, writeFile } = require("node:fs/promises");
@@ -10,9 +12,13 @@ const TIMEOUT_MILLISECONDS = 60_000;
 
 /** Send the bytes of an image file; return the `result` object of the answer. */
 async function ask(url, image) {
+  const headers = { "Content-Type": "application/json" };
+  if (process.env.UAD_API_KEY) {
+    headers.Authorization = `Bearer ${process.env.UAD_API_KEY}`;
+  }
   const response = await fetch(url, {
     method: "POST",
-    headers: { "Content-Type": "application/json" },
+    headers,
     body: JSON.stringify({ image: image.toString("base64") }),
     signal: AbortSignal.timeout(TIMEOUT_MILLISECONDS),
   });

@@ -3,6 +3,8 @@
 //
 // Install:  apt-get install php-cli php-curl
 // Run:      php client.php IMAGE OUTPUT.jpg [URL]
+//
+// If the server wants an API key, set it in the environment variable UAD_API_KEY.
 
 declare(strict_types=1);
 
@@ -12,10 +14,14 @@ const TIMEOUT_SECONDS = 60;
 /** Send the bytes of an image file; return the `result` object of the answer. */
 function ask(string $url, string $image): array
 {
+    $headers = ['Content-Type: application/json'];
+    if (getenv('UAD_API_KEY')) {
+        $headers[] = 'Authorization: Bearer ' . getenv('UAD_API_KEY');
+    }
     $curl = curl_init($url);
     curl_setopt_array($curl, [
         CURLOPT_POSTFIELDS => json_encode(['image' => base64_encode($image)], JSON_UNESCAPED_SLASHES),
-        CURLOPT_HTTPHEADER => ['Content-Type: application/json'],
+        CURLOPT_HTTPHEADER => $headers,
         CURLOPT_RETURNTRANSFER => true,
         CURLOPT_TIMEOUT => TIMEOUT_SECONDS,
     ]);

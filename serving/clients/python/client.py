@@ -1,10 +1,13 @@
 """Ask a uad server about one image. Python 3.8 or later, standard library only.
 
 Run:  python client.py IMAGE OUTPUT.jpg [URL]
+
+If the server wants an API key, set it in the environment variable UAD_API_KEY.
 """
 
 import base64
 import json
+import os
 import sys
 import urllib.error
 import urllib.request
@@ -17,7 +20,10 @@ TIMEOUT_SECONDS = 60
 def ask(url: str, image: bytes) -> Any:
     """Send the bytes of an image file; return the `result` object of the answer."""
     body = json.dumps({"image": base64.b64encode(image).decode("ascii")}).encode("ascii")
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    headers = {"Content-Type": "application/json"}
+    if os.environ.get("UAD_API_KEY"):
+        headers["Authorization"] = "Bearer " + os.environ["UAD_API_KEY"]
+    request = urllib.request.Request(url, body, headers)
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
             text = response.read()

@@ -3,13 +3,14 @@
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import pytest
 
+from serving.access import new_key
 from tests.serving.running import Running
 from uad.client import Client, Prediction
 
@@ -93,18 +94,22 @@ class Program:
     folder: Path
     command: tuple[str, ...]
 
-    def execute(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    def execute(
+        self, command: Sequence[str], **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        known = {"PATH": PATH, "HOME": str(self.folder), "GO111MODULE": "off"}
         return subprocess.run(
             [part.format(source=self.source) for part in command],
             cwd=self.folder,
             capture_output=True,
             text=True,
             timeout=240,
-            env={"PATH": PATH, "HOME": str(self.folder), "GO111MODULE": "off"},
+            env={**known, **environment},
         )
 
-    def ask(self, *arguments: object) -> subprocess.CompletedProcess[str]:
-        return self.execute([*self.command, *(str(argument) for argument in arguments)])
+    def ask(self, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        words = [str(argument) for argument in arguments]
+        return self.execute([*self.command, *words], **environment)
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +132,24 @@ def test_it_prints_the_verdict_and_saves_the_picture(
     assert said["picture"] == str(output)
     assert output.read_bytes()[:2] == b"\xff\xd8"
     assert cv2.imread(str(output)) is not None
+
+
+def test_an_api_key_is_sent(
+    program: Program,
+    serve: Callable[..., Running],
+    random_bundle: Callable[[int], Path],
+    image_file: Path,
+    tmp_path: Path,
+) -> None:
+    key, line = new_key("line 4")
+    (tmp_path / "keys").write_text(line + "\n", "utf-8")
+    access = {"keys": tmp_path / "keys"}
+    running = serve(models=[str(random_bundle(1))], access=access)
+    arguments = (image_file, tmp_path / "out.jpg", f"{running.url}/image-anomaly-detection")
+    refused, answered = program.ask(*arguments), program.ask(*arguments, UAD_API_KEY=key)
+    assert refused.returncode == 1
+    assert "error: 401: " in refused.stderr
+    assert answered.returncode == 0, answered.stderr
 
 
 def test_the_servers_words_reach_the_user(

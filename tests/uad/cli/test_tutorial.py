@@ -94,8 +94,8 @@ def test_5_a_device_that_is_not_here_is_one_line_with_the_cure(
     assert ran.status == 1
     assert ran.err.startswith("error: ")
     assert ran.err.count("\n") == 1
-    assert device.split(",")[0] in ran.err
-    assert "cpu" in ran.err.partition(": ")[2]
+    assert device[:3] in ran.err
+    assert "cpu" in ran.err
 
 
 def test_without_a_model_it_says_how_to_get_one_and_asks_nothing(

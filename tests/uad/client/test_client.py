@@ -101,13 +101,13 @@ def test_a_file_travels_as_its_own_bytes_and_a_url_as_text(tmp_path: Path) -> No
     assert sent == [base64.b64encode(file.read_bytes()).decode()] * 2 + ["http://camera/now.png"]
 
 
-def test_the_path_of_a_product_is_kept_and_headers_are_sent() -> None:
+def test_the_path_of_a_product_is_kept_and_the_api_key_is_sent() -> None:
     seen: list[httpx.Request] = []
     url = "http://line4:8080/models/cookie/image-anomaly-detection"
     transport = answering(ok(), seen=seen)
-    with Client(url, headers={"X-API-Key": "k"}, transport=transport) as client:
+    with Client(url, api_key="uad_k", transport=transport) as client:
         client.predict(IMAGE)
-    assert (str(seen[0].url), seen[0].headers["x-api-key"]) == (url, "k")
+    assert (str(seen[0].url), seen[0].headers["authorization"]) == (url, "Bearer uad_k")
 
 
 def test_a_server_that_sends_one_number_a_pixel_and_no_picture_is_understood() -> None:
