@@ -97,7 +97,7 @@ def describe(score: ScoreDefinition) -> str:
 
 
 def _shrunk(mask: NDArray[np.bool_], size: tuple[int, ...]) -> NDArray[np.bool_]:
-    """`mask` at the first level's (h, w); a defect too thin for half a pixel keeps those it hits."""
+    """`mask` at the first level's (h, w); a defect too thin for half a pixel keeps all it hits."""
     covered = cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
     half = np.asarray(covered >= 0.5)
     return half if half.any() else np.asarray(covered > 0)

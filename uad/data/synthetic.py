@@ -69,4 +69,4 @@ def _scratch(image: Image, rng: np.random.Generator) -> tuple[Image, Mask]:
 
 def _recoloured(patch: Image, rng: np.random.Generator) -> Image:
     gain, offset = rng.uniform(0.7, 1.3), rng.uniform(-40, 40)
-    return np.clip(patch * gain + offset, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(patch * gain + offset, 0, 255), np.uint8)

@@ -1,0 +1,62 @@
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.images import part
+from uad.data.synthetic import plant
+from uad.selection import candidates, choose_score, describe, level_statistics
+
+IMAGES = np.stack([part(seed, size=(64, 64)) for seed in range(4)])
+
+
+def test_a_planted_defect_changes_the_image_where_its_mask_says_and_nowhere_else() -> None:
+    for seed in range(30):
+        image, mask = plant(IMAGES[0], np.random.default_rng(seed))
+        changed = np.abs(image.astype(int) - IMAGES[0]).max(axis=2)
+        assert 16 <= mask.sum() < mask.size / 4
+        assert changed[mask].min() > 8
+        assert changed[~mask].max() <= 8
+
+
+def test_the_same_seed_plants_the_same_defect() -> None:
+    first, second = (plant(IMAGES[0], np.random.default_rng(5))[0] for _ in range(2))
+    assert np.array_equal(first, second)
+
+
+def shares(levels_that_see: tuple[float, ...], seed: int = 0) -> list[NDArray[np.float32]]:
+    """A model whose levels see defects by these shares, on top of their own noise."""
+    rng = np.random.default_rng(seed)
+
+    def level_maps(images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        reference = np.stack([IMAGES[np.argmin([distance(i, k) for k in IMAGES])] for i in images])
+        defect = np.abs(images.astype(np.float32) - reference).mean(axis=3) / 255
+        return [
+            np.float32(share) * defect[:, ::4, ::4]
+            + rng.uniform(0.05, 0.15, (len(images), 16, 16)).astype(np.float32)
+            for share in levels_that_see
+        ]
+
+    return level_maps  # type: ignore[return-value]
+
+
+def distance(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    return float(np.median(np.abs(a.astype(int) - b)))
+
+
+def test_a_blind_noisy_level_is_left_out() -> None:
+    choice = choose_score(shares((0.0, 1.0, 1.0)), IMAGES)  # type: ignore[arg-type]
+    assert choice.score.weights[0] < 1.0
+
+
+def test_the_choice_says_why_and_shows_every_candidate() -> None:
+    choice = choose_score(shares((1.0, 1.0, 1.0)), IMAGES)  # type: ignore[arg-type]
+    assert "planted defects" in choice.score.reason
+    assert list(choice.table) == [describe(score) for score in candidates()]
+    assert all(0.0 <= value <= 1.0 for value in choice.table.values())
+
+
+def test_level_statistics_are_the_means_on_normal_images() -> None:
+    levels = [np.full((2, 4, 4), 0.5, np.float32), np.full((2, 2, 2), 0.25, np.float32)]
+    assert {k: float(v) for k, v in level_statistics(levels).items()} == {
+        "mean1": 0.5,
+        "mean2": 0.25,
+    }
