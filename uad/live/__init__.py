@@ -5,9 +5,10 @@
 The HTTP server and `create_pipeline(..., follow=True)` both use it.
 """
 
-from uad.live.follower import Event, Failure, Follower, Status
+from uad.live.follower import Follower
 from uad.live.holder import Holder, Servable, Served
 from uad.live.resolve import is_address, open_bundle, resolve_bundle
+from uad.live.status import Event, Failure, Status
 from uad.live.store import BundleStore, Stored
 
 __all__ = [

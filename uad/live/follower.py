@@ -9,12 +9,12 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Literal, Protocol
+from typing import Generic, Protocol
 
 from uad.errors import RegistryError, RegistryUnreachableError
 from uad.live.holder import D, Holder, Served
+from uad.live.status import Event, EventKind, Failure, Status
 from uad.live.store import BundleStore, Stored
 from uad.registry.types import ModelVersion
 
@@ -22,7 +22,6 @@ FIRST_RETRY_SECONDS = 30.0
 LONGEST_RETRY_SECONDS = 3600.0
 MOST_FAILURES = 10
 """Of so many versions the last failure is reported."""
-EventKind = Literal["swapped", "failed", "unreachable", "missing", "recovered", "offline"]
 
 
 class Registry(Protocol):
@@ -33,43 +32,6 @@ class Registry(Protocol):
 
     def fetch(self, version: ModelVersion, into: Path) -> Path:
         """Download its bundle."""
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something an operator wants to read in the log."""
-
-    kind: EventKind
-    """`missing`: the address names nothing, for example because no version was promoted;
-    `offline`: started from the local copy because the registry does not answer."""
-    version: str | None
-    message: str
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A version in quarantine."""
-
-    version: str
-    attempts: int
-    error: str
-    retry_at: float
-    """By the follower's clock, seconds."""
-
-
-@dataclass(frozen=True)
-class Status:
-    """What a health page shows."""
-
-    address: str
-    desired: str | None
-    """The version that the registry named last."""
-    serving: str | None
-    failed: tuple[Failure, ...]
-    last_error: str | None
-    """Of the last poll; None if it went well."""
-    last_poll: float | None
-    """By the follower's clock, seconds; None before the first."""
 
 
 class Follower(Generic[D]):

@@ -1,8 +1,6 @@
 """The registry of models: versions of products, their aliases, and the runs that made them."""
 
-import json
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,12 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from uad import __version__
-from uad.bundle import MANIFEST, Bundle, read_bundle, sha256
+from uad.bundle import MANIFEST, read_bundle
 from uad.errors import BundleError, RegistryError
-from uad.registry import moves, promotions, pyfunc, runs
+from uad.registry import moves, promotions, registration, runs
 from uad.registry.connection import Connection, connect, tracking_uri, translated
-from uad.registry.types import BUNDLE_ID, BUNDLE_SHA256, METRIC_TAG, ModelVersion, Promotion
+from uad.registry.types import ModelVersion, Promotion
 from uad.types import EpochMetrics
 
 if TYPE_CHECKING:
@@ -27,7 +24,6 @@ ANY: Any = object()
 """`promote(expected=ANY)`: whatever serves now."""
 
 _ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[\w-]+)|/(?P<version>\d+))")
-_NAME = re.compile(r"[^\W_][\w .-]{0,99}")
 _PAGE = 200
 
 
@@ -63,22 +59,19 @@ class ModelRegistry:
             BundleError: the bundle is incomplete or altered.
             RegistryError: the name cannot be one, or the registry refuses.
         """
-        _check_name(name)
+        registration.check_name(name)
         checked = read_bundle(Path(bundle))
         metrics = dict(metrics or {}) or dict(checked.manifest.metrics)
-        with self._open() as connection:
-            run = run_id or _run_of(connection, name, checked, metrics)
-            source = _upload(connection, run, checked)
-            _ensure_model(connection, name)
+        described = {**registration.describe(checked, metrics), **(tags or {})}
+        with (
+            self._open() as connection,
+            registration.own_run(connection, name, checked, metrics, run_id) as run,
+        ):
+            source = registration.upload(connection, run, checked)
+            registration.ensure_model(connection, name)
             made = connection.client.create_model_version(
-                name,
-                source,
-                run_id=run,
-                tags={**_describe(checked, metrics), **(tags or {})},
-                description=description or None,
+                name, source, run_id=run, tags=described, description=description or None
             )
-            if run_id is None:
-                connection.client.set_terminated(run)
         return self.version(name, str(made.version))
 
     def products(self) -> list[str]:
@@ -322,70 +315,6 @@ class ModelRegistry:
     def _moved_outside(connection: Connection, name: str, alias: str) -> bool:
         found = moves.state(connection, name, alias)
         return promotions.external(name, alias, found.moves, found.actual) is not None
-
-
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise RegistryError(
-            f"'{name}' cannot name a product: use letters, digits, spaces, '_', '-' and '.', "
-            "beginning with a letter or digit, 100 characters at most"
-        )
-
-
-def _run_of(connection: Connection, name: str, bundle: Bundle, metrics: Mapping[str, float]) -> str:
-    manifest = bundle.manifest
-    tags = {key: value for key, value in _describe(bundle, {}).items() if key.startswith("uad.")}
-    run = runs.start(
-        connection, name, name=f"{name} {bundle.id}", params=manifest.config, tags=tags
-    )
-    for epoch in manifest.history:
-        values = {key: value for key, value in epoch.items() if key != "epoch"}
-        runs.log_epoch(connection, run, EpochMetrics(int(epoch["epoch"]), values))
-    runs.log_metrics(connection, run, metrics)
-    return run
-
-
-def _upload(connection: Connection, run: str, bundle: Bundle) -> str:
-    """Put the bundle into the run's artifacts and return where a version's source is.
-
-    In MLflow's model form if pandas is there, so that its own tools can load it; else as it is.
-    """
-    place = f"model-{sha256(bundle.path / MANIFEST)[:8]}"
-    with tempfile.TemporaryDirectory(prefix="uad-register-") as folder:
-        model = bundle.path
-        if pyfunc.available():
-            model = Path(folder) / "model"
-            pyfunc.write_model(model, bundle)
-        connection.client.log_artifacts(run, str(model), place)
-    base = connection.client.get_run(run).info.artifact_uri
-    return f"{base}/{place}"
-
-
-def _describe(bundle: Bundle, metrics: Mapping[str, float]) -> dict[str, str]:
-    manifest = bundle.manifest
-    tags = {
-        BUNDLE_ID: bundle.id,
-        BUNDLE_SHA256: sha256(bundle.path / MANIFEST),
-        "uad.version": __version__,
-        "uad.teacher": manifest.teacher.id,
-        "uad.teacher_sha256": manifest.teacher.sha256,
-        "uad.engines": json.dumps(sorted(manifest.calibration)),
-    }
-    if manifest.dataset is not None:
-        tags["uad.dataset"] = f"{manifest.dataset.name}@{manifest.dataset.version}"
-    if manifest.git_revision:
-        tags["uad.git_revision"] = manifest.git_revision
-    return {**tags, **{f"{METRIC_TAG}{key}": repr(float(v)) for key, v in metrics.items()}}
-
-
-def _ensure_model(connection: Connection, name: str) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        connection.client.create_registered_model(name)
-    except MlflowException as exc:
-        if exc.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
 
 
 def _pages(search: Any, **arguments: Any) -> Iterator[Any]:
