@@ -44,10 +44,12 @@ def heatmap_overlay(image: Image, anomaly_map: Map, threshold: float) -> Image:
     Returns:
         (H, W, 3) uint8 BGR.
     """
-    level = cv2.cvtColor(colour_index(anomaly_map, threshold), cv2.COLOR_GRAY2BGR)
+    index = colour_index(anomaly_map, threshold)
     tint, remaining = _tables()
-    behind = cv2.multiply(image, cv2.LUT(level, remaining), scale=1 / 255)
-    return np.asarray(cv2.add(behind, cv2.LUT(level, tint)), np.uint8)
+    shown = cv2.applyColorMap(index, remaining)
+    cv2.multiply(image, shown, dst=shown, scale=1 / 255)
+    cv2.add(shown, cv2.applyColorMap(index, tint), dst=shown)
+    return np.asarray(shown, np.uint8)
 
 
 def picture(
@@ -86,7 +88,8 @@ def colour_index(anomaly_map: Map, threshold: float) -> NDArray[np.uint8]:
     if threshold <= 0:  # no ratio: above or not
         return np.where(anomaly_map > threshold, np.uint8(255), np.uint8(0))
     values = np.maximum(anomaly_map, np.float32(0))
-    share = values / (values + np.float32(threshold))
+    share = values + np.float32(threshold)
+    np.divide(values, share, out=share)
     return np.asarray(cv2.convertScaleAbs(share, alpha=255), np.uint8)
 
 
@@ -99,7 +102,7 @@ def legend(width: int, height: int) -> Image:
 
 
 def _tables() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """By index: the colour times its opacity, and 255 times what shows through; (1, 256, 3)."""
+    """By index: the colour times its opacity, and 255 times what shows through; (256, 1, 3)."""
     at = np.arange(256) / 255
     places = [place for place, _, _ in _STOPS]
     opacity = np.interp(at, places, [alpha for _, _, alpha in _STOPS])
@@ -108,7 +111,7 @@ def _tables() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     ]
     tint = (np.stack(channels, axis=1) * opacity[:, None]).round()
     remaining = np.repeat((255 * (1 - opacity)).round()[:, None], 3, axis=1)
-    return tint.astype(np.uint8)[None], remaining.astype(np.uint8)[None]
+    return tint.astype(np.uint8)[:, None], remaining.astype(np.uint8)[:, None]
 
 
 def _enlarged(image: NDArray[np.uint8], interpolation: int) -> NDArray[np.uint8]:
@@ -133,9 +136,10 @@ def _captioned(image: Image, text: str, is_anomalous: bool) -> Image:
     thickness = max(1, round(1.4 * scale))
     (text_width, text_height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
     bar, margin = round(2.4 * text_height), text_height
-    canvas = np.empty((height + bar, max(width, text_width + 3 * margin), 3), np.uint8)
-    canvas[:] = _DARK
-    canvas[:height, :width] = image
+    right = max(0, text_width + 3 * margin - width)
+    canvas = np.asarray(
+        cv2.copyMakeBorder(image, 0, bar, 0, right, cv2.BORDER_CONSTANT, value=_DARK), np.uint8
+    )
     canvas[height:, : margin // 2] = canvas[height:, -(margin // 2) :] = (
         _RED if is_anomalous else _GREEN
     )
