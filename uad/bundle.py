@@ -2,6 +2,7 @@
 
     bundle.json          the manifest: everything but arrays, and the sha256 of every other file
     model.onnx           uint8 image in, one distance map a level out
+    model.int8.onnx      the same in 8-bit integers, where `uad calibrate` made it
     weights.safetensors  `student.*`, `teacher.*` and `statistics.*`
     golden/*.png         small inputs whose scores every engine must reproduce
 
@@ -32,6 +33,7 @@ from uad.types import TrainedModel, Weights
 
 MANIFEST = "bundle.json"
 MODEL = "model.onnx"
+INT8_MODEL = "model.int8.onnx"
 WEIGHTS = "weights.safetensors"
 FORMAT_VERSION = 1
 
@@ -71,6 +73,18 @@ class CalibrationEntry(_Part):
     """Largest relative difference at which a golden score counts as reproduced."""
 
 
+class Agreement(_Part):
+    """How near the quantised model's scores are to float32's, on images that trained nothing."""
+
+    images: int
+    """Normal images of which the activations' ranges were taken."""
+    noise: float
+    """Standard deviation of the log ratio of normal images' scores, over that of the scores."""
+    auroc_fp32: float
+    """How well float32 scores tell normal images from copies with a planted defect."""
+    auroc_int8: float
+
+
 class Manifest(_Part):
     """`bundle.json`."""
 
@@ -93,6 +107,8 @@ class Manifest(_Part):
     """sha256 of every other file by its path in the bundle."""
     calibration: dict[str, CalibrationEntry] = {}
     """By `engine/precision`."""
+    int8: Agreement | None = None
+    """Of the quantised model, where there is one."""
 
 
 @dataclass(frozen=True)
@@ -184,6 +200,17 @@ def add_calibration(bundle: Bundle, key: str, entry: CalibrationEntry) -> Bundle
     return replace(bundle, manifest=manifest)
 
 
+def add_int8(bundle: Bundle, model: bytes, agreement: Agreement) -> Bundle:
+    """Add the quantised graph, dropping the calibrations that stood for an earlier one."""
+    _write_atomically(bundle.path / INT8_MODEL, model)
+    files = {**bundle.manifest.files, INT8_MODEL: sha256(bundle.path / INT8_MODEL)}
+    kept = {k: v for k, v in bundle.manifest.calibration.items() if not k.endswith("/int8")}
+    changes = {"files": dict(sorted(files.items())), "calibration": kept, "int8": agreement}
+    manifest = bundle.manifest.model_copy(update=changes)
+    _write_manifest(bundle.path, manifest)
+    return replace(bundle, manifest=manifest)
+
+
 def sha256(file: Path) -> str:
     """Hex digest of a file's content."""
     with file.open("rb") as stream:
@@ -270,21 +297,27 @@ def _read_manifest(path: Path) -> Manifest:
 
 def _write_manifest(folder: Path, manifest: Manifest) -> None:
     text = json.dumps(manifest.model_dump(mode="json"), indent=2, allow_nan=False)
-    temporary = folder / f".{MANIFEST}.tmp"
-    with temporary.open("w", encoding="utf-8") as stream:
-        stream.write(text + "\n")
+    _write_atomically(folder / MANIFEST, f"{text}\n".encode())
+
+
+def _write_atomically(file: Path, content: bytes) -> None:
+    temporary = file.with_name(f".{file.name}.tmp")
+    with temporary.open("wb") as stream:
+        stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
-    temporary.replace(folder / MANIFEST)
+    temporary.replace(file)
 
 
 __all__ = [
+    "Agreement",
     "Bundle",
     "CalibrationEntry",
     "DatasetRef",
     "Manifest",
     "TeacherRef",
     "add_calibration",
+    "add_int8",
     "read_bundle",
     "sha256",
     "write_bundle",

@@ -1,13 +1,34 @@
-"""Choose an engine by what is installed and what was asked for."""
+"""Choose an engine by what is installed, what the bundle is calibrated for and what is asked."""
 
-import os
+import logging
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
-from uad.bundle import Bundle
+from uad.bundle import INT8_MODEL, Bundle
 from uad.devices import parse_device
+from uad.engines import onnxruntime
 from uad.engines.base import Engine
+from uad.engines.cores import physical_cores
 from uad.engines.onnxruntime import OnnxRuntimeEngine
 from uad.errors import EngineError
+
+log = logging.getLogger(__name__)
+
+PRECISIONS = {
+    "onnxruntime": ("fp32", "int8"),
+    "openvino": ("fp32", "bf16", "int8"),
+    "paddle": ("fp32",),
+    "tensorrt": ("fp32", "fp16"),
+}
+"""By engine, its default first."""
+DEVICES = {
+    "onnxruntime": ("cpu", "gpu"),
+    "openvino": ("cpu",),
+    "paddle": ("cpu", "gpu", "npu", "xpu", "mlu"),
+    "tensorrt": ("gpu",),
+}
+EXTRAS = {"openvino": "openvino", "paddle": "cpu"}
 
 
 def load_engine(
@@ -22,37 +43,105 @@ def load_engine(
 
     Args:
         bundle: a verified bundle.
-        engine: `auto` or `onnxruntime`.
-        device: one, `cpu`.
-        precision: `fp32`; None for the engine's own default.
+        engine: `onnxruntime`, `openvino`, `paddle`, `tensorrt`; or `auto`, the first of them that
+            is installed, runs on the device and at the precision, and has a calibration in the
+            bundle if any has.
+        device: one of `cpu`, `gpu:0`, `npu:0`, `xpu:0`, `mlu:0`.
+        precision: `fp32`, `bf16`, `fp16` or `int8`; None for the engine's own default.
         threads: of one inference; None for one a physical core.
 
     Raises:
         EngineError: the engine, device or precision cannot be had here, with the cure.
     """
-    device = parse_device(device)
-    if engine not in ("auto", "onnxruntime"):
-        raise EngineError(f"no engine {engine!r}: use auto or onnxruntime")
-    if device != "cpu":
-        raise EngineError(f"no device {device!r} here: use cpu")
-    if precision not in (None, "fp32"):
-        raise EngineError(f"no precision {precision!r}: use fp32")
-    return OnnxRuntimeEngine(bundle.model_path, "fp32", threads or physical_cores())
+    one = parse_device(device)
+    if engine == "auto":
+        return _load(bundle, *_automatic(bundle, one, precision), one, threads)
+    return _load(bundle, *_checked(engine, one, precision), one, threads)
 
 
-def physical_cores() -> int:
-    """Physical cores this process may use; more threads than that make inference slower."""
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
-    if allowed is None:
-        return max(1, (os.cpu_count() or 2) // 2)
-    cores = {_core(cpu) for cpu in allowed}
-    return max(1, len(cores))
+def installed(engine: str) -> bool:
+    """Whether an engine's library is there; nothing is imported but ONNX Runtime."""
+    if engine == "tensorrt":
+        return onnxruntime.offers("TensorrtExecutionProvider")
+    return find_spec(engine) is not None
 
 
-def _core(cpu: int) -> tuple[str, str]:
-    topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology")
-    try:
-        package = (topology / "physical_package_id").read_text().strip()
-        return package, (topology / "core_id").read_text().strip()
-    except OSError:
-        return str(cpu), ""
+def _load(bundle: Bundle, engine: str, precision: str, device: str, threads: int | None) -> Engine:
+    count = threads or physical_cores()
+    if engine == "paddle":
+        from uad.engines.paddle import PaddleEngine
+
+        return PaddleEngine(bundle, device, count)
+    model = _model_file(bundle, engine, precision)
+    if engine == "openvino":
+        from uad.engines.openvino import OpenVinoEngine
+
+        return OpenVinoEngine(model, precision, count)
+    if engine == "tensorrt":
+        tensorrt = onnxruntime.tensorrt(device, precision, bundle.manifest.input)
+        return OnnxRuntimeEngine(model, precision, count, tensorrt, name=engine)
+    providers = None if device == "cpu" else onnxruntime.cuda(device)
+    return OnnxRuntimeEngine(model, precision, count, providers)
+
+
+def _checked(engine: str, device: str, precision: str | None) -> tuple[str, str]:
+    """The engine and precision asked for, refused if they cannot be had."""
+    if engine not in PRECISIONS:
+        raise EngineError(f"no engine '{engine}': use auto, {', '.join(PRECISIONS)}")
+    kind = device.partition(":")[0]
+    if kind not in DEVICES[engine]:
+        raise EngineError(
+            f"{engine} does not run on {device}: use --device {' or '.join(DEVICES[engine])}, or "
+            f"--engine {' or '.join(name for name in DEVICES if kind in DEVICES[name])}"
+        )
+    if precision not in (None, *PRECISIONS[engine]):
+        raise EngineError(
+            f"{engine} has no precision '{precision}': use {' or '.join(PRECISIONS[engine])}"
+        )
+    if engine in EXTRAS and not installed(engine):
+        raise EngineError(f"{engine} is not installed: pip install 'uad[{EXTRAS[engine]}]'")
+    return engine, precision or PRECISIONS[engine][0]
+
+
+def _automatic(bundle: Bundle, device: str, precision: str | None) -> tuple[str, str]:
+    """The first engine that can be had, those with a calibration entry before others."""
+    possible = list(_possible(device, precision))
+    if not possible:
+        raise EngineError(_nothing_for(device, precision))
+    calibrated = [pair for pair in possible if "/".join(pair) in bundle.manifest.calibration]
+    chosen = (calibrated or possible)[0]
+    log.info("engine %s on %s, of %s", "/".join(chosen), device, ["/".join(p) for p in possible])
+    return chosen
+
+
+def _possible(device: str, precision: str | None) -> Iterator[tuple[str, str]]:
+    kind = device.partition(":")[0]
+    for engine, precisions in PRECISIONS.items():
+        if kind not in DEVICES[engine] or not installed(engine):
+            continue
+        if (engine, kind) == ("onnxruntime", "gpu") and not onnxruntime.offers(
+            "CUDAExecutionProvider"
+        ):
+            continue
+        yield from ((engine, one) for one in precisions if precision in (None, one))
+
+
+def _nothing_for(device: str, precision: str | None) -> str:
+    kind = device.partition(":")[0]
+    at = f" at {precision}" if precision else ""
+    return (
+        f"nothing installed runs on {device}{at}: install Paddle's {kind} build"
+        + (" or onnxruntime-gpu" if kind == "gpu" else "")
+        + ", or use --device cpu"
+    )
+
+
+def _model_file(bundle: Bundle, engine: str, precision: str) -> Path:
+    if precision != "int8":
+        return bundle.model_path
+    if INT8_MODEL not in bundle.manifest.files:
+        raise EngineError(
+            f"{bundle.path} has no int8 model: make one with `uad calibrate {bundle.path} "
+            f"--data DATA --engine {engine} --precision int8`"
+        )
+    return bundle.path / INT8_MODEL
