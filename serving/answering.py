@@ -14,6 +14,7 @@ from starlette.responses import Response
 from serving.bodies import announced_bytes, read_body
 from serving.engines import Engines
 from serving.messages import Job, Reply, refusal
+from serving.products import Product
 from serving.state import State, state_of
 from serving.stopwatch import Stopwatch
 from uad.errors import RequestRefused
@@ -29,6 +30,7 @@ async def answer(request: Request, name: str | None = None, *, many: bool = Fals
     start, state, log_id = time.monotonic(), state_of(request), new_log_id()
     label, version = "unknown", None
     try:
+        state.access.admit(request)
         product = state.products.get(name)
         label = product.name
         with product.use() as served:
@@ -42,7 +44,7 @@ async def answer(request: Request, name: str | None = None, *, many: bool = Fals
                 gzip=_reads_gzip(request.headers.get("accept-encoding", "")),
                 urls=state.settings.urls.enabled,
             )
-            reply = await _judged(request, state, served.detector, job)
+            reply = await _judged(request, state, product, served.detector, job)
     except RequestRefused as exc:
         reply = refusal(log_id, exc)
     seconds = time.monotonic() - start
@@ -51,7 +53,9 @@ async def answer(request: Request, name: str | None = None, *, many: bool = Fals
     return respond(reply)
 
 
-async def _judged(request: Request, state: State, engines: Engines, job: Job) -> Reply:
+async def _judged(
+    request: Request, state: State, product: Product, engines: Engines, job: Job
+) -> Reply:
     limits, watch = state.settings.limits, Stopwatch()
     with state.bodies.hold(announced_bytes(request, limits)):
         engines.expect_room()
@@ -60,6 +64,8 @@ async def _judged(request: Request, state: State, engines: Engines, job: Job) ->
         reply = await _unless_gone(request, asyncio.wrap_future(engines.submit(job)))
         if reply.wanted_urls and job.urls:
             reply = await _judged_with_urls(request, state, engines, job, reply, watch)
+    if product.shadow is not None and not reply.wanted_urls:
+        product.shadow.offer(job, reply.verdicts)
     reply.seconds.update(watch.seconds)
     return reply
 
@@ -113,6 +119,8 @@ def _log(log_id: str, product: str, version: str | None, reply: Reply, seconds: 
 def respond(reply: Reply) -> Response:
     """A reply as an HTTP response."""
     response = Response(reply.body, reply.status, media_type="application/json")
+    if reply.status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
     if reply.gzip:
         response.headers["Content-Encoding"] = "gzip"
         response.headers["Vary"] = "Accept-Encoding"

@@ -1,32 +1,20 @@
 """The FastAPI application: routes, one handler for errors, headers that every answer carries."""
 
-from typing import Any
-
 from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.answering import new_log_id, respond
-from serving.messages import refusal
-from serving.opening import open_products
-from serving.routes import analysis_router, health_router
+from serving.errors import add_error_handlers
+from serving.routes import analysis_router, health_router, metrics_router
 from serving.settings import ServerSettings
 from serving.state import State
 from uad import __version__
-from uad.errors import RequestRefused
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
-}
-OUR_WORDS = {
-    404: "no such path; POST /image-anomaly-detection",
-    405: "this path takes another method; POST /image-anomaly-detection",
 }
 
 
@@ -39,12 +27,12 @@ def create_app(settings: ServerSettings, state: State | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.state.server = state or State(settings, open_products(settings))
+    app.state.server = state or open_state(settings)
     app.include_router(analysis_router())
     app.include_router(health_router())
-    app.add_exception_handler(RequestRefused, _refused)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(Exception, _failed)
+    if settings.admin_port is None:
+        app.include_router(metrics_router())
+    add_error_handlers(app, "POST /image-anomaly-detection")
     app.add_middleware(SecurityHeaders)
     return app
 
@@ -64,19 +52,3 @@ class SecurityHeaders:
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
-
-
-async def _refused(_: Request, exc: Any) -> Response:
-    return respond(refusal(new_log_id(), exc))
-
-
-async def _http_error(_: Request, exc: Any) -> Response:
-    words = OUR_WORDS.get(exc.status_code, "the request cannot be answered")
-    response = respond(refusal(new_log_id(), RequestRefused(exc.status_code, words)))
-    response.headers.update(exc.headers or {})
-    return response
-
-
-async def _failed(_: Request, __: Exception) -> Response:
-    words = "the server failed on this request; its log says why"
-    return respond(refusal(new_log_id(), RequestRefused(500, words)))

@@ -51,6 +51,7 @@ def _load(spec: EngineSpec) -> Analyser:
 
     from uad.detector import load_detector
 
+    os.nice(spec.niceness)
     cv2.setNumThreads(1)
     detector = load_detector(
         Path(spec.bundle),

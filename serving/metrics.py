@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from serving.messages import Reply
 from serving.products import Product, Products
@@ -78,9 +78,15 @@ class _Now:
                 "uad_alias_age_seconds", "Since the registry was last read.", labels=["product"]
             ),
         }  # fmt: skip
+        shadow = CounterMetricFamily(
+            "uad_shadow", "Requests that the challenger saw.", labels=["product", "outcome"]
+        )
         for product in self._products:
             _read(product, gauges)
-        return gauges.values()
+            if product.shadow is not None:
+                for outcome, count in product.shadow.outcomes.items():
+                    shadow.add_metric([product.name, outcome], count)
+        return [*gauges.values(), shadow]
 
 
 def _read(product: Product, gauges: dict[str, GaugeMetricFamily]) -> None:
@@ -95,6 +101,8 @@ def _read(product: Product, gauges: dict[str, GaugeMetricFamily]) -> None:
     status = product.followed.follower.status()
     if status.desired:
         gauges["uad_version"].add_metric([*name, "desired", status.desired], 1)
+    if product.shadow is not None and (challenger := product.shadow.holder.current):
+        gauges["uad_version"].add_metric([*name, "shadow", challenger.version], 1)
     for failure in status.failed:
         gauges["uad_version"].add_metric([*name, "failed", failure.version], 1)
     registry = product.followed.registry

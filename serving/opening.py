@@ -4,25 +4,37 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
+from serving.access import open_access
 from serving.engines import Engines
-from serving.products import Followed, Product, Products
+from serving.pins import pinned_version
+from serving.products import Product, Products
 from serving.settings import ServerSettings
+from serving.shadow import Shadow
 from serving.spec import engine_spec
-from serving.watched import WatchedRegistry
+from serving.state import State
+from serving.watched import Followed, WatchedRegistry
 from uad.bundle import read_bundle
-from uad.engines.loading import physical_cores
+from uad.engines.cores import physical_cores
 from uad.errors import ConfigError, ServingError, UadError
 from uad.live import BundleStore, Event, Follower, Holder, Served, Stored, is_address
 from uad.live.follower import Registry
 from uad.registry import ModelRegistry
+from uad.registry.types import ModelVersion
 
 logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 1.5
 """With a local copy at hand, so long may the registry keep a start waiting."""
 SERIOUS = ("failed", "unreachable", "missing", "offline")
+
+
+def open_state(settings: ServerSettings) -> State:
+    """Everything a server needs, keys first: they are quick to check, models are slow to load."""
+    access = open_access(settings.access)
+    return State(settings, open_products(settings), access)
 
 
 def open_products(
@@ -47,7 +59,8 @@ def open_products(
     with ExitStack() as if_one_fails:
         for name, address in named:
             if is_address(address):
-                product = _following(name, address, settings, workers, registry(), store())
+                opening = _Opening(name, address, settings, registry(), store())
+                product = opening.product(workers)
             else:
                 product = _fixed(name, address, settings, workers)
             if_one_fails.callback(product.close)
@@ -72,53 +85,80 @@ def _fixed(name: str, folder: str, settings: ServerSettings, workers: int) -> Pr
     return Product(name, Holder(Served(engines, bundle.id, name)))
 
 
-def _following(
-    name: str,
-    address: str,
-    settings: ServerSettings,
-    workers: int,
-    registry: Registry,
-    store: BundleStore,
-) -> Product:
-    def load(bundle: Path) -> Engines:
-        return Engines(engine_spec(bundle, settings), workers)
+@dataclass(frozen=True)
+class _Opening:
+    """One address that is about to be followed."""
 
-    watched = WatchedRegistry(registry)
-    follower = Follower(
-        address,
-        watched,
-        store,
-        load,
-        interval_seconds=settings.poll_seconds,
-        on_event=lambda event: _log(name, event),
-    )
-    product = Product(name, follower.holder, Followed(follower, watched))
-    first = threading.Thread(target=follower.start, name="first-poll", daemon=True)
-    first.start()
-    first.join(PATIENCE_SECONDS)
-    if first.is_alive() and watched.is_asking:
-        _start_with_copy(name, recalled(address, store), follower.holder, load)
-    if follower.holder.current is None:
-        first.join()
-    if follower.holder.current is None:
-        product.close()
-        raise ServingError(follower.status().last_error or f"{address} cannot be loaded")
-    return product
+    name: str
+    address: str
+    settings: ServerSettings
+    registry: Registry
+    store: BundleStore
 
+    def product(self, workers: int) -> Product:
+        """Follow the champion; a version serves on return."""
+        registry = WatchedRegistry(self.registry, self._pinned)
+        load = self._loader(workers, niceness=0)
+        follower = self._follower(self.address, registry, load)
+        registered = self.address.removeprefix("models:/").partition("@")[0].partition("/")[0]
+        product = Product(
+            self.name, follower.holder, Followed(follower, registry), registered, self._shadow()
+        )
+        first = threading.Thread(target=follower.start, name="first-poll", daemon=True)
+        first.start()
+        first.join(PATIENCE_SECONDS)
+        if first.is_alive() and registry.is_asking:
+            self._start_with_copy(follower.holder, load)
+        if follower.holder.current is None:
+            first.join()
+        if follower.holder.current is None:
+            product.close()
+            message = follower.status().last_error or f"{self.address} cannot be loaded"
+            raise ServingError(message)
+        return product
 
-def _start_with_copy(
-    name: str, copy: Stored | None, holder: Holder[Engines], load: Callable[[Path], Engines]
-) -> None:
-    """Serve what served last, until the registry says what should."""
-    if copy is None:
-        return
-    logger.warning("%s: the registry is slow; starting with the copy of %s", name, copy.version)
-    try:
-        engines = load(copy.path)
-    except UadError as exc:
-        logger.error("%s: the copy of %s cannot be loaded: %s", name, copy.version, exc)
-    else:
-        holder.swap(Served(engines, copy.version, copy.name))
+    def _shadow(self) -> Shadow | None:
+        """Follow the challenger, if there is one and it is to run; nobody waits for it."""
+        if not self.settings.shadow or not self.address.endswith("@champion"):
+            return None
+        address = self.address.replace("@champion", "@challenger")
+        registry = WatchedRegistry(self.registry)
+        follower = self._follower(address, registry, self._loader(1, niceness=10))
+        threading.Thread(target=follower.start, name="first-poll", daemon=True).start()
+        return Shadow(self.name, follower.holder, Followed(follower, registry))
+
+    def _loader(self, workers: int, *, niceness: int) -> Callable[[Path], Engines]:
+        return lambda bundle: Engines(engine_spec(bundle, self.settings, niceness), workers)
+
+    def _follower(
+        self, address: str, registry: Registry, load: Callable[[Path], Engines]
+    ) -> Follower[Engines]:
+        return Follower(
+            address,
+            registry,
+            self.store,
+            load,
+            interval_seconds=self.settings.poll_seconds,
+            on_event=lambda event: _log(address, event),
+        )
+
+    def _pinned(self) -> ModelVersion | None:
+        name, _, alias = self.address.removeprefix("models:/").partition("@")
+        return pinned_version(name, self.store) if alias else None
+
+    def _start_with_copy(self, holder: Holder[Engines], load: Callable[[Path], Engines]) -> None:
+        """Serve what served last, until the registry says what should."""
+        copy = recalled(self.address, self.store)
+        if copy is None:
+            return
+        words = "%s: the registry is slow; starting with the copy of %s"
+        logger.warning(words, self.name, copy.version)
+        try:
+            engines = load(copy.path)
+        except UadError as exc:
+            logger.error("%s: the copy of %s cannot be loaded: %s", self.name, copy.version, exc)
+        else:
+            holder.swap(Served(engines, copy.version, copy.name))
 
 
 def recalled(address: str, store: BundleStore) -> Stored | None:

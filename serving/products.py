@@ -6,19 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from serving.engines import Engines
-from serving.watched import WatchedRegistry
+from serving.pins import pinned
+from serving.shadow import Shadow
+from serving.watched import Followed
 from uad.errors import RequestRefused
-from uad.live import Follower, Holder, Served
+from uad.live import Holder, Served
 
 CLOSE_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class Followed:
-    """Where a product's versions come from."""
-
-    follower: Follower[Engines]
-    registry: WatchedRegistry
 
 
 @dataclass(frozen=True)
@@ -29,6 +23,10 @@ class Product:
     holder: Holder[Engines]
     followed: Followed | None = None
     """None: a fixed bundle."""
+    registered_name: str = ""
+    """What the registry calls it."""
+    shadow: Shadow | None = None
+    """The challenger that runs beside it."""
 
     def use(self) -> AbstractContextManager[Served[Engines]]:
         """The version that serves now, kept open until the block ends."""
@@ -60,11 +58,14 @@ class Product:
             "desired": status.desired,
             "failed": [failure.version for failure in status.failed],
             "registry": "down" if self.followed.registry.is_down else "up",
+            "pinned": pinned(self.registered_name),
             "offlineCopy": self.followed.registry.answered_at is None,
         }
 
     def close(self) -> None:
         """Stop following and end the engines, when they have answered what they accepted."""
+        if self.shadow is not None:
+            self.shadow.close()
         if self.followed is not None:
             self.followed.follower.stop()
         served = self.holder.current

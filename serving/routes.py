@@ -26,6 +26,7 @@ from serving.state import state_of
 PATHS = ("/image-anomaly-detection", "/anomaly-detection")
 ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": Answer, "description": "The body or the image cannot be read."},
+    401: {"model": Answer, "description": "An API key is wanted."},
     403: {"model": Answer, "description": "Image URLs are off."},
     404: {"model": Answer, "description": "There is no such model on this server."},
     408: {"model": Answer, "description": "The body did not come in time."},
@@ -78,6 +79,12 @@ def health_router() -> APIRouter:
     router.add_api_route("/health", health, methods=["GET"], response_model=Answer)
     router.add_api_route("/livez", livez, methods=["GET"], response_model=Answer)
     router.add_api_route("/readyz", readyz, methods=["GET"], responses={503: {"model": Answer}})
+    return router
+
+
+def metrics_router() -> APIRouter:
+    """The route that Prometheus reads."""
+    router = APIRouter(tags=["health"])
     router.add_api_route("/metrics", metrics, methods=["GET"], response_class=PlainTextResponse)
     return router
 

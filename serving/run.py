@@ -1,18 +1,25 @@
 """Start the server, keep it running, stop it."""
 
+import asyncio
 import errno
 import logging
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
+from serving.admin import create_admin_app
 from serving.app import create_app
 from serving.logs import set_up
-from serving.opening import open_products
-from serving.server import GentleServer
+from serving.opening import open_state
+from serving.products import Products
+from serving.server import GentleServer, QuietServer
 from serving.settings import ServerSettings
 from serving.state import State
 from uad.errors import ServingError
+
+logger = logging.getLogger(__name__)
+
+LOOPBACK = "127.0.0.1"
 
 
 def run(settings: ServerSettings) -> None:
@@ -22,17 +29,40 @@ def run(settings: ServerSettings) -> None:
         ServingError: the port cannot be had, or no model can be loaded; with the cure.
     """
     set_up(settings.log_level, settings.log_format)
-    with bound(settings.host, settings.port) as listener:
-        products = open_products(settings)
-        try:
-            address = "http://{}:{}".format(*listener.getsockname()[:2])
-            logging.getLogger(__name__).info(
-                "serving %s on %s", ", ".join(products.describe()), address
-            )
-            state = State(settings, products)
-            GentleServer(create_app(settings, state), settings, state).run(sockets=[listener])
-        finally:
-            products.close()
+    with ExitStack() as until_the_end:
+        # Ports first: they are quick to check, models are slow to load.
+        listener = until_the_end.enter_context(bound(settings.host, settings.port))
+        admin_listener = None
+        if settings.admin_port is not None:
+            admin_listener = until_the_end.enter_context(bound(LOOPBACK, settings.admin_port))
+        state = open_state(settings)
+        until_the_end.callback(state.products.close)
+        _announce(state.products, listener, admin_listener)
+        asyncio.run(serve(state, listener, admin_listener))
+
+
+async def serve(
+    state: State, listener: socket.socket, admin_listener: socket.socket | None = None
+) -> None:
+    """Answer on the sockets until a signal."""
+    server = GentleServer(create_app(state.settings, state), state.settings, state)
+    if admin_listener is None:
+        await server.serve([listener])
+        return
+    admin = QuietServer(create_admin_app(state), state.settings)
+    beside = asyncio.create_task(admin.serve([admin_listener]))
+    await server.serve([listener])
+    admin.should_exit = True
+    await beside
+
+
+def _announce(
+    products: Products, listener: socket.socket, admin_listener: socket.socket | None
+) -> None:
+    names = ", ".join(product.name for product in products)
+    logger.info("serving %s on http://%s:%d", names, *listener.getsockname()[:2])
+    if admin_listener is not None:
+        logger.info("administration on http://%s:%d", *admin_listener.getsockname()[:2])
 
 
 @contextmanager

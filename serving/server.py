@@ -2,6 +2,8 @@
 
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
@@ -41,6 +43,18 @@ class GentleServer(uvicorn.Server):
         if self._stop_at is not None and time.monotonic() >= self._stop_at:
             return True
         return await super().on_tick(counter)
+
+
+class QuietServer(uvicorn.Server):
+    """One that leaves signals to the server beside it."""
+
+    def __init__(self, app: FastAPI, settings: ServerSettings) -> None:
+        super().__init__(_config(app, settings))
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing to capture."""
+        yield
 
 
 def _config(app: FastAPI, settings: ServerSettings) -> uvicorn.Config:

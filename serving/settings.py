@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from serving.access import AccessSettings
 from serving.urls import UrlInput
 from uad.config import Settings
 
@@ -55,6 +56,10 @@ class ServerSettings(Settings):
     """Engines side by side, one thread each; None for one a core."""
     alpha: Annotated[float, Field(gt=0, lt=1)] | None = None
     threshold: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    admin_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """A second port, on loopback only, for polls and pins; `/metrics` is then only there."""
+    shadow: bool = False
+    """Run the challenger on what the champion has answered, when it is not busy."""
     visualize: bool = True
     """Whether an answer holds the picture when the request does not say."""
     poll_seconds: Seconds = 5.0
@@ -70,3 +75,4 @@ class ServerSettings(Settings):
     """`json`: one object a line, with the facts of each request."""
     limits: Limits = Limits()
     urls: UrlInput = UrlInput()
+    access: AccessSettings = AccessSettings()

@@ -18,11 +18,13 @@ class EngineSpec(Settings):
     alpha: float | None = None
     threshold: float | None = None
     visualize: bool = True
+    niceness: int = 0
+    """Of the process: 10 leaves the cores to others that want them."""
     limits: Limits = Limits()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-def engine_spec(bundle: Path, settings: ServerSettings) -> EngineSpec:
+def engine_spec(bundle: Path, settings: ServerSettings, niceness: int = 0) -> EngineSpec:
     """The spec of `bundle` under the server's settings."""
     return EngineSpec(
         bundle=str(bundle),
@@ -32,6 +34,7 @@ def engine_spec(bundle: Path, settings: ServerSettings) -> EngineSpec:
         alpha=settings.alpha,
         threshold=settings.threshold,
         visualize=settings.visualize,
+        niceness=niceness,
         limits=settings.limits,
         log_level=settings.log_level,
     )

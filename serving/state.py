@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
+from serving.access import Access
 from serving.admission import Budget
 from serving.fetch import Fetcher
 from serving.metrics import Metrics
@@ -17,6 +18,7 @@ class State:
 
     settings: ServerSettings
     products: Products
+    access: Access = field(default_factory=Access)
     metrics: Metrics = field(init=False)
     bodies: Budget = field(init=False)
     fetcher: Fetcher = field(init=False)

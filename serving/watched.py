@@ -1,9 +1,13 @@
 """A registry that remembers whether it answered."""
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+from serving.engines import Engines
 from uad.errors import RegistryUnreachableError
+from uad.live import Follower
 from uad.live.follower import Registry
 from uad.registry.types import ModelVersion
 
@@ -11,8 +15,12 @@ from uad.registry.types import ModelVersion
 class WatchedRegistry:
     """Passes everything on, and notes when the registry answered last."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(
+        self, registry: Registry, pinned: Callable[[], ModelVersion | None] = lambda: None
+    ) -> None:
+        """`pinned`: the version to answer with instead of asking, if any."""
         self._registry = registry
+        self._pinned = pinned
         self.answered_at: float | None = None
         """By the monotonic clock; None if it never did."""
         self.is_down = False
@@ -22,6 +30,9 @@ class WatchedRegistry:
 
     def resolve(self, address: str) -> ModelVersion:
         """See `uad.live.follower.Registry`."""
+        pinned = self._pinned()
+        if pinned is not None:
+            return pinned
         self.is_asking = True
         try:
             version = self._registry.resolve(address)
@@ -37,3 +48,11 @@ class WatchedRegistry:
     def fetch(self, version: ModelVersion, into: Path) -> Path:
         """See `uad.live.follower.Registry`."""
         return self._registry.fetch(version, into)
+
+
+@dataclass(frozen=True)
+class Followed:
+    """Where a product's versions come from."""
+
+    follower: Follower[Engines]
+    registry: WatchedRegistry

@@ -4,7 +4,7 @@ import base64
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import cv2
@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 
 from serving.app import create_app
-from serving.opening import open_products
+from serving.opening import open_state
 from serving.run import bound
 from serving.server import GentleServer
 from serving.settings import ServerSettings
@@ -43,19 +43,18 @@ def running(**values: Any) -> Iterator[Running]:
     """A server with these settings, until the block ends."""
     defaults = {"port": 0, "workers": 1, "poll_seconds": 0.05, "notice_seconds": 0}
     settings = ServerSettings.model_validate({**defaults, **values})
-    with bound(settings.host, settings.port) as listener:
-        state = State(settings, open_products(settings))
+    with ExitStack() as ends:
+        listener = ends.enter_context(bound(settings.host, settings.port))
+        state = open_state(settings)
+        ends.callback(state.products.close)
         server = GentleServer(create_app(settings, state), settings, state)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
+        ends.callback(thread.join, 30)
+        ends.callback(server.stop)
         run = Running(state, server, f"http://127.0.0.1:{listener.getsockname()[1]}")
-        try:
-            yield run
-        finally:
-            run.http.close()
-            server.stop()
-            thread.join(30)
-            state.products.close()
+        ends.callback(run.http.close)
+        yield run
 
 
 def encoded(image: np.ndarray, suffix: str = ".png") -> str:

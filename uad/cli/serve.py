@@ -1,4 +1,4 @@
-"""`uad serve`: the HTTP server."""
+"""`uad serve`, and what its administrator needs: `uad pin`, `uad api-key`."""
 
 import json
 from pathlib import Path
@@ -8,8 +8,10 @@ import typer
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
     app.command()(serve)
+    app.command()(pin)
+    app.command("api-key")(api_key)
 
 
 def serve(
@@ -89,3 +91,59 @@ def serve(
     }
     typed = [f"{name}={json.dumps(value)}" for name, value in given.items() if value is not None]
     run(load_settings(ServerSettings, config, [*(overrides or []), *typed]))
+
+
+def pin(
+    name: Annotated[str, typer.Argument(help="The product, for example cookie.")],
+    version: Annotated[
+        str | None, typer.Argument(help="The version to stay on; none shows the pin.")
+    ] = None,
+    off: Annotated[bool, typer.Option("--off", help="Follow the registry again.")] = False,
+) -> None:
+    """Keep the servers on this machine on one version, even while the registry is down.
+
+    A rollback that needs no registry: the last three versions that served are
+    on this machine. Servers notice within seconds. Promotions are ignored until
+    the pin is taken off.
+
+    [b]Try it[/b]
+
+        uad pin cookie 3
+        uad pin cookie
+        uad pin cookie --off
+    """
+    from serving import pins
+
+    if off:
+        found = pins.unpin(name)
+        typer.echo(f"{name} follows the registry {'again' if found else '(it was not pinned)'}")
+    elif version is not None:
+        pins.pin(name, version)
+        typer.echo(f"{name} is pinned to version {version}")
+    else:
+        local = ", ".join(pins.local_versions(name)) or "none"
+        typer.echo(
+            f"pinned to: {pins.pinned(name) or 'nothing'}; versions on this machine: {local}"
+        )
+
+
+def api_key(
+    name: Annotated[str, typer.Argument(help="Who will use it, for example line4.")],
+) -> None:
+    """Make an API key for the server: the key for its user, the hash for the server.
+
+    The key is shown once and kept nowhere. Its user sends it as
+    `Authorization: Bearer KEY`. The line with the hash goes into the file that
+    `uad serve --set access.keys=FILE` names; the file is read again when it
+    changes, so that taking a line out locks a key out.
+
+    [b]Try it[/b]
+
+        uad api-key line4 >> keys.txt
+        uad serve --model models:/cookie@champion --set access.keys=keys.txt
+    """
+    from serving.access import new_key
+
+    key, line = new_key(name)
+    typer.echo(f"key for {name}, shown this once: {key}", err=True)
+    typer.echo(line)

@@ -59,7 +59,7 @@ class BundleStore:
         with FileLock(home / ".lock"):
             for leftover in home.glob(".fetch-*"):
                 shutil.rmtree(leftover, ignore_errors=True)
-            if not (final / MARKER).is_file():
+            if not _is_sound(final):
                 shutil.rmtree(final, ignore_errors=True)
                 self._fetch(version, fetch, final)
             os.utime(final / MARKER)
@@ -121,6 +121,17 @@ def _stored(folder: Path) -> Stored | None:
     if not (folder / MARKER).is_file():
         return None
     return Stored(folder, unquote(folder.parent.name), folder.name.rpartition("-")[0])
+
+
+def _is_sound(folder: Path) -> bool:
+    """Whether the copy is complete and unaltered: what a disk damaged is fetched again."""
+    if not (folder / MARKER).is_file():
+        return False
+    try:
+        read_bundle(folder)
+    except BundleError:
+        return False
+    return True
 
 
 def _verify(version: ModelVersion, folder: Path) -> None:
