@@ -5,6 +5,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.errors import add_error_handlers
+from serving.opening import open_state
 from serving.routes import analysis_router, health_router, metrics_router
 from serving.settings import ServerSettings
 from serving.state import State

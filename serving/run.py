@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import logging
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,13 +10,10 @@ from serving.admin import create_admin_app
 from serving.app import create_app
 from serving.logs import set_up
 from serving.opening import open_state
-from serving.products import Products
 from serving.server import GentleServer, QuietServer
 from serving.settings import ServerSettings
 from serving.state import State
 from uad.errors import ServingError
-
-logger = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
 
@@ -37,7 +33,6 @@ def run(settings: ServerSettings) -> None:
             admin_listener = until_the_end.enter_context(bound(LOOPBACK, settings.admin_port))
         state = open_state(settings)
         until_the_end.callback(state.products.close)
-        _announce(state.products, listener, admin_listener)
         asyncio.run(serve(state, listener, admin_listener))
 
 
@@ -49,20 +44,12 @@ async def serve(
     if admin_listener is None:
         await server.serve([listener])
         return
+    # The administrators' port listens first: who finds the other one finds both.
     admin = QuietServer(create_admin_app(state), state.settings)
     beside = asyncio.create_task(admin.serve([admin_listener]))
     await server.serve([listener])
     admin.should_exit = True
     await beside
-
-
-def _announce(
-    products: Products, listener: socket.socket, admin_listener: socket.socket | None
-) -> None:
-    names = ", ".join(product.name for product in products)
-    logger.info("serving %s on http://%s:%d", names, *listener.getsockname()[:2])
-    if admin_listener is not None:
-        logger.info("administration on http://%s:%d", *admin_listener.getsockname()[:2])
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """uvicorn's server with a gentle end: not ready, wait, drain, exit status 0."""
 
+import logging
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,8 @@ from serving.connection import guarded
 from serving.settings import ServerSettings
 from serving.state import State
 
+logger = logging.getLogger(__name__)
+
 
 class GentleServer(uvicorn.Server):
     """Says that it is not ready before it stops listening, so that balancers can look away."""
@@ -22,6 +26,12 @@ class GentleServer(uvicorn.Server):
         self._state = state
         self._notice_seconds = settings.notice_seconds
         self._stop_at: float | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, then say so."""
+        await super().startup(sockets)
+        for listener in sockets or []:
+            logger.info("serving on http://%s:%d", *listener.getsockname()[:2])
 
     def stop(self, notice_seconds: float = 0.0) -> None:
         """Be not ready from now on, and stop after `notice_seconds`."""

@@ -115,8 +115,9 @@ def pin(
     from serving import pins
 
     if off:
-        found = pins.unpin(name)
-        typer.echo(f"{name} follows the registry {'again' if found else '(it was not pinned)'}")
+        was_pinned = pins.unpin(name)
+        words = "again" if was_pinned else "(it was not pinned)"
+        typer.echo(f"{name} follows the registry {words}")
     elif version is not None:
         pins.pin(name, version)
         typer.echo(f"{name} is pinned to version {version}")
