@@ -1,25 +1,18 @@
 """Read and judge every file of a listing: what can be used, and what a person should know."""
 
-import hashlib
-import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
-from uad.data.index import Facts, Index, Stamp, stamp_of
+from uad.data.index import Facts
 from uad.data.layouts import TEST, TRAIN, Item, Listing, find, relative_name
-from uad.data.samples import GOOD, Problem, Sample, natural, readable
+from uad.data.reading import image_facts, mask_facts, read_all
+from uad.data.samples import GOOD, Problem, Sample, natural
 from uad.errors import DataError, ImageError
-from uad.images import decode, decode_mask, header, read_bytes
 
-T = TypeVar("T")
-Reader = Callable[[Path, str], Facts]
 OnBroken = Literal["skip", "refuse"]
-_SLOW_FILES = 20
-"""From this many files on, a person wants to see progress."""
 
 
 @dataclass(frozen=True)
@@ -92,31 +85,9 @@ def scan(path: Path, *, on_broken: OnBroken = "skip", progress: bool = True) -> 
     return Scan(listing.root, listing.layout, entries, problems, files_read + masks_read)
 
 
-def image_facts(path: Path, name: str) -> Facts:
-    """Read and decode an image; remark `blank` (one colour) or `dark` (at most 12 of 16 bits)."""
-    data = read_bytes(path)
-    head = header(data, name=name)
-    image = decode(data, name=name)
-    remark = "blank" if image.min() == image.max() else ""
-    if head.bits == 16 and image.max() < 16:
-        remark = "dark"
-    sha = hashlib.sha256(data).hexdigest()
-    return Facts(sha, (image.shape[0], image.shape[1]), len(data), head.format, remark)
-
-
-def mask_facts(path: Path, name: str) -> Facts:
-    """Read and decode a mask; remark `empty` when it marks nothing."""
-    data = read_bytes(path)
-    head = header(data, name=name)
-    mask = decode_mask(data, name=name)
-    sha = hashlib.sha256(data).hexdigest()
-    size = (mask.shape[0], mask.shape[1])
-    return Facts(sha, size, len(data), head.format, "" if mask.any() else "empty")
-
-
 def _read_images(listing: Listing, progress: bool) -> tuple[list[Checked], list[Problem], int]:
     files = {item.path: item.name for item in listing.items}
-    facts, faults, read = _facts(files, "image", image_facts, progress)
+    facts, faults, read = read_all(files, "image", image_facts, progress)
     checked = [Checked(item, facts[item.path]) for item in listing.items if item.path in facts]
     broken = [Problem(path, "broken", str(exc)) for path, exc in faults.items()]
     return checked, broken, read
@@ -126,7 +97,7 @@ def _with_masks(
     root: Path, checked: Sequence[Checked], progress: bool
 ) -> tuple[list[Checked], list[Problem], int]:
     masks = {mask: relative_name(root, mask) for entry in checked if (mask := entry.item.mask)}
-    facts, faults, read = _facts(masks, "mask", mask_facts, progress)
+    facts, faults, read = read_all(masks, "mask", mask_facts, progress)
     result, problems = [], []
     for entry in checked:
         where = entry.item.mask or entry.item.path
@@ -239,63 +210,3 @@ def _refuse_without_normals(
         f"{listing.root} has no normal image to train on{found}{hint}; "
         "put images of good parts into train/good, or name a folder of good images"
     )
-
-
-def _facts(
-    names: Mapping[Path, str], role: str, reader: Reader, progress: bool
-) -> tuple[dict[Path, Facts], dict[Path, ImageError], int]:
-    """Facts and faults by path, and how many files were read to know them."""
-    index = Index()
-    stamps: dict[Path, Stamp] = {}
-    faults: dict[Path, ImageError] = {}
-    for path in names:
-        try:
-            str(path).encode()
-            stamps[path] = stamp_of(path)
-        except UnicodeEncodeError:
-            faults[path] = ImageError(
-                f"the name of {readable(names[path])} is not UTF-8; rename it"
-            )
-        except OSError as exc:
-            faults[path] = ImageError(f"cannot read {path}: {exc.strerror or exc}")
-    keys = {path: path.absolute() for path in stamps}
-    known = index.known({keys[path]: stamp for path, stamp in stamps.items()}, role)
-    facts = {path: known[key] for path, key in keys.items() if key in known}
-    todo = {path: names[path] for path in stamps if path not in facts}
-    fresh = {}
-    for path, result in _in_threads(reader, todo, f"Checking {role}s", progress):
-        if isinstance(result, Facts):
-            facts[path] = fresh[path] = result
-        else:
-            faults[path] = result
-    index.remember(((keys[p], stamps[p], found) for p, found in fresh.items()), role)
-    return facts, faults, len(todo)
-
-
-def _in_threads(
-    reader: Reader, names: Mapping[Path, str], title: str, progress: bool
-) -> Iterable[tuple[Path, Facts | ImageError]]:
-    """Read files side by side (decoding releases the interpreter), in the order of `names`."""
-
-    def outcome(path: Path) -> Facts | ImageError:
-        try:
-            return reader(path, names[path])
-        except ImageError as exc:
-            return exc
-
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        yield from shown(
-            zip(names, pool.map(outcome, names), strict=True), len(names), title, progress
-        )
-
-
-def shown(items: Iterable[T], total: int, title: str, progress: bool) -> Iterable[T]:
-    """Pass `items` through, with a progress bar when there are many and a person is looking."""
-    from uad.console import console, progress_bar
-
-    if not progress or total < _SLOW_FILES or not console().is_terminal:
-        yield from items
-        return
-    with progress_bar() as bar:
-        task = bar.add_task(title, total=total, note="")
-        yield from bar.track(items, total=total, task_id=task)

@@ -38,7 +38,7 @@ class Facts:
     format: str
     """`png`, `jpeg`, `bmp`, `tiff` or `webp`."""
     remark: str = ""
-    """`blank`, `dark` or `empty`: see `checks.facts_of`."""
+    """`blank`, `dark` or `empty`: see `reading.image_facts` and `reading.mask_facts`."""
 
 
 def stamp_of(path: Path) -> Stamp:
@@ -51,9 +51,14 @@ class Index:
     """Facts by path, role (`image` or `mask`) and stamp, in a file that may be deleted any time."""
 
     def __init__(self, file: Path | None = None) -> None:
-        self._file = file or cache_dir() / "files.sqlite"
-        with closing(self._connect()) as connection, connection:
-            connection.execute(_SCHEMA)
+        self._file = file or cache_dir() / "files-v1.sqlite"
+        try:
+            self._create()
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError:  # not a database any more; nothing in it is worth keeping
+            self._file.unlink()
+            self._create()
 
     def known(self, stamps: Mapping[Path, Stamp], role: str) -> dict[Path, Facts]:
         """Facts of those files whose stamp is the one remembered."""
@@ -88,6 +93,10 @@ class Index:
         with closing(self._connect()) as connection, connection:
             marks = ", ".join("?" * 10)
             connection.executemany(f"INSERT OR REPLACE INTO files VALUES ({marks})", rows)
+
+    def _create(self) -> None:
+        with closing(self._connect()) as connection, connection:
+            connection.execute(_SCHEMA)
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(self._file, timeout=60)

@@ -20,8 +20,9 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from uad.data.checks import Checked, Scan, shown
+from uad.data.checks import Checked, Scan
 from uad.data.objects import StoredFile, break_seal, is_sound, is_whole, keep, write_whole
+from uad.data.reading import shown
 from uad.data.samples import Problem, Sample, natural, readable
 from uad.errors import DataError
 from uad.home import datasets_dir
