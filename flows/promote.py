@@ -1,15 +1,17 @@
 """Compare a new version with the champion, and move the alias if the gate says so."""
 
 import re
+from pathlib import Path
 
 from prefect import flow, runtime, task
 from prefect.artifacts import create_markdown_artifact
 
 from flows import logs
-from flows.evaluate import evaluate_bundle, read_json
+from flows.evaluate import evaluate_bundle
 from flows.retries import REGISTRY
 from uad.config import SplitConfig
 from uad.errors import RegistryError, RegistryUnreachableError, UadError
+from uad.evaluation import read_report
 from uad.gate import GateRule, Mode, Verdict, decide
 from uad.registry import CHALLENGER, ModelRegistry
 
@@ -37,8 +39,8 @@ def judge(
 ) -> Verdict:
     """Apply the gate's rule; the verdict and its figures become tags `gate.*` of the version."""
     verdict = decide(
-        read_json(report),
-        read_json(champion_report),
+        read_report(Path(report)) if report else None,
+        read_report(Path(champion_report)) if champion_report else None,
         rule,
         champion_version=champion,
         champion_error=champion_error,
@@ -135,10 +137,7 @@ def _evaluate_champion(
         return None, None
     place = f"{folder}/champion-{champion}"
     try:
-        return (
-            evaluate_bundle(f"models:/{product}/{champion}", dataset, split, place, figures=False),
-            None,
-        )
+        return evaluate_bundle(f"models:/{product}/{champion}", dataset, split, place), None
     except RegistryUnreachableError:
         raise
     except UadError as exc:

@@ -5,8 +5,8 @@ from pathlib import Path
 from prefect import flow, task
 
 from flows import logs
-from flows.evaluate import read_json
 from flows.retries import REGISTRY
+from uad.evaluation import read_report
 from uad.registry import ModelRegistry
 
 TRAINING_KEY = "uad.training_key"
@@ -22,9 +22,8 @@ def register_bundle(
     tags: dict[str, str] | None = None,
 ) -> str:
     """Register a bundle with the figures of its report; returns the new version."""
-    registry, found = ModelRegistry(), read_json(report)
-    metrics = found.metrics() if found else {}
-    version = registry.register(
+    metrics = read_report(Path(report)).metrics() if report else {}
+    version = ModelRegistry().register(
         Path(bundle), product, run_id=run_id, metrics=metrics, tags=tags or {}
     )
     logs.logger.info("registered: %s", version.address)
@@ -34,10 +33,10 @@ def register_bundle(
 @task(name="log report", task_run_name="log report", **REGISTRY)
 def log_report(run_id: str, report: str | None) -> None:
     """Put a report's figures and its folder (page, pictures, scores) into the MLflow run."""
-    registry = ModelRegistry()
-    if (found := read_json(report)) and report:
-        registry.log_metrics(run_id, found.metrics())
-        registry.log_folder(run_id, Path(report).parent, "evaluation")
+    if report:
+        registry, file = ModelRegistry(), Path(report)
+        registry.log_metrics(run_id, read_report(file).metrics())
+        registry.log_folder(run_id, file.parent, "evaluation")
 
 
 @flow(name="register", flow_run_name="register {product}")

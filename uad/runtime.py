@@ -12,6 +12,8 @@ import io
 import logging
 import os
 import platform
+import signal
+import threading
 import warnings
 from pathlib import Path
 
@@ -43,6 +45,7 @@ def _prepare() -> None:
 
 _prepare()
 _handlers, _level = list(logging.root.handlers), logging.root.level
+_on_terminate = signal.getsignal(signal.SIGTERM)
 with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
     # It warns of a missing ccache, and of more than one OpenMP thread.
     warnings.simplefilter("ignore")
@@ -51,5 +54,9 @@ with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
 # Paddle installs a root handler at INFO, which floods every other library's log.
 logging.root.handlers[:] = _handlers
 logging.root.setLevel(_level)
+# It also takes SIGTERM for itself and aborts on it; a cancelled training has things to close.
+paddle.disable_signal_handler()
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGTERM, _on_terminate or signal.SIG_DFL)
 
 __all__ = ["environment", "nn", "paddle"]

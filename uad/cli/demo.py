@@ -1,0 +1,162 @@
+"""`uad demo`: all of it on images it makes."""
+
+import os
+import shutil
+from importlib.resources import files
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from uad.console import console, print_table
+
+if TYPE_CHECKING:
+    from flows.demo import Answer
+    from flows.retrain import Outcome
+    from uad.evaluation import Report
+
+FOREIGN = ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_HOME")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(demo)
+
+
+def demo(
+    output: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Another seed makes other images.")] = 0,
+) -> None:
+    """Do the whole job on images it makes: train, evaluate, register, promote, serve, ask.
+
+    Two products are made, a woven fabric and a gear, each with good images to learn from and
+    defective ones to test on. Everything lies under --output, its models included: your own
+    datasets, models and servers are not touched. No network, no account, a few minutes.
+
+        uad demo
+        uad demo --output /tmp/uad-demo
+    """
+    began, output = monotonic(), output.absolute()
+    os.environ["UAD_HOME"] = str(output / ".uad")
+    for name in FOREIGN:
+        os.environ.pop(name, None)
+    say = console().print
+
+    say(f"[bold]1/4[/bold] making images under {output / 'images'}")
+    from uad.data import make_demo_images
+
+    folders = make_demo_images(output / "images", seed=seed)
+    results = _train(folders)
+    _keep_reports(results, output)
+    say("[bold]4/4[/bold] starting the server and sending it one defective image of each kind")
+    answers = _ask(results, output)
+    _print(results, answers, output)
+    say(f"done in {monotonic() - began:.0f} s")
+
+
+def _train(folders: list[Path]) -> "dict[Path, tuple[Outcome, Report]]":
+    from flows import environment
+
+    environment.prepare()
+    from flows import logs
+    from flows.demo import choose_teacher, train_category
+    from uad.config import TrainingConfig, load_settings
+
+    config = load_settings(TrainingConfig, Path(str(files("uad"))) / "configs/training/demo.yaml")
+    teacher, say = choose_teacher(config), console().print
+    if teacher == "random":
+        say(
+            "[yellow]this installation has no embedded teacher: training with a random one, which "
+            "is for trying the system only[/yellow]"
+        )
+    results = {}
+    for step, folder in enumerate(folders, start=2):
+        say(
+            f"[bold]{step}/4[/bold] {folder.name}: ingest, fine-tune on the {teacher} teacher, "
+            "evaluate, register, promote"
+        )
+        with logs.on_screen():
+            results[folder] = train_category(folder, teacher, config)
+    return results
+
+
+def _keep_reports(results: "dict[Path, tuple[Outcome, Report]]", output: Path) -> None:
+    for folder, (outcome, _) in results.items():
+        source = Path(str(outcome.report)).parent
+        shutil.copytree(source, output / "reports" / folder.name, dirs_exist_ok=True)
+
+
+def _ask(results: "dict[Path, tuple[Outcome, Report]]", output: Path) -> "list[Answer]":
+    from flows.demo import ask, serving, typical_defect
+
+    addresses = [f"models:/{folder.name}@champion" for folder in results]
+    with serving(addresses, output / "server.log") as url:
+        return [
+            ask(
+                f"{url}/models/{folder.name}/image-anomaly-detection",
+                typical_defect(folder, report),
+                output / f"{folder.name}.jpg",
+            )
+            for folder, (_, report) in results.items()
+        ]
+
+
+def _print(
+    results: "dict[Path, tuple[Outcome, Report]]", answers: "list[Answer]", output: Path
+) -> None:
+    rows = [
+        (
+            folder.name,
+            report.image_auroc,
+            report.pixel_auroc,
+            report.aupro,
+            report.recall,
+            report.false_alarm_rate,
+            f"{outcome.version} ({'champion' if outcome.promoted else 'challenger'})",
+        )
+        for folder, (outcome, report) in results.items()
+    ]
+    columns = [
+        "product",
+        "image AUROC",
+        "pixel AUROC",
+        "AUPRO",
+        "recall",
+        "false alarms",
+        "version",
+    ]
+    print_table("trained and registered, figures on the test images", columns, rows)
+    print_table(
+        "answers over HTTP",
+        ["image", "score", "threshold", "p-value", "verdict"],
+        [
+            (
+                answer.image.relative_to(output),
+                answer.prediction.score,
+                answer.prediction.threshold,
+                answer.prediction.p_value,
+                "anomalous" if answer.prediction.is_anomalous else "normal",
+            )
+            for answer in answers
+        ],
+    )
+    files = [
+        *(
+            (answer.picture, "the server's picture: heat map, outline, verdict")
+            for answer in answers
+        ),
+        *((output / "reports" / folder.name / "report.html", "evaluation") for folder in results),
+        (output / "images", "the images, in the MVTec AD layout"),
+        (output / "server.log", "what the server said"),
+        (output / ".uad", "datasets, models, runs; delete it freely"),
+    ]
+    print_table("files", ["file", "what it is"], [(_shown(file), what) for file, what in files])
+    home = f"UAD_HOME={_shown(output / '.uad')}"
+    name = next(iter(results)).name
+    typer.echo(f"look on: {home} uad ui\n         {home} uad serve --model models:/{name}@champion")
+
+
+def _shown(path: Path) -> str:
+    """Relative to the working directory where it lies below."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
