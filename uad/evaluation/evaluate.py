@@ -85,6 +85,7 @@ def _report(
         alpha=detector.alpha,
         threshold=detector.threshold,
         n_calibration=n_calibration,
+        requested_alpha=_unmet_alpha(detector),
         image_ap=figures.ap,
         f1_max=figures.f1_max,
         f1_max_threshold=figures.f1_max_threshold,
@@ -105,6 +106,14 @@ def _report(
         pro=pixel.pro,
         provenance=_provenance(detector, samples),
     ).with_histograms(tuple(one.histogram for one in judged))
+
+
+def _unmet_alpha(detector: "Detector") -> float | None:
+    """The alpha asked for, if the calibration images allowed only a larger one."""
+    entry = detector.calibration
+    as_calibrated = detector.threshold == entry.threshold
+    unmet = entry.requested_alpha < detector.alpha - 1e-9
+    return entry.requested_alpha if as_calibrated and unmet else None
 
 
 def _image_metrics(results: Sequence[ImageResult], threshold: float, seed: int) -> ImageMetrics:

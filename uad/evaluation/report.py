@@ -103,6 +103,8 @@ class Report(_Part):
     alpha: float
     threshold: float
     n_calibration: int
+    requested_alpha: float | None = None
+    """What was asked for, where `alpha` is larger because n_calibration allows no less."""
     image_ap: float | None = None
     f1_max: float | None = None
     f1_max_threshold: float | None = None

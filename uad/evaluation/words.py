@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from uad.calibration import images_needed
 from uad.evaluation.report import DefectResult, Report, short
 
 Row = tuple[str, str, str]
@@ -54,6 +55,7 @@ def sentences(report: Report) -> list[str]:
         for sentence in (
             _found(report),
             _false_alarms(report),
+            _unmet_alpha(report),
             _located(report),
             _weakest(report),
             _unmasked(report),
@@ -129,6 +131,16 @@ def _false_alarms(report: Report) -> str:
     return text + (
         ": more than promised. The good test images differ from the training images (light, "
         "position, batch): add such images to the training folder and train again."
+    )
+
+
+def _unmet_alpha(report: Report) -> str:
+    if report.requested_alpha is None:
+        return ""
+    return (
+        f"Alpha {short(report.requested_alpha, 3)} was asked for, but {report.n_calibration} "
+        f"calibration images allow {short(report.alpha, 3)} at best: it takes "
+        f"{images_needed(report.requested_alpha)}; add good images and train again."
     )
 
 

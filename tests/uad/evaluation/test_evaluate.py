@@ -7,6 +7,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from uad.data import Sample
 from uad.errors import DataError, EngineError
 from uad.evaluation import Report, evaluate
+from uad.evaluation.words import sentences
 from uad.images import read, read_mask
 
 from .conftest import AddSample, Brightness, Constant
@@ -135,3 +136,21 @@ def test_metrics_for_a_tracker_are_finite_floats_with_plain_names(tiles: list[Sa
     assert set(REQUIRED) <= set(metrics)
     assert "defect.scratch.recall" in metrics
     assert all(isinstance(value, float) and np.isfinite(value) for value in metrics.values())
+
+
+def test_an_alpha_that_cannot_be_had_is_said_with_the_number_of_images_it_takes(
+    tiles: list[Sample],
+) -> None:
+    short_of_images = Brightness(alpha=0.01)  # 19 calibration images allow 0.05 at best
+    report = evaluate(short_of_images, tiles)
+    assert (report.requested_alpha, report.alpha) == (0.01, 0.05)
+    assert any("it takes 99" in sentence for sentence in sentences(report))
+    assert evaluate(Brightness(alpha=0.05), tiles).requested_alpha is None
+
+
+def test_more_false_alarms_than_promised_are_said_to_be_so(tiles: list[Sample]) -> None:
+    said = " ".join(sentences(evaluate(Constant(1.0), tiles)))
+    assert "Raised 6 false alarms on 6 good images (100 %)" in said
+    assert "more than promised" in said
+    kept = " ".join(sentences(evaluate(Brightness(), tiles)))
+    assert "as promised" in kept
