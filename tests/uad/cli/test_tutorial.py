@@ -336,7 +336,13 @@ def paddlex_dataset(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def test_4_check_train_evaluate_predict(
     paddlex_dataset: Path, working_directory: Path, uad: Uad
 ) -> None:
-    tiny = ("model.width=8", "input.height=48", "input.width=64", "training.epochs=20")
+    tiny = (
+        "training.min_steps=0",
+        "model.width=8",
+        "input.height=48",
+        "input.width=64",
+        "training.epochs=15",
+    )
     settings = [part for setting in tiny for part in ("--set", setting)]
     for arguments in (
         ("ingest", paddlex_dataset, "--name", "parts"),
