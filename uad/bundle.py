@@ -79,10 +79,12 @@ class Agreement(_Part):
     images: int
     """Normal images of which the activations' ranges were taken."""
     noise: float
-    """Standard deviation of the log ratio of normal images' scores, over that of the scores."""
+    """Standard deviation of the scores' log ratio, over that of normal images' log scores."""
     auroc_fp32: float
     """How well float32 scores tell normal images from copies with a planted defect."""
     auroc_int8: float
+    least_loss: float
+    """Lower 5 % point of the difference, by a paired bootstrap over the images."""
 
 
 class Manifest(_Part):

@@ -11,7 +11,7 @@ from uad.engines import Engine, load_engine
 from uad.errors import CalibrationError
 from uad.images import read
 
-TOLERANCE = {"fp32": 1e-3, "bf16": 2e-2, "int8": 2e-2}
+TOLERANCE = {"fp32": 1e-3, "bf16": 2e-2, "fp16": 2e-2, "int8": 2e-2}
 """Largest relative difference of a golden score between machines, by precision."""
 
 
@@ -22,6 +22,7 @@ def calibrate(
     alpha: float,
     engine: str = "onnxruntime",
     precision: str = "fp32",
+    device: str = "cpu",
     threads: int | None = None,
     progress: bool = False,
 ) -> Bundle:
@@ -33,6 +34,7 @@ def calibrate(
         alpha: target false alarm rate.
         engine: which engine, at which `precision`, on how many `threads`.
         precision: see `engine`.
+        device: where that engine runs.
         threads: see `engine`.
         progress: show a bar on standard error.
 
@@ -41,7 +43,7 @@ def calibrate(
     """
     if not samples:
         raise CalibrationError("calibration needs normal images: none were given")
-    loaded = load_engine(bundle, engine, precision=precision, threads=threads)
+    loaded = load_engine(bundle, engine, device=device, precision=precision, threads=threads)
     try:
         entry = _entry(Scorer(bundle, loaded), samples, loaded, alpha, progress)
     finally:
