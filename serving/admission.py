@@ -27,11 +27,13 @@ class Pace:
     def refuse_if_too_long(self, queued: int, engines: int) -> None:
         """Refuse one more request when `queued` others wait for so many engines.
 
+        With nobody waiting there is always room, however slow the last ones were.
+
         Raises:
             RequestRefused: 429, with the time after which there should be room.
         """
         each = self.service_seconds or 0.0
-        excess = each * (queued + 1) / max(engines, 1) - self._limits.deadline_seconds
+        excess = each * queued / max(engines, 1) - self._limits.deadline_seconds
         if excess > 0 or queued >= self._limits.queue:
             raise busy(max(excess, each))
 

@@ -39,7 +39,9 @@ class Line:
         self._closed = False
 
     def __len__(self) -> int:
-        return len(self._tickets)
+        """How many wait, without those that nobody waits for any more."""
+        with self._changed:
+            return sum(not ticket.future.cancelled() for ticket in self._tickets)
 
     def put(self, ticket: Ticket) -> None:
         """Add `ticket` at the end."""

@@ -13,9 +13,10 @@ import numpy as np
 import psutil
 import pytest
 
+from serving.admission import Pace
 from serving.engines import Engines
 from serving.messages import Job, Reply
-from serving.settings import ServerSettings
+from serving.settings import Limits, ServerSettings
 from serving.spec import engine_spec
 from tests.serving.running import encoded, until
 from uad.errors import BundleError, RequestRefused
@@ -205,3 +206,11 @@ def test_a_version_that_takes_too_long_to_load_is_given_up(random_bundle: Bundle
 def children() -> set[int]:
     """Processes that this one started and has not ended."""
     return {child.pid for child in psutil.Process().children()}
+
+
+def test_an_idle_engine_takes_a_request_however_slow_the_last_one_was() -> None:
+    pace = Pace(Limits(deadline_seconds=1.0))
+    pace.note(60.0)
+    pace.refuse_if_too_long(queued=0, engines=1)
+    with pytest.raises(RequestRefused):
+        pace.refuse_if_too_long(queued=1, engines=1)
