@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from uad.bundle import Bundle, DatasetRef, write_bundle
 from uad.calibrate import calibrate
+from uad.calibration import images_needed
 from uad.config import InputSpec, ScoreDefinition, TrainingConfig
+from uad.config.loading import validate
 from uad.config.training import ModelConfig
 from uad.data import Dataset
 from uad.errors import DataError, TeacherError
@@ -53,13 +55,16 @@ def import_stfpm(
     Raises:
         TeacherError: no such file, or not an STFPM's weights.
         DataError: `normals` holds test images.
+        ConfigError: a size that is no multiple of 16.
     """
     if normals.test:
         raise DataError(
             f"{normals.name} holds test images too: name a folder of good images alone, which "
             "PaddleX did not train on"
         )
-    model = _model(file, normals, InputSpec(height=size[0], width=size[1], interpolation="linear"))
+    images_needed(alpha)  # refuses an impossible alpha before anything is written
+    values = {"height": size[0], "width": size[1], "interpolation": "linear"}
+    model = _model(file, normals, validate(InputSpec, values, origin="size"))
     reference = DatasetRef(
         name=normals.name,
         version=normals.version,

@@ -45,9 +45,9 @@ def client(
 ) -> None:
     """Ask a running server about images.
 
-    Prints a line an image: name, verdict, score, threshold, p-value, and the model version that
-    answered. A server that is busy is asked again for up to a minute. The exit status is 1 if any
-    image got no verdict.
+    Prints a line an image: name, verdict, score, threshold, p-value, and the
+    model version that answered. A server that is busy is asked again for up to
+    a minute. The exit status is 1 if any image got no verdict.
 
         uad client part.png
         uad client --url http://line4:8080 --save_path out photos/ extra.jpg

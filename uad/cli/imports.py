@@ -32,11 +32,12 @@ def paddlex(
 ) -> None:
     """Make a bundle of an STFPM that PaddleX or PaddleSeg trained.
 
-    The file's pickle is not run. PaddleX has no calibrated threshold (it cuts the map at 0.01
-    whatever the product), so good images must set one: the more, the better, and none of those
-    that the model was trained on, which it knows too well.
+    The file's pickle is not run. PaddleX has no calibrated threshold (it cuts
+    the map at 0.01 whatever the product), so good images must set one: the
+    more, the better, and none of those that the model was trained on, which
+    it knows too well.
 
-        uad import paddlex output/best_model/model.pdparams --calibrate photos/good --output bundle
+        uad import paddlex model.pdparams --calibrate photos/good --output bundle
         uad predict --pipeline bundle --input part.png
     """
     from uad.data import load_dataset

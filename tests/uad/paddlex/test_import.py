@@ -16,7 +16,7 @@ from uad.cli import main
 from uad.data import load_dataset
 from uad.detector import load_detector
 from uad.engines import load_engine
-from uad.errors import DataError, TeacherError
+from uad.errors import CalibrationError, ConfigError, DataError, TeacherError
 from uad.paddlex import import_stfpm
 from uad.resnet import random_weights
 from uad.runtime import paddle
@@ -159,6 +159,15 @@ def test_what_is_no_stfpm_is_named_as_such(tmp_path: Path, normals: Path) -> Non
         file = written(tmp_path / f"{name}.pdparams", state)
         with pytest.raises(TeacherError, match=words):
             import_stfpm(file, load_dataset(normals), tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_an_impossible_size_or_alpha_writes_nothing(tmp_path: Path, normals: Path) -> None:
+    file = written(tmp_path / "model.pdparams", paddlex_state())
+    with pytest.raises(ConfigError, match="size: 'height'"):
+        import_stfpm(file, load_dataset(normals), tmp_path / "bundle", size=(100, 96))
+    with pytest.raises(CalibrationError, match="alpha"):
+        import_stfpm(file, load_dataset(normals), tmp_path / "bundle", alpha=5.0)
     assert not (tmp_path / "bundle").exists()
 
 
