@@ -18,6 +18,9 @@ from serving.server import GentleServer
 from serving.settings import ServerSettings
 from serving.state import State
 
+PATIENCE_SECONDS = 120.0
+"""Tests wait so long for what should take less than one, on machines that do a lot besides."""
+
 
 class Running:
     """A server on a loopback port, in a thread, with engine processes of its own."""
@@ -26,7 +29,7 @@ class Running:
         self.state = state
         self.server = server
         self.url = url
-        self.http = httpx.Client(base_url=url, timeout=30)
+        self.http = httpx.Client(base_url=url, timeout=PATIENCE_SECONDS)
 
     def judge(self, image: str, path: str = "/image-anomaly-detection", **options: Any) -> Any:
         """The answer's JSON, without picture unless asked for."""
@@ -42,7 +45,8 @@ class Running:
 def running(**values: Any) -> Iterator[Running]:
     """A server with these settings, until the block ends."""
     defaults = {"port": 0, "workers": 1, "poll_seconds": 0.05, "notice_seconds": 0}
-    settings = ServerSettings.model_validate({**defaults, **values})
+    limits = {"deadline_seconds": PATIENCE_SECONDS, **values.pop("limits", {})}
+    settings = ServerSettings.model_validate({**defaults, **values, "limits": limits})
     with ExitStack() as ends:
         listener = ends.enter_context(bound(settings.host, settings.port))
         state = open_state(settings)
@@ -62,7 +66,7 @@ def encoded(image: np.ndarray, suffix: str = ".png") -> str:
     return base64.b64encode(cv2.imencode(suffix, image)[1].tobytes()).decode()
 
 
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
     """Wait for something that another process or thread does."""
     end = time.monotonic() + seconds
     while not condition():

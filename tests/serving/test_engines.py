@@ -18,7 +18,7 @@ from serving.engines import Engines
 from serving.messages import Job, Reply
 from serving.settings import Limits, ServerSettings
 from serving.spec import engine_spec
-from tests.serving.running import encoded, until
+from tests.serving.running import PATIENCE_SECONDS, encoded, until
 from uad.errors import BundleError, RequestRefused
 
 Bundles = Callable[[int], Path]
@@ -30,14 +30,15 @@ def start(random_bundle: Bundles) -> Iterator[Callable[..., Engines]]:
     opened = []
 
     def engines(workers: int = 1, **limits: Any) -> Engines:
-        settings = ServerSettings.model_validate({"limits": limits})
+        patient = {"deadline_seconds": PATIENCE_SECONDS, **limits}
+        settings = ServerSettings.model_validate({"limits": patient})
         opened.append(Engines(engine_spec(random_bundle(1), settings), workers))
         return opened[-1]
 
     yield engines
     for each in opened:
         each.close()
-        each.join(20)
+        each.join(PATIENCE_SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -76,21 +77,21 @@ def test_a_request_whose_engine_dies_is_answered_by_another(
     engines = start()
     with at_work(engines, big) as waiting:
         kill(engines)
-        assert waiting.result(30).status == 200
+        assert waiting.result(PATIENCE_SECONDS).status == 200
     assert len(engines.pids) == 1
 
 
 def test_a_request_that_kills_two_engines_is_refused_and_others_go_on(
     start: Callable[..., Engines], big: bytes, image: str
 ) -> None:
-    engines = start(deadline_seconds=60)
+    engines = start()
     with at_work(engines, big) as waiting:
         while not waiting.done():
             kill(engines)
             time.sleep(0.1)
     assert waiting.result().status == 422
     assert "broke two engines" in json.loads(waiting.result().body)["errorMsg"]
-    assert ask(engines, body(image)).result(30).status == 200
+    assert ask(engines, body(image)).result(PATIENCE_SECONDS).status == 200
 
 
 def test_an_engine_that_died_while_idle_costs_no_request(
@@ -100,7 +101,7 @@ def test_an_engine_that_died_while_idle_costs_no_request(
     until(lambda: len(engines.pids) == 2)
     before = engines.pids
     kill(engines)
-    assert ask(engines, body(image)).result(30).status == 200
+    assert ask(engines, body(image)).result(PATIENCE_SECONDS).status == 200
     until(lambda: len(engines.pids) == 2)
     assert not set(before) & set(engines.pids)
 
@@ -111,9 +112,9 @@ def test_an_engine_that_hangs_is_replaced_and_its_request_refused(
     engines = start(work_seconds=1.0)
     (hung,) = engines.pids
     os.kill(hung, signal.SIGSTOP)
-    reply = ask(engines, body(image)).result(30)
+    reply = ask(engines, body(image)).result(PATIENCE_SECONDS)
     assert (reply.status, "takes longer" in reply.body.decode()) == (422, True)
-    assert ask(engines, body(image)).result(30).status == 200
+    assert ask(engines, body(image)).result(PATIENCE_SECONDS).status == 200
     assert engines.pids != [hung]
 
 
@@ -123,8 +124,8 @@ def test_an_engine_that_hangs_before_it_reads_does_not_block_the_front(
     engines = start(work_seconds=1.0)
     os.kill(engines.pids[0], signal.SIGSTOP)
     longer_than_a_socket_buffer = body("A" * 8_000_000)
-    assert ask(engines, longer_than_a_socket_buffer).result(30).status == 422
-    assert ask(engines, body(image)).result(30).status == 200
+    assert ask(engines, longer_than_a_socket_buffer).result(PATIENCE_SECONDS).status == 422
+    assert ask(engines, body(image)).result(PATIENCE_SECONDS).status == 200
 
 
 def test_an_image_that_needs_too_much_memory_is_refused_and_the_engine_lives(
@@ -132,9 +133,9 @@ def test_an_image_that_needs_too_much_memory_is_refused_and_the_engine_lives(
 ) -> None:
     engines = start(memory_bytes=64 * 2**20)
     before = engines.pids
-    reply = ask(engines, big).result(30)
+    reply = ask(engines, big).result(PATIENCE_SECONDS)
     assert reply.status in (400, 413)
-    assert ask(engines, body(image)).result(30).status == 200
+    assert ask(engines, body(image)).result(PATIENCE_SECONDS).status == 200
     assert engines.pids == before
 
 
@@ -142,8 +143,8 @@ def test_closing_answers_what_was_accepted(start: Callable[..., Engines], image:
     engines = start()
     waiting = [ask(engines, body(image)) for _ in range(20)]
     engines.close()
-    assert [each.result(30).status for each in waiting] == [200] * 20
-    engines.join(20)
+    assert [each.result(PATIENCE_SECONDS).status for each in waiting] == [200] * 20
+    engines.join(PATIENCE_SECONDS)
     assert engines.pids == []
 
 
@@ -154,7 +155,7 @@ def test_a_request_nobody_waits_for_any_more_is_not_worked_on(
     with at_work(engines, big):
         unwanted, wanted = ask(engines, big), ask(engines, body(image))
         assert unwanted.cancel()
-        assert wanted.result(30).status == 200
+        assert wanted.result(PATIENCE_SECONDS).status == 200
     assert engines.queued == 0
 
 
@@ -162,7 +163,7 @@ def test_a_queue_that_would_outlast_the_deadline_is_closed_with_a_time_to_come_b
     start: Callable[..., Engines], big: bytes
 ) -> None:
     engines = start(deadline_seconds=1.0)
-    ask(engines, big).result(30)
+    ask(engines, big).result(PATIENCE_SECONDS)
     assert engines.service_seconds is not None
     accepted = []
     with pytest.raises(RequestRefused) as refused:
@@ -171,7 +172,7 @@ def test_a_queue_that_would_outlast_the_deadline_is_closed_with_a_time_to_come_b
     assert refused.value.status == 429
     assert (refused.value.retry_after_seconds or 0) >= 1
     assert len(accepted) <= 1 + 1.0 / engines.service_seconds * 2
-    assert {each.result(30).status for each in accepted} <= {200, 429}
+    assert {each.result(PATIENCE_SECONDS).status for each in accepted} <= {200, 429}
 
 
 def test_work_that_waited_longer_than_its_deadline_is_dropped_before_it_runs(
@@ -180,7 +181,7 @@ def test_work_that_waited_longer_than_its_deadline_is_dropped_before_it_runs(
     engines = start(deadline_seconds=0.1)
     with at_work(engines, big):
         late = ask(engines, body(image))
-        assert late.result(30).status == 429
+        assert late.result(PATIENCE_SECONDS).status == 429
         assert "infer" not in late.result().seconds
 
 
