@@ -1,0 +1,189 @@
+"""A registry that a test writes the script of, continuous traffic, and saboteurs."""
+
+import errno
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+from serving.app import create_app
+from serving.opening import open_products
+from serving.run import bound
+from serving.server import GentleServer
+from serving.settings import ServerSettings
+from serving.state import State
+from tests.serving.running import PATIENCE_SECONDS, Running
+from uad.bundle import MANIFEST, sha256
+from uad.errors import RegistryUnreachableError
+from uad.live import BundleStore
+from uad.registry.types import BUNDLE_SHA256, ModelVersion
+
+GOOD = "good"
+FAULTS = ("nan golden", "wrong hash", "no graph", "dies at start", "too slow", "disk full")
+CHAMPION = "models:/cookie@champion"
+
+
+class ScriptedRegistry:
+    """One product whose champion the test sets; each promotion is a new version."""
+
+    def __init__(self, bundles: list[Path]) -> None:
+        self._bundles = bundles
+        self.number = 0
+        self.kind = GOOD
+        self.is_down = False
+        self.delay_seconds = 0.0
+        self._kinds: dict[str, str] = {}
+
+    def promote(self, kind: str = GOOD) -> str:
+        """Make a new version of that kind the champion."""
+        version = str(self.number + 1)
+        self._kinds[version], self.kind = kind, kind
+        self.number += 1
+        return version
+
+    def resolve(self, _: str) -> ModelVersion:
+        time.sleep(self.delay_seconds)
+        if self.is_down:
+            raise RegistryUnreachableError("cannot reach the registry")
+        version = str(self.number)
+        tags = {BUNDLE_SHA256: sha256(self._bundle(version) / MANIFEST)}
+        if self._kinds[version] in ("nan golden", "no graph"):
+            tags = {}  # a registry that does not know better
+        return ModelVersion("cookie", version, None, f"script:{version}", tags=tags)
+
+    def fetch(self, version: ModelVersion, into: Path) -> Path:
+        kind = self._kinds[version.version]
+        if kind == "disk full":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        bundle = Path(shutil.copytree(self._bundle(version.version), into / "bundle"))
+        if kind == "wrong hash":
+            with (bundle / "weights.safetensors").open("ab") as file:
+                file.write(b"x")
+        if kind == "no graph":
+            _rewrite(bundle, "model.onnx", b"no graph")
+        if kind == "nan golden":
+            _set_golden(bundle, float("nan"))
+        return bundle
+
+    def _bundle(self, version: str) -> Path:
+        return self._bundles[int(version) % len(self._bundles)]
+
+
+@contextmanager
+def scripted_server(registry: ScriptedRegistry, store: Path, **values: object) -> Iterator[Running]:
+    """A server that follows the scripted champion."""
+    limits = {"deadline_seconds": PATIENCE_SECONDS, **values.pop("limits", {})}  # type: ignore[dict-item]
+    fixed = {"models": [CHAMPION], "port": 0, "workers": 2, "poll_seconds": 0.02}
+    settings = ServerSettings.model_validate({**fixed, **values, "limits": limits})
+    with ExitStack() as ends:
+        listener = ends.enter_context(bound(settings.host, settings.port))
+        products = open_products(settings, lambda: registry, lambda: BundleStore(store))
+        ends.callback(products.close)
+        state = State(settings, products)
+        server = GentleServer(create_app(settings, state), settings, state)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        ends.callback(thread.join, PATIENCE_SECONDS)
+        ends.callback(server.stop)
+        run = Running(state, server, f"http://127.0.0.1:{listener.getsockname()[1]}")
+        ends.callback(run.http.close)
+        yield run
+
+
+class Saboteur:
+    """While a doomed version loads, ends (or stops) the processes that load it."""
+
+    def __init__(self, registry: ScriptedRegistry, server: Running) -> None:
+        self._registry, self._server = registry, server
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "Saboteur":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def kill_an_engine(self) -> None:
+        """SIGKILL one of those that serve."""
+        for pid in self._server.pids()[:1]:
+            _kill(pid, signal.SIGKILL)
+
+    def _run(self) -> None:
+        spared = self._children()
+        while not self._over.wait(0.01):
+            if self._registry.kind not in ("dies at start", "too slow"):
+                spared = self._children()
+                continue
+            how = signal.SIGKILL if self._registry.kind == "dies at start" else signal.SIGSTOP
+            for pid in self._children() - spared - set(self._server.pids()):
+                _kill(pid, how)
+
+    @staticmethod
+    def _children() -> set[int]:
+        return {child.pid for child in psutil.Process().children()}
+
+
+class Traffic:
+    """Clients that ask without a pause until the block ends, and what they saw."""
+
+    def __init__(self, server: Running, image: str, clients: int = 2) -> None:
+        self.failed: list[object] = []
+        self.versions: Counter[str] = Counter()
+        self.last = ""
+        self._server, self._image = server, image
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
+
+    def __enter__(self) -> "Traffic":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            try:
+                answer = self._server.judge(self._image)
+            except Exception as exc:  # noqa: BLE001 - any failure is what is looked for
+                self.failed.append(exc)
+                continue
+            if answer["errorCode"]:
+                self.failed.append(answer)
+            else:
+                self.last = answer["result"]["modelVersion"]
+                self.versions[self.last] += 1
+
+
+def _kill(pid: int, how: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, how)
+
+
+def _rewrite(bundle: Path, name: str, content: bytes) -> None:
+    """Replace a file, and its hash in the manifest, as a hostile author would."""
+    (bundle / name).write_bytes(content)
+    manifest = json.loads((bundle / MANIFEST).read_text())
+    manifest["files"][name] = sha256(bundle / name)
+    (bundle / MANIFEST).write_text(json.dumps(manifest))
+
+
+def _set_golden(bundle: Path, value: float) -> None:
+    manifest = json.loads((bundle / MANIFEST).read_text())
+    for entry in manifest["calibration"].values():
+        entry["golden_scores"] = [value] * len(entry["golden_scores"])
+    (bundle / MANIFEST).write_text(json.dumps(manifest))
