@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from serving.schemas import LabelMapEncoding
 from uad.detector import Detection
-from uad.images import Image
+from uad.images import Image, resize
 
 JPEG_QUALITY = 90
+JPEG_LONGEST_PX = 65_500
 
 
 def encoded_label_map(label_map: NDArray[np.uint8], encoding: LabelMapEncoding) -> Any:
@@ -43,7 +44,16 @@ def encoded_picture(image: Image, detection: Detection) -> str:
         detection.threshold,
         detection.is_anomalous,
     )
-    return _base64(".jpg", drawn, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return _base64(".jpg", _within_jpeg(drawn), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+
+
+def _within_jpeg(image: Image) -> Image:
+    """The image, made smaller if it is longer than a JPEG can be."""
+    height, width = image.shape[:2]
+    scale = JPEG_LONGEST_PX / max(height, width)
+    if scale >= 1:
+        return image
+    return resize(image, (max(1, int(height * scale)), max(1, int(width * scale))))
 
 
 def _base64(suffix: str, image: NDArray[np.uint8], options: list[int]) -> str:
