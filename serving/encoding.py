@@ -5,6 +5,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from serving.schemas import LabelMapEncoding
@@ -12,16 +13,25 @@ from uad.detector import Detection
 from uad.images import Image, resize
 
 JPEG_QUALITY = 90
+FEW_RUNS = 4000
 JPEG_LONGEST_PX = 65_500
 
 
 def encoded_label_map(label_map: NDArray[np.uint8], encoding: LabelMapEncoding) -> Any:
-    """The label map (H, W) of 0 and 255 as `encoding` says: flat uint8, run lengths, or text."""
-    if encoding == "array":
-        return label_map.reshape(-1)
+    """The label map (H, W) of 0 and 255 as `encoding` says, ready for orjson."""
+    if encoding == "png":
+        return _base64(".png", label_map, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    runs = run_lengths(label_map)
     if encoding == "rle":
-        return run_lengths(label_map)
-    return _base64(".png", label_map, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+        return runs
+    return label_map.reshape(-1) if len(runs) > FEW_RUNS else _written_by_run(runs)
+
+
+def _written_by_run(runs: NDArray[np.int64]) -> orjson.Fragment:
+    """The flat list as JSON text; three times as fast as number by number if runs are long."""
+    texts = (b"0,", b"255,")
+    text = b"".join(texts[index % 2] * length for index, length in enumerate(runs.tolist()))
+    return orjson.Fragment(b"[" + text[:-1] + b"]")
 
 
 def run_lengths(label_map: NDArray[np.uint8]) -> NDArray[np.int64]:

@@ -34,7 +34,10 @@ class Options(BaseModel):
         default=None, gt=0, lt=1, description="Target false alarm rate for this request."
     )
     threshold: float | None = Field(
-        default=None, allow_inf_nan=False, description="Threshold of the score for this request."
+        default=None,
+        ge=-1e30,
+        le=1e30,
+        description="Threshold of the score for this request.",
     )
 
 

@@ -55,7 +55,7 @@ class ServerSettings(Settings):
     workers: Annotated[int, Field(ge=1, le=256)] | None = None
     """Engines side by side, one thread each; None for one a core."""
     alpha: Annotated[float, Field(gt=0, lt=1)] | None = None
-    threshold: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    threshold: Annotated[float, Field(ge=-1e30, le=1e30)] | None = None
     admin_port: Annotated[int, Field(ge=0, le=65535)] | None = None
     """A second port, on loopback only, for polls and pins; `/metrics` is then only there."""
     shadow: bool = False

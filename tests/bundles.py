@@ -1,30 +1,32 @@
 """Bundles with random weights, for tests of everything around a model."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from uad.bundle import CalibrationEntry, add_calibration, write_bundle
+from uad.bundle import Bundle, CalibrationEntry, add_calibration, write_bundle
 from uad.calibration import conformal_threshold
 from uad.config import InputSpec, TrainingConfig
 from uad.detector import Scorer
 from uad.engines import load_engine
+from uad.images import Image
 from uad.resnet import random_weights
 from uad.scoring import ScoreDefinition
 from uad.types import EpochMetrics, Teacher, TrainedModel
 
 
-def write_random_bundle(folder: Path, seed: int) -> Path:
-    """Width 8, 32x32 input, calibrated with ONNX Runtime on 19 random images."""
+def write_random_bundle(folder: Path, seed: int, *, width: int = 8, size: int = 32) -> Path:
+    """Channels of the first level, square input, calibrated with ONNX Runtime on 19 images."""
     rng = np.random.default_rng(seed)
-    images = [rng.integers(0, 256, (32, 32, 3), np.uint8) for _ in range(21)]
+    images = [rng.integers(0, 256, (size, size, 3), np.uint8) for _ in range(21)]
     config = TrainingConfig.model_validate(
-        {"input": {"height": 32, "width": 32}, "model": {"width": 8}}
+        {"input": {"height": size, "width": size}, "model": {"width": width}}
     )
     model = TrainedModel(
-        student=random_weights(8, 2 * seed),
-        teacher=Teacher("random", "0" * 64, random_weights(8, 2 * seed + 1)),
-        input=InputSpec(height=32, width=32),
+        student=random_weights(width, 2 * seed),
+        teacher=Teacher("random", "0" * 64, random_weights(width, 2 * seed + 1)),
+        input=InputSpec(height=size, width=size),
         score=ScoreDefinition(),
         statistics={},
         config=config,
@@ -33,17 +35,23 @@ def write_random_bundle(folder: Path, seed: int) -> Path:
         golden=tuple(images[:2]),
     )
     bundle = write_bundle(folder, model)
-    engine = load_engine(bundle, "onnxruntime")
-    scores = [scored.score for scored in Scorer(bundle, engine).score(images)]
-    threshold, alpha = conformal_threshold(scores[2:], 0.05)
+    calibrate(bundle, "onnxruntime", images[2:])
+    return folder
+
+
+def calibrate(bundle: Bundle, engine: str, images: Sequence[Image]) -> None:
+    """Set the threshold of one more engine from images in memory."""
+    loaded = load_engine(bundle, engine, precision="fp32")
+    scorer = Scorer(bundle, loaded)
+    scores = [scored.score for scored in scorer.score(images)]
+    threshold, alpha = conformal_threshold(scores, 0.05)
     entry = CalibrationEntry(
         alpha=alpha,
         requested_alpha=0.05,
         threshold=threshold,
-        scores=tuple(sorted(scores[2:])),
-        golden_scores=tuple(scores[:2]),
+        scores=tuple(sorted(scores)),
+        golden_scores=tuple(scored.score for scored in scorer.score(bundle.golden())),
         tolerance=1e-3,
     )
-    add_calibration(bundle, engine.key, entry)
-    engine.close()
-    return folder
+    add_calibration(bundle, loaded.key, entry)
+    loaded.close()

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
+import orjson
 import pytest
 
 from tests.serving.running import Running, encoded
@@ -48,6 +49,20 @@ def test_the_label_map_says_the_same_in_each_encoding(server: Running, image: st
     assert np.repeat(values[: len(runs)], runs).tolist() == flat
     decoded = cv2.imdecode(np.frombuffer(base64.b64decode(png), np.uint8), cv2.IMREAD_UNCHANGED)
     assert decoded.reshape(-1).tolist() == flat
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_label_map_is_written_the_same_by_run_and_by_number(seed: int) -> None:
+    from serving.encoding import encoded_label_map
+
+    rng = np.random.default_rng(seed)
+    rough = np.where(rng.random((300, 400)) < 0.5, 0, 255).astype(np.uint8)
+    smooth = np.kron(rough[:3, :4], np.ones((100, 100), np.uint8))
+    for label_map in (rough, smooth):
+        written = orjson.dumps(
+            encoded_label_map(label_map, "array"), option=orjson.OPT_SERIALIZE_NUMPY
+        )
+        assert json.loads(written) == label_map.reshape(-1).tolist()
 
 
 def test_run_lengths_start_with_zeros_even_if_there_are_none(server: Running, image: str) -> None:

@@ -1,0 +1,212 @@
+"""How fast the server is, on this machine: `python tests/bench/serving.py`.
+
+    encoding     what an answer costs beside `cv2.imencode`, 1024x1024
+    shapes       engine processes against threads that share one engine
+    saturation   the server's throughput against its engines' own
+    tail         p99 at 80 % open-loop load against a simulated queue with the same service times
+
+Random weights at full width: speed does not depend on what they are.
+"""
+
+import asyncio
+import base64
+import json
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import httpx
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from serving.encoding import encoded_label_map, encoded_picture
+from serving.engines import Engines
+from serving.messages import Job, Reply
+from serving.schemas import envelope
+from serving.settings import Limits, ServerSettings
+from serving.spec import engine_spec
+from serving.work import Analyser
+from tests.bundles import write_random_bundle
+from tests.serving.running import encoded, running
+from uad.detector import load_detector
+from uad.engines.cores import physical_cores
+from uad.visual import picture
+
+CORES = physical_cores()
+SECONDS = 8.0
+
+
+def photo(size: int) -> np.ndarray:
+    """(size, size, 3) uint8 BGR with some texture."""
+    noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
+    return np.asarray(cv2.GaussianBlur(noise, (0, 0), 2.0), np.uint8)
+
+
+def request(size: int, **options: object) -> bytes:
+    return json.dumps({"image": encoded(photo(size), ".jpg"), **options}).encode()
+
+
+def milliseconds(call: Callable[[], object], times: int = 40) -> float:
+    """Median wall time."""
+    spent = []
+    for _ in range(times):
+        start = time.perf_counter()
+        call()
+        spent.append(time.perf_counter() - start)
+    return 1e3 * statistics.median(spent)
+
+
+def encoding(bundle: Path) -> None:
+    """An answer's encoding beside cv2.imencode of the picture alone."""
+    image, label_map = photo(1024), np.zeros((1024, 1024), np.uint8)
+    cv2.circle(label_map, (400, 600), 90, 255, -1)
+    (detection,) = load_detector(bundle, threads=1).detect([image])
+    cv2.setNumThreads(1)
+    drawn = picture(
+        image, detection.anomaly_map, detection.score, detection.threshold, detection.is_anomalous
+    )
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 90]
+    jpeg = milliseconds(lambda: cv2.imencode(".jpg", drawn, quality))
+    text = base64.b64encode(cv2.imencode(".jpg", drawn, quality)[1].tobytes()).decode()
+
+    def rest() -> bytes:
+        base64.b64encode(cv2.imencode(".jpg", drawn, quality)[1].tobytes()).decode()
+        labels = encoded_label_map(label_map, "array")
+        return envelope("id", 0, "Success", {"image": text, "labelMap": labels})
+
+    whole = milliseconds(rest)
+    both = milliseconds(lambda: encoded_picture(image, detection))
+    print(f"encoding 1024x1024: imencode {jpeg:.1f} ms, whole answer {whole:.1f} ms")
+    print(f"  promised at most {1.3 * jpeg + 3:.1f} ms; drawing and JPEG together {both:.1f} ms")
+
+
+def rate(submit: Callable[[Job], Future[Reply]], body: bytes, seconds: float = SECONDS) -> float:
+    """Answers a second with the queue always full."""
+    job, room, done = Job("x", "1", body), threading.Semaphore(4 * CORES), 0
+    submit(job).result()
+    end = time.monotonic() + seconds
+    waiting = []
+    while time.monotonic() < end:
+        room.acquire()
+        future = submit(job)
+        future.add_done_callback(lambda _: room.release())
+        waiting.append(future)
+    for future in waiting:
+        assert future.result().status == 200, future.result().body[:200]
+        done += 1
+    return done / (time.monotonic() - end + seconds)
+
+
+def shapes(bundle: Path, engines: Engines) -> None:
+    """Processes with one thread each, threads with one each, one with all threads."""
+    cv2.setNumThreads(1)
+    one = Analyser(load_detector(bundle, threads=1), Limits())
+    all_threads = Analyser(load_detector(bundle, threads=CORES), Limits())
+    for size in (256, 1024):
+        body = request(size, labelMap="array")
+        with ThreadPoolExecutor(CORES) as many, ThreadPoolExecutor(1) as single:
+            rates = {
+                f"{CORES} processes": rate(engines.submit, body),
+                f"{CORES} threads, 1 each": rate(lambda j: many.submit(one.answer, j), body),
+                f"1 thread, {CORES} inside": rate(
+                    lambda j: single.submit(all_threads.answer, j), body
+                ),
+            }
+        print(f"shapes {size} px:", ", ".join(f"{k} {v:.1f}/s" for k, v in rates.items()))
+
+
+async def closed_loop(url: str, body: bytes, clients: int, seconds: float) -> float:
+    """Answers a second with so many clients that ask without a pause."""
+    done, end = 0, time.monotonic() + seconds
+    async with httpx.AsyncClient(base_url=url, timeout=60) as http:
+
+        async def client() -> None:
+            nonlocal done
+            while time.monotonic() < end:
+                answer = await http.post("/image-anomaly-detection", content=body)
+                assert answer.status_code == 200
+                done += 1
+
+        await asyncio.gather(*(client() for _ in range(clients)))
+    return done / seconds
+
+
+async def open_loop(url: str, body: bytes, arrivals: np.ndarray) -> list[float]:
+    """Seconds from each arrival, whether or not earlier ones are answered, to its answer."""
+    spent: list[float] = []
+    async with httpx.AsyncClient(base_url=url, timeout=60) as http:
+        start = time.monotonic()
+
+        async def one(at: float) -> None:
+            await asyncio.sleep(max(0.0, start + at - time.monotonic()))
+            answer = await http.post("/image-anomaly-detection", content=body)
+            assert answer.status_code == 200
+            spent.append(time.monotonic() - start - at)
+
+        await asyncio.gather(*(one(at) for at in arrivals))
+    return spent
+
+
+def simulated(arrivals: np.ndarray, services: np.ndarray, servers: int) -> np.ndarray:
+    """Seconds in a first-come queue with the same arrivals and service times."""
+    free = np.zeros(servers)
+    spent = []
+    for at, service in zip(arrivals, services, strict=True):
+        first = int(free.argmin())
+        free[first] = max(at, free[first]) + service
+        spent.append(free[first] - at)
+    return np.asarray(spent)
+
+
+def over_http(bundle: Path, engines: Engines) -> None:
+    """Saturation and tail."""
+    body = request(1024, visualize=True)
+    own = rate(engines.submit, body)
+    with running(models=[str(bundle)], workers=CORES) as server:
+        served = asyncio.run(closed_loop(server.url, body, 4 * CORES, SECONDS))
+        print(f"saturation 1024 px: engines {own:.1f}/s, server {served:.1f}/s, {served / own:.0%}")
+        rng = np.random.default_rng(0)
+        arrivals = np.cumsum(rng.exponential(1 / (0.8 * served), int(0.8 * served * 4 * SECONDS)))
+        spent = np.asarray(asyncio.run(open_loop(server.url, body, arrivals)))
+    services = rng.permutation(service_times(engines, body, len(arrivals)))
+    queue = simulated(arrivals, services, CORES)
+    ours, ideal = np.percentile(spent, 99), np.percentile(queue, 99)
+    print(f"tail at 80 %: p50 {np.median(spent):.3f} s, p99 {ours:.3f} s")
+    print(
+        f"  simulated queue: p50 {np.median(queue):.3f} s, p99 {ideal:.3f} s; {ours / ideal:.2f}x"
+    )
+
+
+def service_times(engines: Engines, body: bytes, count: int) -> np.ndarray:
+    """Seconds in an engine while all are busy."""
+    job = Job("x", "1", body)
+    replies = [engines.submit(replace(job)) for _ in range(min(count, 200))]
+    stages = [
+        sum(v for k, v in reply.result().seconds.items() if k != "queue") for reply in replies
+    ]
+    return np.resize(np.asarray(stages), count)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = write_random_bundle(Path(folder) / "bundle", 1, width=64, size=256)
+        settings = ServerSettings.model_validate({"limits": {"deadline_seconds": 600}})
+        engines = Engines(engine_spec(bundle, settings), CORES)
+        time.sleep(3)
+        encoding(bundle)
+        shapes(bundle, engines)
+        over_http(bundle, engines)
+        engines.close()
+        engines.join(10)
+
+
+if __name__ == "__main__":
+    main()
