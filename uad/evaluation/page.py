@@ -27,7 +27,7 @@ def report_page(
 ) -> str:
     """The page of one report."""
     trained_on = report.provenance.dataset or "unnamed images"
-    title = f"Evaluation of {trained_on}"
+    title = f"Evaluation of the model for {trained_on}"
     source = report.provenance
     subtitle = f"bundle {source.bundle} on {source.engine}, {source.created:%Y-%m-%d %H:%M} UTC"
     return page(

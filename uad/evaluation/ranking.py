@@ -3,10 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 
 from uad.evaluation.report import ImageResult, Report
 
-WRONG, ELSEWHERE, CLOSE, CLEAR = 24, 6, 6, 4
+WRONG, ELSEWHERE, CLOSE, CLEAR = 12, 6, 6, 4
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,14 @@ def most_wrong_first(report: Report) -> list[ImageResult]:
     return sorted(report.images, key=lambda image: -wrongness(image, report.threshold))
 
 
+def worst(report: Report, count: int) -> list[ImageResult]:
+    """The worst of both kinds of mistake in turn, then the closest calls."""
+    ordered = most_wrong_first(report)
+    turns = chain.from_iterable(zip_longest(*_mistakes(ordered)))
+    mistakes = [image for image in turns if image is not None]
+    return [*mistakes, *(image for image in ordered if not image.is_wrong)][:count]
+
+
 def shelves(report: Report) -> list[Shelf]:
     """Mistakes, lucky hits, close calls and clear finds, without empty shelves."""
     ordered = most_wrong_first(report)
@@ -40,11 +49,18 @@ def shelves(report: Report) -> list[Shelf]:
     lucky = [image for image in right if image.label and image.peak_in_mask is False]
     sure = [image for image in right if image not in lucky]
     clear = [image for image in reversed(sure) if image.label] or sure[::-1]
+    missed, alarms = _mistakes(ordered)
     found = [
         Shelf(
-            "Wrong verdicts",
-            "False alarms and missed defects, the worst first.",
-            _first([image for image in ordered if image.is_wrong], WRONG),
+            "Missed defects",
+            "Defective images without alarm, the lowest scores first.",
+            _first(missed, WRONG),
+        ),
+        Shelf(
+            "False alarms",
+            "Good images with an alarm, the highest scores first: look whether something is wrong "
+            "with them after all.",
+            _first(alarms, WRONG),
         ),
         Shelf(
             "Right for another reason",
@@ -60,6 +76,11 @@ def shelves(report: Report) -> list[Shelf]:
         Shelf("Clearest verdicts", "What the detector is sure of.", _first(clear, CLEAR)),
     ]
     return [shelf for shelf in found if shelf.images]
+
+
+def _mistakes(ordered: Sequence[ImageResult]) -> tuple[list[ImageResult], list[ImageResult]]:
+    wrong = [image for image in ordered if image.is_wrong]
+    return [image for image in wrong if image.label], [image for image in wrong if not image.label]
 
 
 def _first(images: Sequence[ImageResult], count: int) -> tuple[ImageResult, ...]:

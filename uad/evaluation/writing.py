@@ -11,7 +11,7 @@ from uad.evaluation import figures
 from uad.evaluation.gallery import by_name, pictures, write_sheet
 from uad.evaluation.page import report_page
 from uad.evaluation.pixels import PIXELS_FILE, read_pixels, write_pixels
-from uad.evaluation.ranking import most_wrong_first, shelves
+from uad.evaluation.ranking import most_wrong_first, shelves, worst
 from uad.evaluation.report import Report
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ def write_report(
         (shelf, list(pictures(detector, known, shelf.images))) for shelf in shelves(report)
     ]
     files.append(_write(folder / PAGE, report_page(report, charts, galleries)))
-    ordered = most_wrong_first(report)
-    for name, chosen in (("worst.png", ordered[:SHEET_ROWS]), ("best.png", ordered[::-1])):
-        shown = list(pictures(detector, known, chosen[:SHEET_ROWS]))
+    clearest = most_wrong_first(report)[::-1][:SHEET_ROWS]
+    for name, chosen in (("worst.png", worst(report, SHEET_ROWS)), ("best.png", clearest)):
+        shown = list(pictures(detector, known, chosen))
         files.append(write_sheet(shown, folder / name))
     return {file.name: file for file in (*files, *(file for _, file in charts))}
 

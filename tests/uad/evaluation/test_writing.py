@@ -11,7 +11,7 @@ from uad.data import Sample
 from uad.errors import DataError
 from uad.evaluation import Report, evaluate, read_report, write_report
 from uad.evaluation.pixels import PIXELS_FILE
-from uad.evaluation.ranking import most_wrong_first, shelves
+from uad.evaluation.ranking import most_wrong_first, shelves, worst
 
 from .conftest import AddSample, Brightness, Constant
 
@@ -127,5 +127,16 @@ def test_the_worst_mistake_comes_first(tiles: list[Sample]) -> None:
 def test_no_image_is_on_two_shelves_of_mistakes_and_luck(tiles: list[Sample]) -> None:
     report: Report = evaluate(Brightness(), tiles)
     found = {shelf.title: {image.name for image in shelf.images} for shelf in shelves(report)}
-    assert found["Wrong verdicts"].isdisjoint(found["Close calls"])
+    assert found["Missed defects"].isdisjoint(found["Close calls"])
     assert all(re.match("test/", name) for names in found.values() for name in names)
+
+
+def test_the_worst_sheet_shows_both_kinds_of_mistake(
+    tiles: list[Sample], add_sample: AddSample
+) -> None:
+    overexposed = add_sample("test/good/bright.png", np.full((40, 60, 3), 250, np.uint8))
+    report = evaluate(Brightness(), [*tiles, overexposed])
+    assert report.missed == 2
+    shown = worst(report, 4)
+    assert [image.is_wrong for image in shown] == [True, True, True, False]
+    assert "test/good/bright.png" in [image.name for image in shown[:2]]
