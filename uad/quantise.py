@@ -8,13 +8,14 @@ Calibration images take no part, so the threshold's promise holds for the 8-bit 
 import logging
 import math
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from uad.bundle import Agreement, Bundle, add_int8
+from uad.config import InputSpec
 from uad.console import progress_bar
 from uad.data import Sample
 from uad.data.synthetic import plant
@@ -23,6 +24,7 @@ from uad.engines import load_engine, open_model
 from uad.errors import CalibrationError, EngineError
 from uad.graph import Range, Ranges, build_int8, build_observed
 from uad.images import Image, read, resize
+from uad.types import Weights
 
 log = logging.getLogger(__name__)
 
@@ -69,33 +71,44 @@ def quantise(
     """
     if not train or not selection:
         raise CalibrationError("quantisation needs normal training and selection images: none here")
-    ranges = _ranges(bundle, _spread(train, RANGE_IMAGES), progress)
     student, teacher = bundle.arrays("student"), bundle.arrays("teacher")
-    model = build_int8(student, teacher, bundle.manifest.input, ranges).SerializeToString()
-    images = [read(sample.path) for sample in _spread(selection, JUDGING_IMAGES)]
-    agreement = _agreement(bundle, model, images, engine, min(len(train), RANGE_IMAGES))
+    spec = bundle.manifest.input
+    used = _spread(train, RANGE_IMAGES)
+    ranges = measure_ranges(student, teacher, spec, _shown(used, progress))
+    model = build_int8(student, teacher, spec, ranges).SerializeToString()
+    normals = [read(sample.path) for sample in _spread(selection, JUDGING_IMAGES)]
+    agreement = _agreement(bundle, model, normals, engine, len(used))
     _refuse_if_far(bundle, agreement, largest_noise, largest_loss)
     log.info("int8 model of %s accepted: %s", bundle.path, agreement)
     return add_int8(bundle, model, agreement)
 
 
-def _ranges(bundle: Bundle, samples: Sequence[Sample], progress: bool) -> Ranges:
-    """The smallest and largest value of each activation on `samples`."""
+def measure_ranges(
+    student: Weights, teacher: Weights, spec: InputSpec, images: Iterable[Image]
+) -> Ranges:
+    """The smallest and largest value of each activation on `images`, which are resized."""
     import onnxruntime as ort
 
-    spec = bundle.manifest.input
-    model, observed = build_observed(bundle.arrays("student"), bundle.arrays("teacher"), spec)
+    model, observed = build_observed(student, teacher, spec)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     lows = np.full(len(observed), np.inf)
     highs = np.full(len(observed), -np.inf)
-    with progress_bar(visible=progress) as bar:
-        for sample in bar.track(samples, description="measure ranges"):
-            image = resize(read(sample.path), (spec.height, spec.width), spec.interpolation)
-            values = session.run(list(observed.values()), {"image": image[None]})
-            lows = np.minimum(lows, [value.min() for value in values])
-            highs = np.maximum(highs, [value.max() for value in values])
+    for image in images:
+        fitting = resize(image, (spec.height, spec.width), spec.interpolation)
+        values = session.run(list(observed.values()), {"image": fitting[None]})
+        lows = np.minimum(lows, [value.min() for value in values])
+        highs = np.maximum(highs, [value.max() for value in values])
     found = zip(observed, lows, highs, strict=True)
     return {name: Range(float(low), float(high)) for name, low, high in found}
+
+
+def _shown(samples: Sequence[Sample], visible: bool) -> Iterator[Image]:
+    """The samples' images, read as they are asked for, with a progress bar."""
+    with progress_bar(visible=visible) as bar:
+        task = bar.add_task("measure ranges", total=len(samples), note="")
+        for sample in samples:
+            yield read(sample.path)
+            bar.advance(task)
 
 
 def _agreement(

@@ -13,6 +13,7 @@ def register(app: typer.Typer) -> None:
     """Add this module's commands to `app`."""
     bench = typer.Typer(no_args_is_help=True, help="Measure: what it detects, how fast it is.")
     bench.command()(quality)
+    bench.command()(inference)
     app.add_typer(bench, name="bench")
 
 
@@ -65,6 +66,58 @@ def quality(
         print_table(f"minus {recipes[0].name}, paired bootstrap", columns, rows)
     if json_ is not None:
         json_.write_text(measure.as_json(outcomes, recipes[0].name), encoding="utf-8")
+        console().print(f"written: {json_}")
+
+
+def inference(
+    bundle: Annotated[
+        Path | None, typer.Option(help="Whose weights to run; default: random ones.")
+    ] = None,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(help="engine/precision, as openvino/int8; repeat. Default: all installed."),
+    ] = None,
+    size: Annotated[list[int] | None, typer.Option(help="Input side in pixels; repeat.")] = None,
+    batch: Annotated[list[int] | None, typer.Option(help="Images at a time; repeat.")] = None,
+    threads: Annotated[
+        list[int] | None, typer.Option(help="Of one inference; repeat. Default: 1 and all cores.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each engine.")] = 10,
+    pause: Annotated[float, typer.Option(min=0, help="Seconds of rest after each turn.")] = 0.0,
+    json_: Annotated[Path | None, typer.Option("--json", help="Write everything here too.")] = None,
+) -> None:
+    """Measure how fast the engines are, how much memory they take and how exact they are.
+
+    Each engine runs in a process of its own; they take turns, so that ratios hold on a busy machine
+    too. Also: N workers of one thread against one of N, and the floor, which is the network's
+    arithmetic at the peak that this machine reaches in plain convolutions.
+
+        uad bench inference --bundle bundles/cookie --json inference.json
+        uad bench inference --engine openvino/int8 --engine onnxruntime/fp32 --size 256 --size 512
+    """
+    from uad.bench import inference as measure
+    from uad.bench.tables import cost, floors, speed, workers
+    from uad.bundle import read_bundle
+    from uad.engines.cores import physical_cores
+
+    cores = physical_cores()
+    found = measure.run(
+        read_bundle(bundle) if bundle else None,
+        engines=engine,
+        sizes=size or [256],
+        batches=batch or [1, 8],
+        threads=threads or sorted({1, cores}),
+        rounds=rounds,
+        pause_seconds=pause,
+    )
+    console().print(found.processor)
+    print_table("inference, in turns", *speed(found))
+    print_table("what it costs, and how far it strays from fp32", *cost(found))
+    if found.throughput:
+        print_table("throughput: N workers of 1 thread, or 1 worker of N", *workers(found))
+    print_table("the floor: one image at the peak of plain convolutions", *floors(found))
+    if json_ is not None:
+        json_.write_text(found.to_json(), encoding="utf-8")
         console().print(f"written: {json_}")
 
 

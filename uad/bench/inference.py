@@ -1,0 +1,261 @@
+"""Engines x image sizes x batch sizes x threads, in one run: `uad bench inference`."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from uad.bench.floor import (
+    bandwidth,
+    operations,
+    parameter_bytes,
+    peak_rate,
+    processor,
+)
+from uad.bench.sized import batch_of, resized
+from uad.bench.turns import EngineProcess
+from uad.bundle import Bundle
+from uad.config import InputSpec, ScoreDefinition
+from uad.engines import LevelMaps
+from uad.engines.loading import PRECISIONS, installed
+from uad.errors import EngineError
+from uad.scoring import anomaly_map, image_score
+
+REFERENCE = "onnxruntime/fp32"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What one engine did in one setting."""
+
+    engine: str
+    size: int
+    batch: int
+    threads: int
+    median_ms: float
+    p95_ms: float
+    images_per_second: float
+    ratio: float
+    """Median time over that of `onnxruntime/fp32` in the same setting of the same run."""
+    load_seconds: float
+    peak_mib: float
+    """Of the whole process: Python, libraries, model."""
+    map_difference: float
+    """Largest difference of a level map from `onnxruntime/fp32`, over the map's largest value."""
+    score_difference: float
+    """Largest relative difference of an image score."""
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """N workers with one thread each against one worker with N threads."""
+
+    engine: str
+    size: int
+    workers: int
+    together: float
+    """Images a second of the N workers."""
+    alone: float
+    """Images a second of the one."""
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The least time for one image: the network's operations at the machine's measured peak."""
+
+    precision: str
+    size: int
+    threads: int
+    giga_operations: float
+    peak_giga_operations_per_second: float
+    milliseconds: float
+    weight_milliseconds: float
+    """To read the weights once from main memory; zero for a cache that holds them."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One run of the benchmark."""
+
+    processor: str
+    figures: tuple[Figure, ...]
+    throughput: tuple[Throughput, ...]
+    floors: tuple[Floor, ...]
+
+    def to_json(self) -> str:
+        """Everything, as JSON."""
+        return json.dumps(asdict(self), indent=2)
+
+
+def engines_here() -> list[str]:
+    """Every engine and precision that an installed library offers on the CPU."""
+    names = [name for name in PRECISIONS if name != "tensorrt" and installed(name)]
+    return [f"{name}/{precision}" for name in names for precision in PRECISIONS[name]]
+
+
+def run(
+    bundle: Bundle | None = None,
+    *,
+    engines: Sequence[str] | None = None,
+    sizes: Sequence[int] = (256,),
+    batches: Sequence[int] = (1, 8),
+    threads: Sequence[int] = (2,),
+    rounds: int = 10,
+    runs: int = 5,
+    pause_seconds: float = 0.0,
+    rate_seconds: float = 2.0,
+    peak_runs: int = 40,
+    width: int = 64,
+) -> Outcome:
+    """Measure engines in turns.
+
+    Args:
+        bundle: whose weights are run; None for random ones.
+        engines: `engine/precision` keys; None for all that are installed.
+        sizes: side of the square input, pixels.
+        batches: images an inference.
+        threads: of one inference.
+        rounds: turns that each engine gets.
+        runs: inferences a turn; the first of each turn is run once more, untimed.
+        pause_seconds: rest after each turn, for others on a shared machine.
+        rate_seconds: how long throughput is measured, three times.
+        peak_runs: how often the machine's peak is tried.
+        width: of the random network.
+    """
+    keys = list(engines or engines_here())
+    figures: list[Figure] = []
+    throughput: list[Throughput] = []
+    for size in sizes:
+        with resized(bundle, size, width) as sized:
+            for count in threads:
+                with _started(sized.path, keys, count) as running:
+                    for batch in batches:
+                        turns = _Turns(rounds, runs, pause_seconds)
+                        figures += _setting(running, sized, size, batch, count, turns)
+            workers = max(threads)
+            if workers > 1:
+                throughput += [
+                    _throughput(sized, key, size, workers, rate_seconds) for key in _fit(keys)
+                ]
+    used = bundle.manifest.width if bundle else width
+    floors = [floor for size in sizes for floor in _floors(used, size, max(threads), peak_runs)]
+    return Outcome(processor(), tuple(figures), tuple(throughput), tuple(floors))
+
+
+@dataclass(frozen=True)
+class _Turns:
+    rounds: int
+    runs: int
+    pause_seconds: float
+
+
+def _setting(
+    running: dict[str, EngineProcess],
+    bundle: Bundle,
+    size: int,
+    batch: int,
+    threads: int,
+    turns: _Turns,
+) -> Iterator[Figure]:
+    images = batch_of(bundle, batch)
+    taken: dict[str, list[float]] = {key: [] for key in running}
+    for _ in range(turns.rounds):
+        for key, engine in running.items():
+            taken[key] += engine.times(images, turns.runs)
+            time.sleep(turns.pause_seconds)
+    maps = {key: engine.maps(images) for key, engine in running.items()}
+    reference = REFERENCE if REFERENCE in running else next(iter(running))
+    base = float(np.median(taken[reference]))
+    for key, engine in running.items():
+        median = float(np.median(taken[key]))
+        yield Figure(
+            engine=key,
+            size=size,
+            batch=batch,
+            threads=threads,
+            median_ms=1e3 * median,
+            p95_ms=1e3 * float(np.quantile(taken[key], 0.95)),
+            images_per_second=batch / median,
+            ratio=median / base,
+            load_seconds=engine.load_seconds,
+            peak_mib=engine.peak_bytes() / 2**20,
+            map_difference=_map_difference(maps[key], maps[reference]),
+            score_difference=_score_difference(maps[key], maps[reference]),
+        )
+
+
+def _throughput(bundle: Bundle, key: str, size: int, workers: int, seconds: float) -> Throughput:
+    engine, _, precision = key.partition("/")
+    image = batch_of(bundle, 1)
+    with ExitStack() as stack:
+        team = [
+            stack.enter_context(closing(EngineProcess(bundle.path, engine, precision, 1)))
+            for _ in range(workers)
+        ]
+        one = stack.enter_context(closing(EngineProcess(bundle.path, engine, precision, workers)))
+        together, alone = [], []
+        for _ in range(3):
+            alone.append(one.rate(image, seconds))
+            for worker in team:
+                worker.start_rate(image, seconds)
+            together.append(sum(worker.end_rate() for worker in team))
+    return Throughput(key, size, workers, float(np.median(together)), float(np.median(alone)))
+
+
+def _floors(width: int, size: int, threads: int, runs: int) -> Iterator[Floor]:
+    spec = InputSpec(height=size, width=size)
+    work = operations(width, spec)
+    speed = bandwidth()
+    for precision, bytes_each in (("fp32", 4), ("int8", 1)):
+        peak = peak_rate(int8=precision == "int8", threads=threads, runs=runs)
+        yield Floor(
+            precision=precision,
+            size=size,
+            threads=threads,
+            giga_operations=work / 1e9,
+            peak_giga_operations_per_second=peak / 1e9,
+            milliseconds=1e3 * work / peak,
+            weight_milliseconds=1e3 * parameter_bytes(width, bytes_each) / speed,
+        )
+
+
+def _fit(keys: Sequence[str]) -> list[str]:
+    """Those whose throughput is worth two processes each: the reference and 8 bits."""
+    return [key for key in keys if key == REFERENCE or key.endswith("/int8")]
+
+
+@contextmanager
+def _started(bundle: Path, keys: Sequence[str], threads: int) -> Iterator[dict[str, EngineProcess]]:
+    """Every engine that can be had; one that cannot is left out."""
+    with ExitStack() as stack:
+        running = {}
+        for key in keys:
+            engine, _, precision = key.partition("/")
+            try:
+                process = EngineProcess(bundle, engine, precision, threads)
+            except EngineError:
+                continue
+            running[key] = stack.enter_context(closing(process))
+        if not running:
+            raise EngineError(f"none of {', '.join(keys)} can be had here: see `uad bench --help`")
+        yield running
+
+
+def _map_difference(ours: LevelMaps, reference: LevelMaps) -> float:
+    pairs = zip(ours, reference, strict=True)
+    return max(float(np.abs(a - b).max() / b.max()) for a, b in pairs)
+
+
+def _score_difference(ours: LevelMaps, reference: LevelMaps) -> float:
+    pairs = zip(_scores(ours), _scores(reference), strict=True)
+    return max(abs(a / b - 1.0) for a, b in pairs)
+
+
+def _scores(maps: LevelMaps) -> Iterator[float]:
+    for levels in zip(*maps, strict=True):
+        full = anomaly_map(levels, ScoreDefinition(), {}, levels[0].shape)
+        yield image_score(full)

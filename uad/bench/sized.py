@@ -1,0 +1,68 @@
+"""A model at any input size for the benchmark, in a throw-away bundle."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from uad.bundle import Agreement, Bundle, add_int8, write_bundle
+from uad.config import InputSpec, ScoreDefinition, TrainingConfig
+from uad.graph import build_int8
+from uad.images import Image, resize
+from uad.quantise import measure_ranges
+from uad.resnet import random_weights
+from uad.types import Teacher, TrainedModel, Weights
+
+
+@contextmanager
+def resized(bundle: Bundle | None, size: int, width: int) -> Iterator[Bundle]:
+    """`bundle`'s weights (None: random ones of `width`) at `size` x `size` px, and in 8 bits.
+
+    The ranges of the 8-bit model are those of the golden inputs: good for its speed, and for how
+    far it strays on these very images; `uad calibrate` makes the one to serve.
+    """
+    student, teacher, images = _parts(bundle, size, width)
+    spec = InputSpec(height=size, width=size)
+    channels = len(student["conv1.weight"])
+    config = TrainingConfig.model_validate({"input": {}, "model": {"width": channels}})
+    model = TrainedModel(
+        student=student,
+        teacher=Teacher("bench", "", teacher),
+        input=spec,
+        score=ScoreDefinition(),
+        statistics={},
+        config=config,
+        golden=tuple(resize(image, (size, size)) for image in images),
+    )
+    ranges = measure_ranges(student, teacher, spec, model.golden)
+    rounded = build_int8(student, teacher, spec, ranges).SerializeToString()
+    unknown = Agreement(images=0, noise=0, auroc_fp32=0, auroc_int8=0, least_loss=0)
+    with tempfile.TemporaryDirectory() as folder:
+        written = write_bundle(Path(folder) / "bundle", model)
+        yield add_int8(written, rounded, unknown)
+
+
+def batch_of(bundle: Bundle, count: int) -> NDArray[np.uint8]:
+    """`count` of the golden inputs, repeated as needed, (count, H, W, 3)."""
+    images = bundle.golden()
+    return np.stack([images[index % len(images)] for index in range(count)])
+
+
+def _parts(bundle: Bundle | None, size: int, width: int) -> tuple[Weights, Weights, list[Image]]:
+    if bundle is not None:
+        return bundle.arrays("student"), bundle.arrays("teacher"), bundle.golden()
+    images = [_clouds(size, seed) for seed in range(3)]
+    return random_weights(width, 0), random_weights(width, 1), images
+
+
+def _clouds(size: int, seed: int) -> Image:
+    """Smooth random colours with some grain."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.uniform(0, 255, (8, 8, 3)).astype(np.float32)
+    smooth = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
+    grain = rng.normal(0, 8, smooth.shape)
+    return np.asarray(np.clip(smooth + grain, 0, 255), np.uint8)
