@@ -16,7 +16,7 @@ from uad.errors import FlowError, ServingError, TeacherError
 from uad.evaluation import Report, read_report
 from uad.teacher import load_teacher
 
-START_SECONDS = 120.0
+START_SECONDS = 300.0
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.types.entrypoint import EntrypointType
 
+from flows.resume import revive_lost
 from flows.retrain import retrain
 from flows.schedule import Schedule
 from flows.server import own_server, reachable
@@ -43,6 +44,7 @@ def scheduler(port: int | None = None) -> Iterator[str]:
     with own_server(port) as server, temporary_settings({PREFECT_API_URL: server.api_url}):
         os.environ["PREFECT_API_URL"] = server.api_url  # for the runs, which are processes
         try:
+            revive_lost()
             yield server.api_url
         finally:
             del os.environ["PREFECT_API_URL"]

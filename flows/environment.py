@@ -5,8 +5,8 @@ import os
 from uad.home import home, prefect_dir
 
 DEFAULTS = {
-    # The engine's start took up to 13 s on two cores; Prefect gives up after 20.
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "60",
+    # Its start took 13 s on two idle cores and minutes on busy ones; Prefect gives up after 20 s.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     # The flows' own log lines reach Prefect's pages; outside a run they go to the screen only.

@@ -6,8 +6,10 @@ from prefect import flow, task
 
 from flows import logs
 from flows.tracking import EpochLog
+from uad.bundle import read_bundle
 from uad.config import TrainingConfig
 from uad.data import Dataset, load_dataset
+from uad.errors import BundleError
 from uad.home import bundles_dir
 from uad.registry import ModelRegistry
 from uad.teacher import load_teacher
@@ -22,15 +24,18 @@ def finetune(
     config: TrainingConfig,
     device: str = "cpu",
     run_id: str | None = None,
+    resumed: bool = False,
 ) -> str:
     """Train, calibrate and check a bundle; returns its folder.
 
-    After a kill the same call goes on from the last epoch. No retries: what fails here, bad images
-    or a loss that is not finite, fails again.
+    After a kill the same call goes on from the last epoch, or takes the finished bundle if it is
+    `resumed`. No retries: what fails here, bad images or a loss that is not finite, fails again.
     """
     from uad.training import train
 
     output = bundle_folder(product, dataset, training_id(dataset, teacher, config))
+    if resumed and is_complete(output):
+        return str(output)
     bundle = train(
         *_inputs(dataset, teacher, config),
         output,
@@ -66,6 +71,14 @@ def training_id(dataset: str, teacher: str, config: TrainingConfig) -> str:
 def bundle_folder(product: str, dataset: str, training: str) -> Path:
     """Where the bundle of a training lies: the same training, the same place."""
     return bundles_dir() / product / f"{dataset.partition('@')[2]}-{training[:12]}"
+
+
+def is_complete(bundle: Path) -> bool:
+    """Whether the folder holds a whole bundle that an engine was calibrated for."""
+    try:
+        return bool(read_bundle(bundle).manifest.calibration)
+    except BundleError:
+        return False
 
 
 def _inputs(

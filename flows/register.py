@@ -9,9 +9,6 @@ from flows.retries import REGISTRY
 from uad.evaluation import read_report
 from uad.registry import ModelRegistry
 
-TRAINING_KEY = "uad.training_key"
-"""Tag of a version: hash of the images, settings and teacher it was trained with."""
-
 
 @task(name="register", task_run_name="register {product}", **REGISTRY)
 def register_bundle(
@@ -21,9 +18,15 @@ def register_bundle(
     report: str | None = None,
     tags: dict[str, str] | None = None,
 ) -> str:
-    """Register a bundle with the figures of its report; returns the new version."""
+    """Register a bundle with the figures of its report; returns the new version.
+
+    Called again for the same run, it finds the version it made.
+    """
+    registry = ModelRegistry()
+    if made := _made_by(registry, product, run_id):
+        return made
     metrics = read_report(Path(report)).metrics() if report else {}
-    version = ModelRegistry().register(
+    version = registry.register(
         Path(bundle), product, run_id=run_id, metrics=metrics, tags=tags or {}
     )
     logs.logger.info("registered: %s", version.address)
@@ -44,3 +47,10 @@ def register_flow(bundle: str, product: str) -> str:
     """Register a bundle's folder; returns the new version."""
     logs.prepare()
     return register_bundle(bundle, product)
+
+
+def _made_by(registry: ModelRegistry, product: str, run_id: str | None) -> str | None:
+    if run_id is None or product not in registry.products():
+        return None
+    same = (each.version for each in registry.versions(product) if each.run_id == run_id)
+    return next(same, None)

@@ -11,9 +11,10 @@ from flows.finetune import finetune, training_id
 from flows.ingest import ingest_images
 from flows.locks import only_retraining
 from flows.promote import decide_and_promote
-from flows.register import TRAINING_KEY, log_report, register_bundle
+from flows.register import log_report, register_bundle
+from flows.resume import begin_again
 from flows.schedule import cancel_overdue
-from flows.tracking import closing_run, log_dataset, open_run
+from flows.tracking import TRAINING_KEY, closing_run, log_dataset, open_run
 from uad.config import TrainingConfig
 from uad.gate import GateRule, Mode, Verdict
 from uad.home import reports_dir
@@ -47,7 +48,7 @@ def run_name() -> str:
     return f"{product} {datetime.now().astimezone():%Y-%m-%d %H:%M}"
 
 
-@flow(name="retrain", flow_run_name=run_name)
+@flow(name="retrain", flow_run_name=run_name, on_crashed=[begin_again])
 def retrain(
     data: str,
     product: str,
@@ -84,14 +85,14 @@ def retrain(
         if skip_unchanged and (known := _trained_before(product, dataset, key)):
             logs.logger.info("nothing new: version %s was trained on just this", known)
             return Outcome(product=product, dataset=dataset, version=known, unchanged=True)
-        run_id = open_run(product, dataset, teacher, config, device)
-        with closing_run(run_id):
-            log_dataset(run_id, dataset, config.data)
-            bundle = finetune(dataset, product, teacher, config, device, run_id)
-            folder = str(reports_dir() / product / run_id)
+        run = open_run(product, dataset, teacher, config, key, device)
+        with closing_run(run.id):
+            log_dataset(run.id, dataset, config.data)
+            bundle = finetune(dataset, product, teacher, config, device, run.id, run.resumed)
+            folder = str(reports_dir() / product / run.id)
             report = evaluate_bundle(bundle, dataset, config.data, f"{folder}/new")
-            log_report(run_id, report)
-            version = register_bundle(bundle, product, run_id, report, {TRAINING_KEY: key})
+            log_report(run.id, report)
+            version = register_bundle(bundle, product, run.id, report, {TRAINING_KEY: key})
             verdict, promoted = decide_and_promote(
                 product, version, report, dataset, config.data, folder, promote, rule
             )
@@ -103,7 +104,7 @@ def retrain(
         verdict=verdict,
         bundle=bundle,
         report=report,
-        run_id=run_id,
+        run_id=run.id,
     )
 
 

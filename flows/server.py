@@ -25,7 +25,7 @@ from uad.home import prefect_dir
 
 PORT = 4200
 """Prefect's own; another free one is taken where it is in use."""
-START_SECONDS = 120.0
+START_SECONDS = 300.0
 
 
 @dataclass(frozen=True)

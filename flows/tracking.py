@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
 from prefect import runtime, task
 
 from flows.logs import logger
+from flows.resume import place
 from flows.retries import REGISTRY
 from uad.config import SplitConfig, TrainingConfig
 from uad.data import load_dataset
@@ -15,15 +17,39 @@ from uad.errors import RegistryError
 from uad.registry import ModelRegistry
 from uad.types import EpochMetrics
 
+TRAINING_KEY = "uad.training_key"
+"""Tag of runs and versions: hash of the images, settings and teacher."""
+PLACE = "uad.place"
+CUT_OFF = ("RUNNING", "KILLED")
+"""Status of a run whose process died, or was ended; nobody else runs it, since the product's
+lock is held."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """An MLflow run of a training."""
+
+    id: str
+    resumed: bool
+    """Cut off earlier, and now gone on with."""
+
 
 @task(name="open run", task_run_name="open run of {product}", **REGISTRY)
 def open_run(
-    product: str, dataset: str, teacher: str, config: TrainingConfig, device: str = "cpu"
-) -> str:
-    """Start an MLflow run that holds all parameters; returns its id."""
+    product: str, dataset: str, teacher: str, config: TrainingConfig, key: str, device: str = "cpu"
+) -> Run:
+    """Start an MLflow run with all parameters, or go on with the one of a training cut off here.
+
+    `key` is the training's; see `flows.finetune.training_id`.
+    """
+    registry, own = ModelRegistry(), {TRAINING_KEY: key, PLACE: place()}
+    if (found := registry.latest_run(product, own)) and found[1] in CUT_OFF:
+        registry.reopen_run(found[0])
+        return Run(found[0], resumed=True)
     params = {"teacher": teacher, "device": device, **config.model_dump(mode="json")}
-    tags = {"uad.dataset": dataset, "uad.flow_run": str(runtime.flow_run.id or "none")}
-    return ModelRegistry().start_run(product, name=run_name(product), params=params, tags=tags)
+    tags = {**own, "uad.dataset": dataset, "uad.flow_run": str(runtime.flow_run.id or "none")}
+    run_id = registry.start_run(product, name=run_name(product), params=params, tags=tags)
+    return Run(run_id, resumed=False)
 
 
 @task(name="log dataset", task_run_name="log {dataset}", **REGISTRY)

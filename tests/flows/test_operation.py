@@ -115,7 +115,7 @@ def test_state_lies_under_uad_home_and_a_users_server_is_respected(uad_home: Pat
         )
         return done.stdout.split()
 
-    assert run() == [str(uad_home / "prefect"), "None", "60"]
+    assert run() == [str(uad_home / "prefect"), "None", "300"]
     home, url, _ = run(PREFECT_API_URL="http://prefect:4200/api")
     assert url == "http://prefect:4200/api"
     assert home != str(uad_home / "prefect")

@@ -78,7 +78,7 @@ def test_a_run_that_finds_nothing_new_trains_nothing(
 ) -> None:
     retrain(str(normals), **chain)
     again = retrain(str(normals), **chain, skip_unchanged=True)
-    other = {**chain["config"], "training": {"epochs": 1, "batch_size": 8}}
+    other = {**chain["config"], "training": {"epochs": 1, "min_steps": 0}}
     changed = retrain(
         str(normals), **{**chain, "config": other}, skip_unchanged=True, promote="never"
     )
@@ -93,7 +93,10 @@ def test_a_run_that_finds_nothing_new_trains_nothing(
 def test_a_training_that_fails_leaves_a_failed_run_and_no_version(
     chain: dict[str, Any], normals: Path, registry: ModelRegistry
 ) -> None:
-    diverging = {**chain["config"], "training": {"epochs": 2, "learning_rate": 1e30}}
+    diverging = {
+        **chain["config"],
+        "training": {"epochs": 2, "min_steps": 0, "learning_rate": 1e30},
+    }
     with pytest.raises(TrainingError):
         retrain(str(normals), **{**chain, "config": diverging})
     [run] = runs(registry, "parts")
@@ -123,7 +126,16 @@ def test_the_command_prints_what_happened_and_the_next_command(
 ) -> None:
     command = ["retrain", "--data", str(parts), "--name", "parts", "--teacher", "random"]
     command += ["--set", "model.width=8", "--set", "input.height=48", "--set", "input.width=64"]
-    command += ["--set", "training.epochs=1", "--promote", "never", "--alpha", "0.1"]
+    command += [
+        "--set",
+        "training.epochs=1",
+        "--set",
+        "training.min_steps=0",
+        "--promote",
+        "never",
+        "--alpha",
+        "0.1",
+    ]
     with pytest.raises(SystemExit) as stopped:
         main(command)
     shown = capsys.readouterr()

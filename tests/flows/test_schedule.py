@@ -102,6 +102,7 @@ def deploy(
 ) -> Iterator["subprocess.Popen[str]"]:
     """`uad deploy --interval 5` as its own process, on the session's Prefect server."""
     settings = ["model.width=8", "input.height=48", "input.width=64", "training.epochs=1"]
+    settings += ["training.min_steps=0"]
     command = ["deploy", "--name", "parts", "--data", str(normals), "--teacher", "random"]
     command += [word for setting in settings for word in ("--set", setting)]
     process = subprocess.Popen(

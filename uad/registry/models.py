@@ -113,7 +113,10 @@ class ModelRegistry:
         """The version that carries `alias`; None if none does."""
         with self._open() as connection:
             aliases = self._model(connection, name).aliases
-        return self.version(name, str(aliases[alias])) if alias in aliases else None
+            if alias not in aliases:
+                return None
+            found = connection.client.get_model_version(name, str(aliases[alias]))
+            return _version(found, aliases)
 
     def champion(self, name: str) -> ModelVersion | None:
         """The version that serves; None if none was promoted yet."""
@@ -257,6 +260,16 @@ class ModelRegistry:
         """Open a run in the product's experiment; nested `params` get dotted names."""
         with self._open() as connection:
             return runs.start(connection, product, name=name, params=params or {}, tags=tags or {})
+
+    def latest_run(self, product: str, tags: Mapping[str, str]) -> tuple[str, str] | None:
+        """Id and status (RUNNING, FINISHED, FAILED, KILLED) of the newest run that has `tags`."""
+        with self._open() as connection:
+            return runs.latest(connection, product, tags)
+
+    def reopen_run(self, run_id: str) -> None:
+        """Let a run that was cut off go on."""
+        with self._open() as connection:
+            connection.client.update_run(run_id, status="RUNNING")
 
     def log_epoch(self, run_id: str, epoch: EpochMetrics) -> None:
         """Log all metrics of one epoch; the step is the epoch's number."""

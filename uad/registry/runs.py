@@ -47,6 +47,18 @@ def start(
     return run_id
 
 
+def latest(connection: Connection, product: str, tags: Mapping[str, str]) -> tuple[str, str] | None:
+    """Id and status of the newest run of a product that has all of `tags`; None without one."""
+    experiment = connection.client.get_experiment_by_name(product)
+    if experiment is None:
+        return None
+    wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+    found = connection.client.search_runs(
+        [experiment.experiment_id], wanted, max_results=1, order_by=["attributes.start_time DESC"]
+    )
+    return next(((str(run.info.run_id), str(run.info.status)) for run in found), None)
+
+
 def log_epoch(connection: Connection, run_id: str, epoch: EpochMetrics) -> None:
     """All metrics of one epoch in one call; the step is the epoch."""
     _log(connection, run_id, epoch.values, step=epoch.epoch)

@@ -1,0 +1,65 @@
+"""A run whose process died begins again, and its training goes on from the checkpoint."""
+
+import hashlib
+import socket
+from typing import Any
+
+from flows.logs import logger
+from uad.home import home
+
+MOST_STARTS = 3
+"""A run that dies this often has a reason that another start does not cure."""
+
+
+def place() -> str:
+    """This machine and state folder: where a checkpoint can be gone on from."""
+    folder = hashlib.sha256(str(home()).encode()).hexdigest()[:12]
+    return f"{socket.gethostname()}-{folder}"
+
+
+def begin_again(flow: Any, flow_run: Any, state: Any) -> None:
+    """Hook for crashed runs: schedule the same run once more, if a deployment can start it."""
+    if flow_run.deployment_id is None or flow_run.run_count >= MOST_STARTS:
+        return
+    logger.info("%s of '%s' begins again: %s", flow_run.name, flow.name, state.message)
+    _reschedule(flow_run.id, "its process died")
+
+
+def revive_lost() -> None:
+    """Schedule runs again whose process cannot live any more: their `uad deploy` was killed.
+
+    Only for a server that nobody else runs flows on: elsewhere they may be alive.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
+
+    named = FlowFilter.model_validate({"name": {"any_": ["retrain"]}})
+    under_way = {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(
+            flow_filter=named, flow_run_filter=FlowRunFilter.model_validate(under_way)
+        )
+    for run in runs:
+        if run.deployment_id is not None and run.run_count < MOST_STARTS:
+            _reschedule(run.id, "the process that served it was ended")
+        else:
+            _give_up(run.id)
+
+
+def _reschedule(flow_run_id: Any, reason: str) -> None:
+    from prefect.states import AwaitingRetry
+
+    _set(flow_run_id, AwaitingRetry(message=f"begins again: {reason}"))
+
+
+def _give_up(flow_run_id: Any) -> None:
+    from prefect.states import Crashed
+
+    _set(flow_run_id, Crashed(message="its process is gone"))
+
+
+def _set(flow_run_id: Any, state: Any) -> None:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(flow_run_id, state, force=True)

@@ -1,0 +1,112 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import flow
+from safetensors import safe_open
+
+from flows.resume import MOST_STARTS, begin_again, revive_lost
+from flows.retrain import retrain
+from uad.home import checkpoints_dir
+from uad.registry import ModelRegistry
+
+LONG = 150
+"""Epochs; some seconds."""
+
+
+@flow(name="retrain")
+def standing_in() -> None:
+    """Has the chain's name."""
+
+
+def test_a_killed_retraining_goes_on_in_the_same_run_from_its_checkpoint(
+    chain: dict[str, Any], normals: Path, registry: ModelRegistry, prefect_api: str
+) -> None:
+    from mlflow import MlflowClient
+
+    config = {**chain["config"], "training": {"epochs": LONG, "min_steps": 0}}
+    parameters = {**chain, "config": config, "data": str(normals)}
+    command = f"from flows.retrain import retrain; retrain(**{parameters!r})"
+    process = subprocess.Popen(
+        [sys.executable, "-c", command],
+        env={**os.environ, "PREFECT_API_URL": prefect_api},
+        stderr=subprocess.DEVNULL,
+    )
+    while process.poll() is None and not list(checkpoints_dir().glob("*/*.safetensors")):
+        wait_a_moment(process)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait(60) == -signal.SIGKILL
+
+    client = MlflowClient(registry.uri)
+    [file] = checkpoints_dir().glob("*/*.safetensors")
+    with safe_open(file, framework="np") as stored:
+        done = json.loads(stored.metadata()["facts"])["epoch"]
+    [cut_off] = runs(client)
+    logged = len(client.get_metric_history(cut_off.info.run_id, "train_loss"))
+
+    outcome = retrain(**parameters)
+
+    [run] = runs(client)
+    steps = [metric.step for metric in client.get_metric_history(run.info.run_id, "train_loss")]
+    assert cut_off.info.status == "RUNNING"
+    assert run.info.status == "FINISHED"
+    assert run.info.run_id == outcome.run_id
+    assert len(steps) == logged + LONG - done  # what was left, and no more
+    assert steps[-1] == LONG
+    assert not list(checkpoints_dir().glob("*/*.safetensors"))
+
+
+def runs(client: Any) -> list[Any]:
+    experiment = client.get_experiment_by_name("parts")
+    return list(client.search_runs([experiment.experiment_id]))
+
+
+def wait_a_moment(process: "subprocess.Popen[bytes]") -> None:
+    try:
+        process.wait(0.05)
+    except subprocess.TimeoutExpired:
+        return
+
+
+@pytest.fixture
+def flow_run(prefect_api: str) -> Any:
+    """A run of a deployment that began."""
+    from prefect.client.orchestration import get_client
+    from prefect.deployments.runner import RunnerDeployment
+    from prefect.states import Running
+
+    deployment = RunnerDeployment.from_flow(standing_in, name="crashing").apply()
+    assert not isinstance(deployment, str)
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run_from_deployment(deployment)
+        client.set_flow_run_state(run.id, Running(), force=True)
+        yield client.read_flow_run(run.id)
+        client.delete_flow_run(run.id)
+
+
+def state_of(flow_run: Any) -> str:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(flow_run.id).state
+    return state.name if state and state.name else ""
+
+
+def test_a_run_that_crashed_is_scheduled_again_but_not_for_ever(flow_run: Any) -> None:
+    from prefect.states import Crashed
+
+    worn_out = flow_run.model_copy(update={"run_count": MOST_STARTS})
+    begin_again(standing_in, worn_out, Crashed(message="killed"))
+    assert state_of(flow_run) == "Running"
+    begin_again(standing_in, flow_run, Crashed(message="killed"))
+    assert state_of(flow_run) == "AwaitingRetry"
+
+
+def test_runs_of_a_killed_deploy_are_scheduled_again_when_it_starts_anew(flow_run: Any) -> None:
+    revive_lost()
+    assert state_of(flow_run) == "AwaitingRetry"
