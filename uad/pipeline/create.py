@@ -10,7 +10,7 @@ from uad.config.loading import validate
 from uad.config.pipeline import PipelineConfig
 from uad.detector import Detector, load_detector
 from uad.devices import parse_devices
-from uad.errors import CalibrationError, ConfigError, EngineError, ServingError
+from uad.errors import ConfigError, EngineError, ServingError
 from uad.live import BundleStore, Follower, Holder, Served, is_address
 from uad.pipeline.pipeline import Pipeline
 from uad.pipeline.source import read_pipeline
@@ -18,6 +18,7 @@ from uad.pipeline.team import Judge, Team
 from uad.registry import ModelRegistry
 
 FASTEST_FIRST = (
+    ("tensorrt", "fp16"),
     ("openvino", "int8"),
     ("openvino", "bf16"),
     ("onnxruntime", "int8"),
@@ -145,11 +146,14 @@ def _load(path: Path, settings: PipelineConfig) -> Judge:
 
 def _fastest(path: Path, settings: PipelineConfig, device: str) -> Detector:
     if settings.use_hpip and settings.engine == "auto":
+        calibrated = read_bundle(path).manifest.calibration
         for engine, precision in FASTEST_FIRST:
+            if f"{engine}/{precision}" not in calibrated:
+                continue
             try:
                 return _detector(path, settings, device, engine, precision)
-            except (CalibrationError, EngineError):
-                continue  # not calibrated for it, or not installed: the next fastest
+            except EngineError:
+                continue  # not installed, or not on this device: the next fastest
     return _detector(path, settings, device, settings.engine, settings.precision)
 
 

@@ -1,3 +1,4 @@
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ import yaml
 from numpy.typing import NDArray
 
 import uad
+from tests.bundles import calibrate
 from uad.bundle import read_bundle
 from uad.errors import (
     BundleError,
@@ -133,6 +135,20 @@ def test_high_performance_falls_back_to_what_the_model_is_calibrated_for(
 ) -> None:
     with create_pipeline(random_bundle(1), use_hpip=True) as pipeline:
         assert len(list(pipeline.predict(np.zeros((32, 32, 3), np.uint8)))) == 1
+
+
+def test_high_performance_takes_the_fastest_engine_that_the_model_is_calibrated_for(
+    random_bundle: Bundles, tmp_path: Path
+) -> None:
+    bundle = read_bundle(Path(shutil.copytree(random_bundle(1), tmp_path / "both")))
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (32, 32, 3), np.uint8) for _ in range(40)]
+    calibrate(bundle, "openvino", images)
+    own = read_bundle(bundle.path).manifest.calibration["openvino/fp32"].threshold
+    with create_pipeline(bundle.path, use_hpip=True) as pipeline:
+        (result,) = pipeline.predict(images[0])
+    assert result["threshold"] == own
+    assert result["threshold"] != bundle.manifest.calibration["onnxruntime/fp32"].threshold
 
 
 def test_a_following_pipeline_changes_version_between_two_pictures(served: ModelRegistry) -> None:
