@@ -18,6 +18,8 @@ Statistics = dict[str, NDArray[np.float32]]
 
 PLANTED = 96
 """Images with a planted defect, spread over the selection images."""
+PRIOR_IMAGES = 16
+"""See `level_statistics`: few images say little about single locations."""
 MARGIN = 0.01
 """How much better than the first candidate another must be to be taken."""
 
@@ -32,22 +34,43 @@ class Choice:
 
 
 def candidates() -> Iterator[ScoreDefinition]:
-    """From the most expected definition to the least."""
-    for weights in ((1.0, 1.0, 1.0), (0.5, 1.0, 1.0), (0.0, 1.0, 1.0)):
-        for sigma in (1.0, 0.0, 2.0):
-            yield ScoreDefinition(
-                combine="sum", normalise="level", weights=weights, smooth_sigma=sigma
-            )
+    """From the most expected definition to the least.
+
+    The first level sees the finest defects and the most harmless texture, so its weight varies.
+    """
+    for normalise in ("level", "location"):
+        for weights in ((0.5, 1.0, 1.0), (1.0, 1.0, 1.0), (0.0, 1.0, 1.0)):
+            for sigma in (1.0, 0.0, 2.0):
+                yield ScoreDefinition.model_validate(
+                    {
+                        "combine": "sum",
+                        "normalise": normalise,
+                        "weights": weights,
+                        "smooth_sigma": sigma,
+                    }
+                )
     for sigma in (1.0, 0.0):
         yield ScoreDefinition(combine="product", smooth_sigma=sigma)
 
 
-def level_statistics(levels: LevelMaps) -> Statistics:
-    """`mean1`..: the mean distance of each level over images and locations, on normal images."""
-    return {
-        f"mean{number}": np.asarray(level.mean(dtype=np.float64), np.float32)
-        for number, level in enumerate(levels, start=1)
-    }
+def level_statistics(levels: LevelMaps, normalise: str) -> Statistics:
+    """`mean1`..: the mean distance of each level on normal images.
+
+    Args:
+        levels: of the selection images.
+        normalise: `level` gives a number a level; `location` a map, for parts that lie alike: the
+            smoothed mean over the images, drawn towards the level's number as if
+            `PRIOR_IMAGES` more images had shown nothing but it; `none` gives nothing.
+    """
+    statistics = {}
+    for number, level in enumerate(levels, start=1):
+        mean = np.asarray(level.mean(dtype=np.float64), np.float32)
+        if normalise == "location":
+            smooth = cv2.GaussianBlur(level.mean(axis=0), (0, 0), level.shape[1] / 32)
+            mean = (len(level) * smooth + PRIOR_IMAGES * mean) / (len(level) + PRIOR_IMAGES)
+        if normalise != "none":
+            statistics[f"mean{number}"] = np.asarray(mean, np.float32)
+    return statistics
 
 
 def choose_score(
@@ -68,9 +91,9 @@ def choose_score(
     pairs = [plant(image, rng) for image in normals for _ in range(repeats)]
     planted, masks = zip(*pairs, strict=True)
     clean = level_maps(normals)
-    statistics = level_statistics(clean)
     defective = level_maps(np.stack(planted))
-    table = {score: _quality(score, statistics, clean, defective, masks) for score in candidates()}
+    small = [_shrunk(mask, clean[0].shape[1:]) for mask in masks]
+    table = {score: _quality(score, clean, defective, small) for score in candidates()}
     return _chosen(table)
 
 
@@ -105,11 +128,11 @@ def _shrunk(mask: NDArray[np.bool_], size: tuple[int, ...]) -> NDArray[np.bool_]
 
 def _quality(
     score: ScoreDefinition,
-    statistics: Statistics,
     clean: LevelMaps,
     defective: LevelMaps,
     masks: Sequence[NDArray[np.bool_]],
 ) -> float:
+    statistics = level_statistics(clean, score.normalise)
     size = masks[0].shape
     nothing = np.zeros(size, bool)
     stream, labels, scores = PixelStream(), [], []

@@ -50,8 +50,8 @@ class OptimisationConfig(Settings):
     min_steps: Annotated[int, Field(ge=0)] = 200
     """Small sets get more epochs, until this many steps are made."""
     batch_size: Annotated[int, Field(ge=1)] = 8
-    optimizer: Literal["sgd", "adamw"] = "adamw"
-    learning_rate: Annotated[float, Field(gt=0)] = 0.002
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: Annotated[float, Field(gt=0)] = 0.4
     schedule: Literal["constant", "cosine"] = "cosine"
     """Cosine: warm-up over `warmup_share` of the steps, then down to zero (Loshchilov and Hutter,
     ICLR 2017)."""

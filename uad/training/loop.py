@@ -143,17 +143,16 @@ class _Trainer:
 
     def result(self) -> TrainedModel:
         self.student.load(self.best)
-        statistics = level_statistics(self._level_maps(self.held_out))
         score = self.config.score
         if score == "auto":
-            choice = choose_score(self._level_maps, self.held_out, seed=self.options.seed)
-            score = choice.score
+            score = choose_score(self._level_maps, self.held_out, seed=self.options.seed).score
+        normals = self._level_maps(self.held_out)
         return TrainedModel(
             student=self.best,
             teacher=self.teacher,
             input=self.config.input,
             score=score,
-            statistics=statistics,
+            statistics=level_statistics(normals, score.normalise),
             config=self.config,
             history=self.history,
             chosen_epoch=self.best_epoch,

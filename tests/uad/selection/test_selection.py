@@ -56,7 +56,14 @@ def test_the_choice_says_why_and_shows_every_candidate() -> None:
 
 def test_level_statistics_are_the_means_on_normal_images() -> None:
     levels = [np.full((2, 4, 4), 0.5, np.float32), np.full((2, 2, 2), 0.25, np.float32)]
-    assert {k: float(v) for k, v in level_statistics(levels).items()} == {
-        "mean1": 0.5,
-        "mean2": 0.25,
-    }
+    found = level_statistics(levels, "level")
+    assert {name: float(value) for name, value in found.items()} == {"mean1": 0.5, "mean2": 0.25}
+    assert level_statistics(levels, "none") == {}
+
+
+def test_the_more_images_the_more_a_location_counts() -> None:
+    part = np.linspace(0, 1, 64, dtype=np.float32).reshape(1, 8, 8)
+    spread = [
+        np.ptp(level_statistics([part.repeat(n, axis=0)], "location")["mean1"]) for n in (2, 200)
+    ]
+    assert spread[0] < 0.2 < 0.6 < spread[1]
