@@ -10,6 +10,7 @@ from serving.engine_worker import EngineWorker
 from serving.line import Line, Ticket
 from serving.messages import Job, Reply
 from serving.spec import EngineSpec
+from uad.devices import parse_devices
 from uad.errors import BundleError, EngineLostError, RequestRefused
 
 logger = logging.getLogger(__name__)
@@ -29,24 +30,38 @@ class Engines:
     """
 
     def __init__(self, spec: EngineSpec, workers: int) -> None:
-        """Start the first one, and the others in the background.
+        """Start so many, on the devices of `spec` in turn, and wait for them.
 
         Raises:
             BundleError: the version cannot be loaded.
+            EngineError: there is no such device.
         """
-        self._spec = spec
+        devices = parse_devices(spec.device)
+        self._limits = spec.limits
         self._line = Line()
         self._pace = Pace(spec.limits)
         self._closing = threading.Event()
-        first = EngineWorker(spec)  # alone, so that a bad version costs one process
+        self._came_up = threading.Semaphore(0)
+        specs = [
+            spec.model_copy(update={"device": devices[index % len(devices)]})
+            for index in range(workers)
+        ]
+        first = EngineWorker(specs[0])  # alone, so that a bad version costs one process
         self.key = first.key
         self._up: set[EngineWorker] = {first}
         self._keepers = [
-            threading.Thread(target=self._keep, args=(worker,), name="engine", daemon=True)
-            for worker in [first, *[None] * (workers - 1)]
+            threading.Thread(target=self._keep, args=(each, worker), name="engine", daemon=True)
+            for each, worker in zip(specs, [first, *[None] * (workers - 1)], strict=True)
         ]
+        self._start()
+
+    def _start(self) -> None:
+        """All at once; who replaces a version that is at full strength should be so too."""
+        until = time.monotonic() + self._limits.start_seconds
         for keeper in self._keepers:
             keeper.start()
+        for _ in self._keepers[1:]:
+            self._came_up.acquire(timeout=max(0.0, until - time.monotonic()))
 
     @property
     def pids(self) -> list[int]:
@@ -74,7 +89,7 @@ class Engines:
             RequestRefused: 429, it would have to wait too long.
         """
         self.expect_room()
-        ticket = Ticket(job, time.monotonic() + self._spec.limits.deadline_seconds)
+        ticket = Ticket(job, time.monotonic() + self._limits.deadline_seconds)
         self._line.put(ticket)
         return ticket.future
 
@@ -94,9 +109,9 @@ class Engines:
         for worker in list(self._up):
             worker.kill()
 
-    def _keep(self, worker: EngineWorker | None) -> None:
+    def _keep(self, spec: EngineSpec, worker: EngineWorker | None) -> None:
         while not self._line.is_over:
-            worker = worker or self._replacement()
+            worker = worker or self._replacement(spec)
             if worker is None:
                 break
             ticket = self._line.get(IDLE_SECONDS)
@@ -150,11 +165,11 @@ class Engines:
         else:
             self._line.put_first(ticket)
 
-    def _replacement(self) -> EngineWorker | None:
+    def _replacement(self, spec: EngineSpec) -> EngineWorker | None:
         pause = 0.1
         while True:
             try:
-                worker = EngineWorker(self._spec)
+                worker = EngineWorker(spec)
             except BundleError as exc:
                 logger.error("an engine process cannot be started: %s", exc)
                 if self._closing.wait(pause):
@@ -162,4 +177,5 @@ class Engines:
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
             else:
                 self._up.add(worker)
+                self._came_up.release()
                 return worker

@@ -17,6 +17,7 @@ from serving.spec import engine_spec
 from serving.state import State
 from serving.watched import Followed, WatchedRegistry
 from uad.bundle import read_bundle
+from uad.devices import parse_devices
 from uad.engines.cores import physical_cores
 from uad.errors import ConfigError, ServingError, UadError
 from uad.live import BundleStore, Event, Follower, Holder, Served, Stored, is_address
@@ -54,7 +55,9 @@ def open_products(
         raise ConfigError("nothing to serve: give --model models:/NAME@champion or a folder")
     if len({name for name, _ in named}) < len(named):
         raise ConfigError("two models have the same name: write one as OTHER-NAME=ADDRESS")
-    workers = settings.workers or max(1, physical_cores() // len(named))
+    devices = parse_devices(settings.device)
+    places = physical_cores() if devices == ("cpu",) else len(devices)
+    workers = settings.workers or max(1, places // len(named))
     opened: list[Product] = []
     with ExitStack() as if_one_fails:
         for name, address in named:

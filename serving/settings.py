@@ -53,7 +53,9 @@ class ServerSettings(Settings):
     engine: str = "auto"
     precision: str | None = None
     workers: Annotated[int, Field(ge=1, le=256)] | None = None
-    """Engines side by side, one thread each; None for one a core."""
+    """Engine processes of a product; None for one a core, or one a device that is no CPU."""
+    threads: Annotated[int, Field(ge=1, le=256)] = 1
+    """Of each: more answer a single request sooner, and fewer requests a second."""
     alpha: Annotated[float, Field(gt=0, lt=1)] | None = None
     threshold: Annotated[float, Field(ge=-1e30, le=1e30)] | None = None
     admin_port: Annotated[int, Field(ge=0, le=65535)] | None = None

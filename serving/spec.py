@@ -33,6 +33,7 @@ def engine_spec(bundle: Path, settings: ServerSettings, niceness: int = 0) -> En
         precision=settings.precision,
         alpha=settings.alpha,
         threshold=settings.threshold,
+        threads=settings.threads,
         visualize=settings.visualize,
         niceness=niceness,
         limits=settings.limits,

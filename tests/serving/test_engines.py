@@ -85,10 +85,14 @@ def test_a_request_that_kills_two_engines_is_refused_and_others_go_on(
     start: Callable[..., Engines], big: bytes, image: str
 ) -> None:
     engines = start()
-    with at_work(engines, big) as waiting:
-        while not waiting.done():
-            kill(engines)
-            time.sleep(0.1)
+    before = time.monotonic()
+    ask(engines, big).result(PATIENCE_SECONDS)
+    a_part_of_the_work = (time.monotonic() - before) / 3
+    waiting = ask(engines, big)
+    while not waiting.done():
+        time.sleep(a_part_of_the_work)
+        kill(engines)
+        until(lambda: bool(engines.pids) or waiting.done())
     assert waiting.result().status == 422
     assert "broke two engines" in json.loads(waiting.result().body)["errorMsg"]
     assert ask(engines, body(image)).result(PATIENCE_SECONDS).status == 200
