@@ -12,6 +12,7 @@ The graph ends before upsampling, which is cheaper and more exact outside (`uad.
 from uad.graph.int8 import Range, Ranges, build_int8
 from uad.graph.network import build, build_observed
 from uad.graph.nodes import INPUT, OUTPUTS, output_sizes
+from uad.graph.postprocess import with_scoring
 
 __all__ = [
     "INPUT",
@@ -22,4 +23,5 @@ __all__ = [
     "build_int8",
     "build_observed",
     "output_sizes",
+    "with_scoring",
 ]
