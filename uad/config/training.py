@@ -52,7 +52,7 @@ class OptimisationConfig(Settings):
     batch_size: Annotated[int, Field(ge=1)] = 8
     optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: Annotated[float, Field(gt=0)] = 0.4
-    schedule: Literal["constant", "cosine"] = "cosine"
+    schedule: Literal["constant", "cosine"] = "constant"
     """Cosine: warm-up over `warmup_share` of the steps, then down to zero (Loshchilov and Hutter,
     ICLR 2017)."""
     warmup_share: Annotated[float, Field(ge=0, lt=1)] = 0.1

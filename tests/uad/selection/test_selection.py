@@ -50,7 +50,7 @@ def test_a_blind_noisy_level_is_left_out() -> None:
 def test_the_choice_says_why_and_shows_every_candidate() -> None:
     choice = choose_score(shares((1.0, 1.0, 1.0)), IMAGES)  # type: ignore[arg-type]
     assert "planted defects" in choice.score.reason
-    assert list(choice.table) == [describe(score) for score in candidates()]
+    assert list(choice.table) == [describe(score) for score in candidates(len(IMAGES))]
     assert all(0.0 <= value <= 1.0 for value in choice.table.values())
 
 
