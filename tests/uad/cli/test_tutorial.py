@@ -280,7 +280,7 @@ def server(working_directory: Path) -> Iterator[str]:
         said = []
         for line in process.stderr:
             said.append(line)
-            if found := re.search(r"serving .* on (http://\S+)", line):
+            if found := re.search(r"serving.* on (http://\S+)", line):
                 break
         else:
             pytest.fail("".join(said))
