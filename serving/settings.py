@@ -36,7 +36,7 @@ class Limits(Settings):
     """Most requests in the queue of a product, however fast it moves."""
     pending_bytes: Annotated[int, Field(ge=2**20)] = 2**30
     """Memory for bodies that are coming in or waiting."""
-    work_seconds: Seconds = 20.0
+    work_seconds: Seconds = 60.0
     """Longest time in an engine; after that the engine is replaced and the request refused."""
     start_seconds: Seconds = 60.0
     """Longest time for an engine process to load a version."""
