@@ -86,6 +86,15 @@ def test_the_picture_is_a_pillow_image_under_res(result: Result) -> None:
     assert result.img["res"].mode == "RGB"
 
 
+def test_the_pillow_image_has_the_colours_of_the_saved_picture(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    orange = np.full((40, 60, 3), (0, 128, 255), np.uint8)  # BGR
+    (found,) = pipeline.predict(orange)
+    with PIL.Image.open(found.save_to_img(tmp_path / "saved.png")) as saved:
+        assert np.array_equal(np.asarray(saved.convert("RGB")), np.asarray(found.img["res"]))
+
+
 def test_the_mask_is_the_label_map_without_loss(result: Result, tmp_path: Path) -> None:
     file = result.save_to_img(tmp_path, mask_only=True)
     assert file.suffix == ".png"
