@@ -30,8 +30,8 @@ def train(
         typer.Option("--set", help="One setting, as section.key=value; may be repeated."),
     ] = None,
     teacher: Annotated[
-        str, typer.Option(help="imagenet, embedded, random, or a weight file.")
-    ] = "imagenet",
+        str, typer.Option(help="embedded, imagenet, random, or a weight file.")
+    ] = "embedded",
     device: Annotated[str, typer.Option(help="Where to train: cpu, gpu:0, ...")] = "cpu",
     resume: Annotated[
         bool, typer.Option(help="Go on from this training's checkpoint, if there is one.")
