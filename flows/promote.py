@@ -11,7 +11,7 @@ from flows.evaluate import evaluate_bundle
 from flows.retries import REGISTRY
 from uad.config import SplitConfig
 from uad.errors import RegistryError, RegistryUnreachableError, UadError
-from uad.evaluation import read_report
+from uad.evaluation import compare, read_report
 from uad.gate import GateRule, Mode, Verdict, decide
 from uad.registry import CHALLENGER, ModelRegistry
 
@@ -38,10 +38,13 @@ def judge(
     rule: GateRule | None = None,
 ) -> Verdict:
     """Apply the gate's rule; the verdict and its figures become tags `gate.*` of the version."""
+    own = read_report(Path(report)) if report else None
+    other = read_report(Path(champion_report)) if champion_report else None
     verdict = decide(
-        read_report(Path(report)) if report else None,
-        read_report(Path(champion_report)) if champion_report else None,
+        own,
+        other,
         rule,
+        differences=compare(own, other) if own and other else None,
         champion_version=champion,
         champion_error=champion_error,
         dataset=dataset,

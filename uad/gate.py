@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from uad.config import Settings
 from uad.evaluation import Report
+from uad.metrics import Difference
 
 Decision = Literal["promote", "wait", "reject"]
 Mode = Literal["gate", "always", "never"]
@@ -35,6 +36,7 @@ LABELS = {
     "false_alarm_rate": "false alarm rate",
     "latency_ms": "latency, ms an image",
 }
+COLUMNS = ("check", "challenger", "champion", "difference, 95 %", "rule", "outcome")
 
 
 class GateRule(Settings):
@@ -42,6 +44,10 @@ class GateRule(Settings):
 
     max_drop: dict[Metric, Share] = MAX_DROP
     """By metric of the report: how far below the champion's it may lie on the same images."""
+    drops: Literal["all", "significant"] = "all"
+    """Which larger drops count: `significant` forgives those that chance explains, that is whose
+    95 % interval (paired bootstrap) reaches zero. Small test sets need it, or every other sound
+    model fails; many small losses in a row can then add up."""
     normals_only: Literal["wait", "promote"] = "wait"
     """Without labelled test images: wait for a person, or promote."""
     false_alarms: Literal["show", "require"] = "show"
@@ -59,6 +65,8 @@ class Check(BaseModel):
     name: str
     challenger: float | None = None
     champion: float | None = None
+    interval: tuple[float, float] | None = None
+    """95 % interval of challenger minus champion."""
     rule: str
     passed: bool | None
     """None: shown, or not measurable here; decides nothing."""
@@ -96,15 +104,18 @@ class Verdict(BaseModel):
                 value = getattr(check, side)
                 if value is not None:
                     facts[f"gate.{check.name}.{side}"] = f"{value:.6g}"
+            if check.interval is not None:
+                facts[f"gate.{check.name}.interval"] = _interval(check)
         return facts
 
-    def rows(self) -> list[tuple[str, str, str, str, str]]:
-        """The table: check, challenger, champion, rule, outcome."""
+    def rows(self) -> list[tuple[str, ...]]:
+        """The table under `COLUMNS`."""
         return [
             (
                 LABELS.get(check.name, check.name),
                 _figure(check.challenger),
                 _figure(check.champion),
+                _interval(check),
                 check.rule,
                 {True: "passed", False: "failed", None: "-"}[check.passed],
             )
@@ -118,8 +129,8 @@ class Verdict(BaseModel):
             "",
             self.reason,
             "",
-            "| check | challenger | champion | rule | outcome |",
-            "|---|---|---|---|---|",
+            "| " + " | ".join(COLUMNS) + " |",
+            "|---" * len(COLUMNS) + "|",
             *("| " + " | ".join(row) + " |" for row in self.rows()),
             "",
             f"Compared with version {self.champion or 'none'} on {self.dataset or 'no images'}. "
@@ -133,6 +144,7 @@ def decide(
     champion: Report | None,
     rule: GateRule | None = None,
     *,
+    differences: Mapping[str, Difference] | None = None,
     champion_version: str | None = None,
     champion_error: str | None = None,
     golden_error: str | None = None,
@@ -144,6 +156,7 @@ def decide(
         challenger: its report; None where there are no test images.
         champion: the champion's report on the same images; None without champion or images.
         rule: the thresholds; None means the defaults.
+        differences: challenger minus champion by metric, as `uad.evaluation.compare` finds them.
         champion_version: the champion's version; None if the product has no champion.
         champion_error: why the champion could not be evaluated.
         golden_error: why the new version failed its own golden check.
@@ -154,7 +167,7 @@ def decide(
     checks = (
         _golden(golden_error),
         *(_own(challenger, champion, rule) if challenger else ()),
-        *(_compared(challenger, champion, rule) if challenger and compares else ()),
+        *(_compared(challenger, champion, rule, differences or {}) if compares else ()),
     )
     failed = [check for check in checks if check.passed is False]
     compared = [check for check in checks if check.passed and check.name in rule.max_drop]
@@ -237,23 +250,52 @@ def _latency(challenger: Report, champion: Report | None, budget: float | None) 
     )
 
 
-def _compared(challenger: Report, champion: Report | None, rule: GateRule) -> list[Check]:
-    own, other = challenger.metrics(), champion.metrics() if champion else {}
-    return [_drop(name, own, other, allowed) for name, allowed in rule.max_drop.items()]
+def _compared(
+    challenger: Report | None,
+    champion: Report | None,
+    rule: GateRule,
+    differences: Mapping[str, Difference],
+) -> list[Check]:
+    if challenger is None or champion is None:
+        return []
+    own, other = challenger.metrics(), champion.metrics()
+    return [
+        _drop(name, own.get(name), other.get(name), rule, differences.get(name))
+        for name in rule.max_drop
+    ]
 
 
-def _drop(name: str, own: Mapping[str, float], other: Mapping[str, float], allowed: float) -> Check:
-    mine, theirs = own.get(name), other.get(name)
+def _drop(
+    name: Metric,
+    mine: float | None,
+    theirs: float | None,
+    rule: GateRule,
+    difference: Difference | None,
+) -> Check:
+    allowed = rule.max_drop[name]
+    told = f"at most {allowed:g} below the champion"
     passed = None
     if mine is not None and theirs is not None:
         drop = theirs - mine
         passed = drop <= allowed or math.isclose(drop, allowed, abs_tol=1e-9)
+    else:
+        told += ", absent"
+    if rule.drops == "significant":
+        told += " unless by chance"
+        passed = passed or (passed is False and difference is not None and difference.high >= 0)
     return Check(
         name=name,
         challenger=mine,
         champion=theirs,
-        rule=f"at most {allowed:g} below the champion" + ("" if passed is not None else ", absent"),
+        interval=(difference.low, difference.high) if difference else None,
+        rule=told,
         passed=passed,
+    )
+
+
+def _interval(check: Check) -> str:
+    return (
+        "-" if check.interval is None else f"{check.interval[0]:+.3f} to {check.interval[1]:+.3f}"
     )
 
 

@@ -44,6 +44,11 @@ def prefect_dir() -> Path:
     return _made(home() / "prefect")
 
 
+def scores_dir() -> Path:
+    """Scores of the images that servers judged, by product and version."""
+    return _made(home() / "scores")
+
+
 def locks_dir() -> Path:
     """Locks between processes of this machine."""
     return _made(home() / "locks")

@@ -211,7 +211,9 @@ def _print_outcome(outcome: "Outcome") -> None:
 
 
 def _print_verdict(title: str, verdict: "Verdict") -> None:
-    print_table(title, ["check", "challenger", "champion", "rule", "outcome"], verdict.rows())
+    from uad.gate import COLUMNS
+
+    print_table(title, COLUMNS, verdict.rows())
 
 
 def _verdict(outcome: "Outcome") -> str:

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -7,6 +8,7 @@ from uad.config import load_settings
 from uad.errors import ConfigError
 from uad.evaluation import Report
 from uad.gate import Decision, GateRule, Mode, Verdict, decide
+from uad.metrics import Difference
 
 STRICT = GateRule(false_alarms="require", max_latency_ms=30)
 
@@ -53,6 +55,34 @@ def test_a_challenger_is_judged_against_the_champion(
     verdict = decide(challenger, champion, rule, champion_version="3")
     assert verdict.decision == decision
     assert verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "drops", "decision"),
+    [
+        (-0.10, 0.02, "significant", "promote"),
+        (-0.10, -0.01, "significant", "reject"),
+        (-0.10, 0.02, "all", "reject"),
+    ],
+)
+def test_a_drop_that_chance_explains_may_be_forgiven(
+    low: float, high: float, drops: Literal["all", "significant"], decision: Decision
+) -> None:
+    verdict = decide(
+        report(0.86),
+        report(0.9),
+        GateRule(drops=drops),
+        champion_version="3",
+        differences={"image_auroc": Difference(0.86, 0.9, -0.04, low, high)},
+    )
+    assert verdict.decision == decision
+    assert f"{low:+.3f} to {high:+.3f}" in verdict.markdown("cookie version 4")
+    assert verdict.tags()["gate.image_auroc.interval"] == f"{low:+.3f} to {high:+.3f}"
+
+
+def test_without_an_interval_no_drop_is_forgiven() -> None:
+    verdict = decide(report(0.86), report(0.9), GateRule(drops="significant"), champion_version="3")
+    assert verdict.decision == "reject"
 
 
 @pytest.mark.parametrize("first", [report(0.5, 0.1), report(None, None), None])

@@ -1,0 +1,126 @@
+"""Look whether a product's recent images are still like those its threshold was set on."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from prefect import flow, runtime, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.events import emit_event
+from pydantic import BaseModel, ConfigDict
+
+from flows import logs
+from flows.retries import REGISTRY
+from uad.bundle import read_bundle
+from uad.drift import LEVEL, Drift, watch
+from uad.errors import CalibrationError
+from uad.journal import ScoreJournal
+from uad.live import open_bundle
+from uad.registry import ModelRegistry
+
+EVENT = "uad.drift"
+"""Name of the event that an automation in Prefect can listen to."""
+
+
+class DriftReport(BaseModel):
+    """What the watch found, and what to do about it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    product: str
+    version: str
+    since: datetime
+    images: int
+    detected: bool
+    evidence: float
+    level: float
+    alarms: int
+    expected_alarms: tuple[int, int] | None
+    median_p_value: float | None
+    advice: str
+
+    def rows(self) -> list[tuple[str, object]]:
+        """For a table."""
+        expected = "-" if self.expected_alarms is None else "{} to {}".format(*self.expected_alarms)
+        return [
+            ("version", self.version),
+            ("images", f"{self.images} since {self.since.astimezone():%Y-%m-%d %H:%M}"),
+            ("evidence", f"{self.evidence:.3g} (reported from {1 / self.level:.0f} on)"),
+            ("median p-value", self.median_p_value),
+            ("alarms", f"{self.alarms} (95 % of quiet lines: {expected})"),
+            ("verdict", "drift or defects" if self.detected else "quiet"),
+            ("advice", self.advice),
+        ]
+
+    def markdown(self) -> str:
+        """The table for people."""
+        rows = "\n".join(f"| {name} | {value} |" for name, value in self.rows())
+        return f"# {self.product}\n\n| | |\n|---|---|\n{rows}\n"
+
+
+@task(name="check drift", task_run_name="check drift of {product}", **REGISTRY)
+def check_drift(product: str, hours: float = 24.0, level: float = LEVEL) -> DriftReport:
+    """Compare the champion's scores of the last hours with its calibration scores."""
+    registry = ModelRegistry()
+    champion = registry.resolve(f"models:/{product}@champion")
+    since = datetime.now(UTC) - timedelta(hours=hours)
+    scored = ScoreJournal().read(product, champion.version, since)
+    calibration = read_bundle(open_bundle(champion.address)).manifest.calibration
+    if not calibration:
+        raise CalibrationError(f"{champion.address} has no calibration: run `uad calibrate`")
+    entry = next(iter(calibration.values()))
+    found = watch(
+        entry.scores,
+        [each.score for each in scored],
+        threshold=entry.threshold,
+        alpha=entry.alpha,
+        level=level,
+    )
+    return report(product, champion.version, since, found)
+
+
+@flow(name="drift", flow_run_name="drift of {product}")
+def drift(product: str, hours: float = 24.0, level: float = LEVEL) -> DriftReport:
+    """Watch a product; a finding becomes an artifact and the event `uad.drift`."""
+    logs.prepare()
+    found = check_drift(product, hours, level)
+    tell(found)
+    return found
+
+
+def report(product: str, version: str, since: datetime, found: Drift) -> DriftReport:
+    """The finding in words."""
+    return DriftReport(
+        product=product,
+        version=version,
+        since=since,
+        images=found.images,
+        detected=found.detected,
+        evidence=found.evidence,
+        level=found.level,
+        alarms=found.alarms,
+        expected_alarms=found.expected_alarms,
+        median_p_value=found.median_p_value,
+        advice=_advice(found),
+    )
+
+
+def tell(found: DriftReport) -> None:
+    """Put the finding where people and automations look."""
+    logs.logger.info("%s: %s", found.product, found.advice)
+    if not (found.detected and runtime.flow_run.id):
+        return
+    key = re.sub("[^a-z0-9]+", "-", f"drift-{found.product}".lower()).strip("-")
+    create_markdown_artifact(found.markdown(), key=key, description=found.advice)
+    resource = {"prefect.resource.id": f"uad.product.{found.product}"}
+    emit_event(EVENT, resource=resource, payload=found.model_dump(mode="json"))
+
+
+def _advice(found: Drift) -> str:
+    if not found.images:
+        return "no image was scored in this time: is the server running, with its journal on?"
+    if not found.detected:
+        return "scores are like those of calibration"
+    return (
+        f"scores are {found.direction} than in calibration from image {found.detected_at} on: "
+        "drift or defects; look at the images, add the good ones to the data set, and retrain"
+    )

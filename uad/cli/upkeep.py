@@ -1,0 +1,45 @@
+"""`uad drift`: what to look at while models serve."""
+
+from typing import Annotated
+
+import typer
+
+from uad.console import print_table
+
+DRIFTED = 3
+"""Exit status that says so, for scripts."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to `app`."""
+    app.command()(drift)
+
+
+def drift(
+    name: Annotated[str, typer.Argument(help="The product whose champion serves.")],
+    hours: Annotated[float, typer.Option(help="How far to look back.")] = 24.0,
+    level: Annotated[
+        float, typer.Option(help="Probability that quiet images are reported.")
+    ] = 0.001,
+) -> None:
+    """Are the images of the last hours still like those that set the threshold?
+
+    The scores that servers of this UAD_HOME gave are compared with the champion's calibration
+    scores. However often you look, a quiet line is reported with at most the probability `level` a
+    time window. Defects raise scores as well as a changed lamp does: look at the images, add the
+    good ones to the data set, and retrain.
+
+    Exit status 3 where drift or defects are reported.
+
+        uad drift cookie
+        uad drift cookie --hours 168
+    """
+    from flows import environment
+
+    environment.prepare()
+    from flows.drift import check_drift
+
+    found = check_drift.fn(name, hours, level)
+    print_table(f"drift of {name}", ["", ""], found.rows())
+    if found.detected:
+        raise typer.Exit(DRIFTED)
