@@ -38,7 +38,7 @@ JUDGING_IMAGES = 32
 PLANTED = 64
 """Copies with planted defects at least, shared out among the judging images."""
 RESAMPLES = 500
-LARGEST_NOISE = 0.5
+LARGEST_NOISE = 1.0
 LARGEST_LOSS = 0.01
 
 

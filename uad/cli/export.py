@@ -11,6 +11,7 @@ from uad.console import console, print_table
 def register(app: typer.Typer) -> None:
     """Add this module's commands to `app`."""
     app.command()(calibrate)
+    app.command()(export)
 
 
 def calibrate(
@@ -69,3 +70,30 @@ def calibrate(
             f"int8 against fp32: scores move by {agreement.noise:.2f} of their spread; planted "
             f"defects' AUROC {agreement.auroc_int8:.3f} against {agreement.auroc_fp32:.3f}"
         )
+
+
+def export(
+    bundle: Annotated[Path, typer.Argument(help="The bundle's folder.")],
+    output: Annotated[Path, typer.Option(help="The folder to write.")],
+    target: Annotated[
+        str, typer.Option(help="edge: an 8-bit model with its score, and a C++ program.")
+    ] = "edge",
+) -> None:
+    """Write a folder for devices without Python.
+
+    It holds the 8-bit model with all post-processing in the graph, the threshold, and a C++ program
+    of one file that needs ONNX Runtime's shared library alone. Calibrate for int8 first:
+
+        uad calibrate bundles/cookie --data cookie --engine onnxruntime --precision int8
+        uad export bundles/cookie --target edge --output device
+    """
+    from uad.bundle import read_bundle
+    from uad.errors import EngineError
+    from uad.export import export_edge
+
+    if target != "edge":
+        raise EngineError(f"no target '{target}': the one there is is edge")
+    written = export_edge(read_bundle(bundle), output)
+    rows = [(file.name, f"{file.stat().st_size / 1e6:.2f} MB") for file in written]
+    print_table(f"for a device: {output}", ("file", "size"), rows)
+    console().print(f"next: see {output / 'README.md'}")

@@ -1,8 +1,10 @@
 """Make a bundle ready for another engine, or for a device without Python.
 
-bundle = prepare(read_bundle(path), dataset, engine="openvino", precision="int8")
+ready = prepare(read_bundle(path), dataset, engine="openvino", precision="int8")
+export_edge(ready, Path("device"))
 """
 
+from uad.export.edge import export_edge
 from uad.export.prepare import prepare
 
-__all__ = ["prepare"]
+__all__ = ["export_edge", "prepare"]

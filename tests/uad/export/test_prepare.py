@@ -1,48 +1,34 @@
 """A bundle made ready for other engines and precisions."""
 
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from uad.bundle import INT8_MODEL, Bundle, read_bundle
-from uad.data import Dataset, load_dataset
+from uad.bundle import INT8_MODEL, Bundle, DatasetRef, read_bundle
+from uad.data import Dataset
 from uad.detector import load_detector
 from uad.errors import BundleError, CalibrationError, EngineError
 from uad.export import prepare
-from uad.export.prepare import split_of
 from uad.images import read
 from uad.quantise import quantise
 
 
-@pytest.fixture
-def bundle(tiny_bundle: Path) -> Bundle:
-    return read_bundle(tiny_bundle)
-
-
-@pytest.fixture
-def dataset(bundle: Bundle, parts: Path) -> Dataset:
-    return load_dataset(parts, split_of(bundle))
-
-
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
-def test_an_int8_model_is_made_calibrated_and_finds_what_float32_finds(
-    engine: str, bundle: Bundle, dataset: Dataset
+def test_an_int8_model_scores_nearly_as_float32_does(
+    engine: str, int8_bundle: Bundle, dataset: Dataset
 ) -> None:
-    ready = prepare(bundle, dataset, engine=engine, precision="int8")
-    detector = load_detector(ready.path, engine=engine, precision="int8")
+    ready = prepare(int8_bundle, dataset, engine=engine, precision="int8")
+    rounded = load_detector(ready.path, engine=engine, precision="int8")
     exact = load_detector(ready.path, engine="onnxruntime", precision="fp32")
     images = [read(sample.path) for sample in dataset.test]
-    ours, theirs = detector.detect(images), exact.detect(images)
-    scores = np.array([[a.score, b.score] for a, b in zip(ours, theirs, strict=True)])
-    assert np.corrcoef(np.log(scores.T))[0, 1] > 0.9
-    assert not np.array_equal(scores[:, 0], scores[:, 1])
-    same = [a.is_anomalous == b.is_anomalous for a, b in zip(ours, theirs, strict=True)]
-    assert np.mean(same) > 0.9
+    pairs = zip(rounded.detect(images), exact.detect(images), strict=True)
+    ratios = np.array([ours.score / theirs.score for ours, theirs in pairs])
+    assert 0 < np.abs(np.log(ratios)).mean() < 0.1
 
 
-def test_the_int8_file_is_verified_like_every_other(bundle: Bundle, dataset: Dataset) -> None:
-    prepare(bundle, dataset, engine="onnxruntime", precision="int8")
+def test_the_int8_file_is_verified_like_every_other(int8_bundle: Bundle) -> None:
+    bundle = int8_bundle
     file = bundle.path / INT8_MODEL
     assert file.stat().st_size < (bundle.path / "model.onnx").stat().st_size
     file.write_bytes(file.read_bytes()[:-1])
@@ -51,13 +37,21 @@ def test_the_int8_file_is_verified_like_every_other(bundle: Bundle, dataset: Dat
 
 
 def test_quantising_anew_drops_the_old_models_calibrations(
-    bundle: Bundle, dataset: Dataset
+    int8_bundle: Bundle, dataset: Dataset
 ) -> None:
-    for engine in ("onnxruntime", "openvino"):
-        bundle = prepare(bundle, dataset, engine=engine, precision="int8")
-    assert {"onnxruntime/int8", "openvino/int8"} <= set(bundle.manifest.calibration)
-    bundle = prepare(bundle, dataset, engine="openvino", precision="int8", requantise=True)
-    assert set(bundle.manifest.calibration) == {"onnxruntime/fp32", "openvino/int8"}
+    both = prepare(int8_bundle, dataset, engine="openvino", precision="int8")
+    assert {"onnxruntime/int8", "openvino/int8"} <= set(both.manifest.calibration)
+    anew = quantise(both, dataset.train, dataset.selection, largest_noise=99, largest_loss=1)
+    assert set(anew.manifest.calibration) == {"onnxruntime/fp32"}
+
+
+def test_prepare_quantises_where_there_is_no_int8_model(bundle: Bundle, dataset: Dataset) -> None:
+    try:
+        ready = prepare(bundle, dataset, engine="onnxruntime", precision="int8")
+    except EngineError as exc:  # random weights may round badly: then it must say so
+        assert "keeps its float32 model" in str(exc)
+    else:
+        assert ready.manifest.int8 is not None
 
 
 def test_an_engine_without_an_entry_names_the_command_that_makes_one(bundle: Bundle) -> None:
@@ -68,13 +62,12 @@ def test_an_engine_without_an_entry_names_the_command_that_makes_one(bundle: Bun
 def test_another_version_of_the_datasets_own_name_is_refused(
     bundle: Bundle, dataset: Dataset
 ) -> None:
-    from dataclasses import replace
-
-    changed = replace(dataset, version="0" * 12)
+    known = DatasetRef(name="parts", version="0" * 12, train=1, selection=1, calibration=1)
+    own = replace(bundle, manifest=bundle.manifest.model_copy(update={"dataset": known}))
     with pytest.raises(CalibrationError, match="may have trained it"):
-        prepare(bundle, changed, engine="onnxruntime", precision="fp32")
-    fresh = replace(changed, name="fresh")
-    ready = prepare(bundle, fresh, engine="onnxruntime", precision="fp32")
+        prepare(own, dataset, engine="onnxruntime", precision="fp32")
+    fresh = replace(dataset, name="fresh")
+    ready = prepare(own, fresh, engine="onnxruntime", precision="fp32")
     assert len(ready.manifest.calibration["onnxruntime/fp32"].scores) == len(dataset.normals)
 
 
@@ -89,7 +82,8 @@ def test_an_int8_model_that_scores_otherwise_is_refused_and_leaves_the_bundle_as
 
 
 def test_alpha_can_be_another_than_at_training(bundle: Bundle, dataset: Dataset) -> None:
-    ready = prepare(bundle, dataset, engine="openvino", precision="fp32", alpha=0.4)
-    entries = ready.manifest.calibration
-    assert entries["openvino/fp32"].requested_alpha == 0.4
-    assert entries["openvino/fp32"].threshold < entries["onnxruntime/fp32"].threshold
+    often = prepare(bundle, dataset, engine="openvino", precision="fp32", alpha=0.4)
+    seldom = prepare(bundle, dataset, engine="openvino", precision="fp32", alpha=0.2)
+    loose, strict = (b.manifest.calibration["openvino/fp32"] for b in (often, seldom))
+    assert loose.requested_alpha == 0.4
+    assert loose.threshold < strict.threshold

@@ -1,0 +1,33 @@
+"""Bundles with random weights to export: no training, and images of the `parts` set."""
+
+from collections.abc import Callable
+from pathlib import Path
+from shutil import copytree
+
+import pytest
+
+from uad.bundle import Bundle, read_bundle
+from uad.data import Dataset, load_dataset
+from uad.export import prepare
+from uad.export.prepare import split_of
+from uad.quantise import quantise
+
+
+@pytest.fixture
+def bundle(random_bundle: Callable[[int], Path], tmp_path: Path) -> Bundle:
+    """Width 8, 32x32 px, calibrated for ONNX Runtime in float32; this test's own."""
+    return read_bundle(Path(copytree(random_bundle(7), tmp_path / "bundle")))
+
+
+@pytest.fixture
+def dataset(bundle: Bundle, parts: Path) -> Dataset:
+    return load_dataset(parts, split_of(bundle))
+
+
+@pytest.fixture
+def int8_bundle(bundle: Bundle, dataset: Dataset) -> Bundle:
+    """With an 8-bit model, however it scores, calibrated for ONNX Runtime."""
+    rounded = quantise(
+        bundle, dataset.train, dataset.selection, largest_noise=99.0, largest_loss=1.0
+    )
+    return prepare(rounded, dataset, engine="onnxruntime", precision="int8")

@@ -1,0 +1,61 @@
+"""A folder for devices without Python: the 8-bit model with its score, and a small C++ program."""
+
+import shutil
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from uad.bundle import INT8_MODEL, Bundle, CalibrationEntry
+from uad.errors import BundleError, CalibrationError, EngineError
+from uad.graph import with_scoring
+
+KEY = "onnxruntime/int8"
+INTERPOLATIONS = ("area", "linear")
+"""What the program can resize with."""
+
+
+def export_edge(bundle: Bundle, output: Path) -> list[Path]:
+    """Write what a device needs to `output`, a folder, and return the files.
+
+    Raises:
+        CalibrationError: the bundle is not calibrated for 8 bits on ONNX Runtime.
+        EngineError: the bundle resizes in a way that the program cannot.
+        BundleError: the folder cannot be written.
+    """
+    import onnx
+
+    entry = _entry(bundle)
+    spec = bundle.manifest.input
+    if spec.interpolation not in INTERPOLATIONS:
+        raise EngineError(
+            f"the device program resizes by {' or '.join(INTERPOLATIONS)}, not by "
+            f"{spec.interpolation}: train with input.interpolation=area"
+        )
+    model = with_scoring(
+        onnx.load(bundle.path / INT8_MODEL),
+        bundle.manifest.score,
+        bundle.arrays("statistics"),
+        spec,
+    )
+    settings = (
+        f"height {spec.height}\nwidth {spec.width}\ninterpolation {spec.interpolation}\n"
+        f"threshold {entry.threshold!r}\n"
+    )
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "model.onnx").write_bytes(model.SerializeToString())
+        (output / "settings.txt").write_text(settings)
+        with as_file(files("uad.export").joinpath("edge_files")) as folder:
+            shutil.copytree(folder, output, dirs_exist_ok=True)
+    except OSError as exc:
+        raise BundleError(f"cannot write {output}: {exc.strerror}; choose another folder") from exc
+    return sorted(file for file in output.iterdir() if file.is_file())
+
+
+def _entry(bundle: Bundle) -> CalibrationEntry:
+    entry = bundle.manifest.calibration.get(KEY)
+    if entry is None or INT8_MODEL not in bundle.manifest.files:
+        raise CalibrationError(
+            f"{bundle.path} has no 8-bit model to export: run `uad calibrate {bundle.path} --data "
+            "DATA --engine onnxruntime --precision int8` first"
+        )
+    return entry
