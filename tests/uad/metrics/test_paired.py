@@ -62,6 +62,20 @@ def test_per_image_bins_come_close_to_the_exact_pixel_metrics() -> None:
         assert found[name].a == pytest.approx(exact.figures[name], abs=bound), name
 
 
+def test_the_interval_moves_by_what_binning_changed() -> None:
+    a, b = judged(1.0, seed=1), judged(0.8, seed=2)
+    exact = {**a.figures, "aupro": (a.figures["aupro"] or 0) + 0.05}
+    moved = Judgement(a.scores, a.threshold, a.histograms, exact)
+    before = paired_bootstrap(LABELS, a, b, resamples=100)["aupro"]
+    after = paired_bootstrap(LABELS, moved, b, resamples=100)["aupro"]
+    shifts = (
+        after.difference - before.difference,
+        after.low - before.low,
+        after.high - before.high,
+    )
+    assert shifts == pytest.approx((0.05, 0.05, 0.05))
+
+
 def test_shots_of_one_part_count_as_one_piece_of_evidence() -> None:
     a, b = judged(0.2, seed=1), judged(0.1, seed=2)
     parts = [f"part {index // 4}" for index in range(40)]
