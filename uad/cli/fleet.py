@@ -1,0 +1,76 @@
+"""`uad fleet`: many products at once."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from uad.console import console, print_table
+
+
+class Runner(StrEnum):
+    """Where the trainings run."""
+
+    here = "here"
+    processes = "processes"
+    dask = "dask"
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to `app`."""
+    fleet = typer.Typer(help="Many products at once.", no_args_is_help=True)
+    fleet.callback()(_group)
+    fleet.command()(retrain)
+    app.add_typer(fleet, name="fleet")
+
+
+def _group() -> None:
+    """Many products at once."""
+
+
+def retrain(
+    file: Annotated[Path, typer.Argument(help="YAML file that names the products.")],
+    runner: Annotated[
+        Runner, typer.Option(help="here: one after another; processes; dask.")
+    ] = Runner.here,
+    workers: Annotated[int, typer.Option(min=1, help="How many at a time.")] = 1,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler; else one is started here.")
+    ] = None,
+    force: Annotated[bool, typer.Option(help="Retrain also where nothing is new.")] = False,
+) -> None:
+    """Retrain all products of a file; the failure of one leaves the others.
+
+    Exit status 1 if any failed. The file, where only `data` is needed:
+
+        products:
+          cookie:
+            data: photos/cookie
+          bottle:
+            data: photos/bottle
+            promote: never
+            config: {training: {epochs: 20}}
+
+        uad fleet retrain products.yaml
+        uad fleet retrain products.yaml --runner processes --workers 2
+    """
+    from flows import environment
+
+    environment.prepare()
+    from flows import logs
+    from flows.fleet import COLUMNS, read_fleet, run_fleet
+
+    fleet = read_fleet(file)
+    console().print(f"retraining {len(fleet.products)} products")
+    with logs.on_screen():
+        rows = run_fleet(
+            fleet,
+            runner=runner.value,
+            workers=workers,
+            scheduler=scheduler,
+            skip_unchanged=not force,
+        )
+    print_table("fleet", COLUMNS, [row.cells() for row in rows])
+    if any(row.error for row in rows):
+        raise typer.Exit(1)
