@@ -4,6 +4,6 @@
 """
 
 from uad.engines.base import Engine, LevelMaps
-from uad.engines.loading import load_engine
+from uad.engines.loading import load_engine, open_model
 
-__all__ = ["Engine", "LevelMaps", "load_engine"]
+__all__ = ["Engine", "LevelMaps", "load_engine", "open_model"]

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from uad.bundle import INT8_MODEL, Bundle
+from uad.config import InputSpec
 from uad.devices import parse_device
 from uad.engines import onnxruntime
 from uad.engines.base import Engine
@@ -73,15 +74,34 @@ def _load(bundle: Bundle, engine: str, precision: str, device: str, threads: int
 
         return PaddleEngine(bundle, device, count)
     model = _model_file(bundle, engine, precision)
+    return open_model(model, engine, precision, bundle.manifest.input, device, count)
+
+
+def open_model(
+    model: Path,
+    engine: str,
+    precision: str,
+    spec: InputSpec,
+    device: str = "cpu",
+    threads: int | None = None,
+) -> Engine:
+    """Load an ONNX file that need not lie in a bundle; arguments as `load_engine`'s.
+
+    Raises:
+        EngineError: the engine runs no ONNX file, or cannot load this one.
+    """
+    count = threads or physical_cores()
     if engine == "openvino":
         from uad.engines.openvino import OpenVinoEngine
 
         return OpenVinoEngine(model, precision, count)
     if engine == "tensorrt":
-        tensorrt = onnxruntime.tensorrt(device, precision, bundle.manifest.input)
-        return OnnxRuntimeEngine(model, precision, count, tensorrt, name=engine)
-    providers = None if device == "cpu" else onnxruntime.cuda(device)
-    return OnnxRuntimeEngine(model, precision, count, providers)
+        providers = onnxruntime.tensorrt(device, precision, spec)
+        return OnnxRuntimeEngine(model, precision, count, providers, name=engine)
+    if engine == "onnxruntime":
+        own = None if device == "cpu" else onnxruntime.cuda(device)
+        return OnnxRuntimeEngine(model, precision, count, own)
+    raise EngineError(f"{engine} runs no ONNX file: use onnxruntime, openvino or tensorrt")
 
 
 def _checked(engine: str, device: str, precision: str | None) -> tuple[str, str]:
