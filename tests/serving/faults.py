@@ -103,6 +103,7 @@ class Saboteur:
 
     def __init__(self, registry: ScriptedRegistry, server: Running) -> None:
         self._registry, self._server = registry, server
+        self._spared: set[int] = set()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -119,15 +120,18 @@ class Saboteur:
         for pid in self._server.pids()[:1]:
             _kill(pid, signal.SIGKILL)
 
+    def spare_those_that_run(self) -> None:
+        """Before a doomed version is promoted: what starts from now on is its."""
+        self._spared = self._children()
+
     def _run(self) -> None:
-        spared = self._children()
         while not self._over.wait(0.01):
-            if self._registry.kind not in ("dies at start", "too slow"):
-                spared = self._children()
-                continue
-            how = signal.SIGKILL if self._registry.kind == "dies at start" else signal.SIGSTOP
-            for pid in self._children() - spared - set(self._server.pids()):
-                _kill(pid, how)
+            how = {"dies at start": signal.SIGKILL, "too slow": signal.SIGSTOP}.get(
+                self._registry.kind
+            )
+            if how is not None:
+                for pid in self._children() - self._spared - set(self._server.pids()):
+                    _kill(pid, how)
 
     @staticmethod
     def _children() -> set[int]:

@@ -2,8 +2,8 @@
 
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -63,7 +63,7 @@ class Index:
     def known(self, stamps: Mapping[Path, Stamp], role: str) -> dict[Path, Facts]:
         """Facts of those files whose stamp is the one remembered."""
         found = {}
-        with closing(self._connect()) as connection:
+        with self._connected() as connection:
             for path, stamp in stamps.items():
                 row = connection.execute(
                     "SELECT bytes, mtime_ns, inode, sha256, height, width, format, remark "
@@ -90,13 +90,17 @@ class Index:
             for path, stamp, facts in read
             if stamp.mtime_ns < settled
         ]
-        with closing(self._connect()) as connection, connection:
+        with self._connected() as connection:
             marks = ", ".join("?" * 10)
             connection.executemany(f"INSERT OR REPLACE INTO files VALUES ({marks})", rows)
 
     def _create(self) -> None:
-        with closing(self._connect()) as connection, connection:
+        with self._connected() as connection:
             connection.execute(_SCHEMA)
 
-    def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._file, timeout=60)
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        """A connection whose changes are committed; nothing here is worth waiting for the disk."""
+        with closing(sqlite3.connect(self._file, timeout=60)) as connection, connection:
+            connection.execute("PRAGMA synchronous = OFF")
+            yield connection

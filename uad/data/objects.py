@@ -97,7 +97,11 @@ def break_seal(file: StoredFile) -> None:
 
 
 def write_whole(target: Path, data: bytes) -> None:
-    """Write and rename, so that a reader sees all or nothing."""
+    """Write and rename, so that a reader sees all or nothing.
+
+    The disk is not waited for, which costs seconds a file on a busy machine: what a power cut
+    takes is noticed when it is next used, and stored again by the next ingest.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=target.parent)
     try:

@@ -11,7 +11,6 @@ deleted.
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -174,7 +173,6 @@ def store(
             keep(entry.item.path, entry.facts)
             if entry.mask is not None and entry.mask_facts is not None:
                 keep(entry.mask, entry.mask_facts)
-        os.sync()  # once for all: the files are on disk before a version names them
         return _record(version)
 
 

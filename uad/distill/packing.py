@@ -36,3 +36,4 @@ def pack(weights: Tensors, file: Path, notes: dict[str, str]) -> None:
 
     file.parent.mkdir(parents=True, exist_ok=True)
     save_file(dict(folded_half(weights)), file, metadata={"format": "uad-teacher-1", **notes})
+    file.chmod(0o644)  # safetensors writes for its user alone; a package is for all

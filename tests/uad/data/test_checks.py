@@ -1,5 +1,7 @@
+import hashlib
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -162,13 +164,28 @@ def test_a_damaged_index_is_made_anew(parts: Path, uad_home: Path) -> None:
     assert scan(parts).files_read == 0
 
 
-def test_a_file_changed_in_place_is_read_again_even_at_once(parts: Path, draw: Draw) -> None:
-    before = scan(parts)
-    draw("parts/train/good/000.png", seed=81)
-    after = scan(parts)
-    changed = {e.item.name: e.facts.sha256 for e in before.entries}
-    differing = [e.item.name for e in after.entries if changed[e.item.name] != e.facts.sha256]
+def test_a_known_file_that_changed_is_read_again_and_then_known(parts: Path, draw: Draw) -> None:
+    aged(parts)
+    before = {entry.item.name: entry.facts.sha256 for entry in scan(parts).entries}
+    changed = draw("parts/train/good/000.png", seed=81)
+    os.utime(changed, (1_600_000_100, 1_600_000_100))
+    found = scan(parts)
+    differing = [e.item.name for e in found.entries if before[e.item.name] != e.facts.sha256]
     assert differing == ["train/good/000.png"]
+    assert found.files_read == 1
+    assert scan(parts).files_read == 0
+
+
+def test_a_file_rewritten_within_one_tick_of_the_clock_is_not_mistaken(
+    tmp_path: Path, draw: Draw
+) -> None:
+    now = time.time_ns()
+    for seed in (1, 2):
+        for index in range(3):
+            os.utime(draw(f"set/{index}.bmp", seed=10 * seed + index), ns=(now, now))
+        found = scan(tmp_path / "set")
+        hashes = [hashlib.sha256(e.item.path.read_bytes()).hexdigest() for e in found.entries]
+        assert [entry.facts.sha256 for entry in found.entries] == hashes
 
 
 def test_an_image_and_its_use_as_a_mask_are_remembered_apart(
