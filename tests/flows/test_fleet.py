@@ -46,15 +46,17 @@ def test_the_failure_of_one_product_leaves_the_others(
 
 @pytest.mark.slow
 def test_products_are_retrained_in_processes_side_by_side(
-    prefect_api: str, file: Path, registry: ModelRegistry
+    prefect_api: str, file: Path, registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", prefect_api)
     check("processes", file, registry, workers=2)
 
 
 @pytest.mark.slow
 def test_products_are_retrained_on_a_dask_cluster(
-    prefect_api: str, file: Path, registry: ModelRegistry
+    prefect_api: str, file: Path, registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", prefect_api)
     pytest.importorskip("prefect_dask", reason="Dask is not installed")
     check("dask", file, registry, workers=2)
 

@@ -1,5 +1,6 @@
 """`uad fleet`: many products at once."""
 
+from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -59,11 +60,15 @@ def retrain(
 
     environment.prepare()
     from flows import logs
+    from flows.deployments import scheduler as one_server
     from flows.fleet import COLUMNS, read_fleet, run_fleet
 
     fleet = read_fleet(file)
     console().print(f"retraining {len(fleet.products)} products")
-    with logs.on_screen():
+    # Several processes need one server: each would start an engine of its own on the same database.
+    here = runner is Runner.here
+    shared: AbstractContextManager[object] = nullcontext() if here else one_server()
+    with shared, logs.on_screen():
         rows = run_fleet(
             fleet,
             runner=runner.value,
