@@ -62,6 +62,8 @@ class ServerSettings(Settings):
     """A second port, on loopback only, for polls and pins; `/metrics` is then only there."""
     shadow: bool = False
     """Run the challenger on what the champion has answered, when it is not busy."""
+    keep_scores: bool = True
+    """Keep the scores of registered products under UAD_HOME, where `uad drift` reads them."""
     visualize: bool = True
     """Whether an answer holds the picture when the request does not say."""
     poll_seconds: Seconds = 5.0

@@ -7,9 +7,11 @@ from starlette.requests import Request
 from serving.access import Access
 from serving.admission import Budget
 from serving.fetch import Fetcher
+from serving.keeping import Keeper
 from serving.metrics import Metrics
 from serving.products import Products
 from serving.settings import ServerSettings
+from uad.journal import ScoreJournal
 
 
 @dataclass
@@ -22,12 +24,14 @@ class State:
     metrics: Metrics = field(init=False)
     bodies: Budget = field(init=False)
     fetcher: Fetcher = field(init=False)
+    keeper: Keeper = field(init=False)
     draining: bool = False
     """Stopping soon: still answers, but is not ready for more."""
 
     def __post_init__(self) -> None:
         self.metrics = Metrics(self.products)
         self.fetcher = Fetcher(self.settings.urls)
+        self.keeper = Keeper(ScoreJournal() if self.settings.keep_scores else None)
         self.bodies = Budget(self.settings.limits.pending_bytes)
 
     def reasons_not_ready(self) -> list[str]:

@@ -3,6 +3,7 @@
 import functools
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,12 @@ from uad.config import TrainingConfig
 from uad.registry import ModelRegistry
 
 ROOT = Path(__file__).parents[1]
+
+
+def pytest_configure() -> None:
+    """Started in the background, a shell leaves Ctrl-C ignored, for all that tests start too."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -127,7 +127,7 @@ def test_an_interval_schedule_fires_and_ends_cleanly(
     seen = []
     for line in deploy.stdout:
         seen.append(line)
-        if "Finished in state Completed()" in line:
+        if "Flow run" in line and "Finished in state Completed()" in line:
             break
     deploy.send_signal(signal.SIGINT)
     rest = deploy.stdout.read()

@@ -8,6 +8,7 @@ import http.server
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
@@ -17,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import httpx
 import numpy as np
 import PIL.Image
 import pytest
@@ -287,11 +287,9 @@ def server(working_directory: Path) -> Iterator[str]:
         log = threading.Thread(target=process.stderr.read)  # else its pipe would fill up
         log.start()
         try:
-            with httpx.Client(transport=httpx.HTTPTransport(retries=6), timeout=60) as http:
-                assert http.get(f"{found[1]}/readyz").status_code == 200
             yield found[1]
         finally:
-            process.terminate()
+            process.send_signal(signal.SIGINT)  # as Ctrl-C: at once
             process.wait(timeout=60)
             log.join()
 
