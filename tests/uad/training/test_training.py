@@ -27,7 +27,7 @@ def dataset(parts: Path, tiny_config: TrainingConfig) -> Dataset:
 
 
 def brief(config: TrainingConfig, **options: object) -> TrainingConfig:
-    training = config.training.model_copy(update={"epochs": 3, **options})
+    training = config.training.model_copy(update={"epochs": 3, "min_steps": 0, **options})
     return config.model_copy(update={"training": training})
 
 
