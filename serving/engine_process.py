@@ -32,6 +32,18 @@ def main(descriptor: int) -> int:
         signal.signal(signal_number, signal.SIG_IGN)
     front = Connection(descriptor)
     try:
+        analyser = _opened(front)
+        if analyser is None:
+            return 1
+        _serve(front, analyser)
+    except (EOFError, ConnectionError):
+        logger.debug("the front closed the connection")  # it is done, or gave this process up
+    return 0
+
+
+def _opened(front: Connection) -> Analyser | None:
+    """Load what the front names and say that it is ready, or why it cannot be; None then."""
+    try:
         spec = EngineSpec.model_validate_json(front.recv_bytes())
         logging.basicConfig(
             level=spec.log_level.upper(), format="%(levelname)s engine: %(message)s"
@@ -40,10 +52,9 @@ def main(descriptor: int) -> int:
         _limit(spec.limits.memory_bytes)
     except UadError as exc:
         front.send_bytes(orjson.dumps({"error": str(exc)}))
-        return 1
+        return None
     front.send_bytes(orjson.dumps({"engine": analyser.detector.engine.key}))
-    _serve(front, analyser)
-    return 0
+    return analyser
 
 
 def _load(spec: EngineSpec) -> Analyser:
@@ -76,10 +87,7 @@ def _limit(memory_bytes: int) -> None:
 
 def _serve(front: Connection, analyser: Analyser) -> None:
     while True:
-        try:
-            parts = [front.recv_bytes() for _ in range(int(front.recv_bytes()))]
-        except (EOFError, ConnectionError):
-            return
+        parts = [front.recv_bytes() for _ in range(int(front.recv_bytes()))]
         front.send_bytes(GOT_IT)
         for part in analyser.answer(Job.from_parts(parts)).parts():
             front.send_bytes(part)

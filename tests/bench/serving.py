@@ -11,14 +11,15 @@ Random weights at full width: speed does not depend on what they are.
 import asyncio
 import base64
 import json
+import logging
+import multiprocessing
 import statistics
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -166,18 +167,39 @@ def simulated(arrivals: np.ndarray, services: np.ndarray, servers: int) -> np.nd
     return np.asarray(spent)
 
 
+class Stages(logging.Handler):
+    """Collects what the server logs of each request."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.seconds: list[float] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Seconds that the request spent in its engine."""
+        stages = record.__dict__["facts"]["stages"]
+        self.seconds.append(sum(v for k, v in stages.items() if k not in ("queue", "receive")))
+
+
 def over_http(bundle: Path, engines: Engines) -> None:
-    """Saturation and tail."""
+    """Saturation and tail; the clients are a process of their own on the same cores."""
     body = request(1024, visualize=True)
     own = rate(engines.submit, body)
-    with running(models=[str(bundle)], workers=CORES) as server:
-        served = asyncio.run(closed_loop(server.url, body, 4 * CORES, SECONDS))
+    requests = logging.getLogger("serving.requests")
+    requests.setLevel(logging.INFO)
+    spawn = multiprocessing.get_context("spawn")
+    with (
+        running(models=[str(bundle)], workers=CORES) as server,
+        ProcessPoolExecutor(1, spawn) as clients,
+    ):
+        served = clients.submit(run_closed_loop, server.url, body).result()
         print(f"saturation 1024 px: engines {own:.1f}/s, server {served:.1f}/s, {served / own:.0%}")
         rng = np.random.default_rng(0)
         arrivals = np.cumsum(rng.exponential(1 / (0.8 * served), int(0.8 * served * 4 * SECONDS)))
-        spent = np.asarray(asyncio.run(open_loop(server.url, body, arrivals)))
-    services = rng.permutation(service_times(engines, body, len(arrivals)))
-    queue = simulated(arrivals, services, CORES)
+        stages = Stages()
+        requests.addHandler(stages)
+        spent = np.asarray(clients.submit(run_open_loop, server.url, body, arrivals).result())
+        requests.removeHandler(stages)
+    queue = simulated(arrivals, np.asarray(stages.seconds), CORES)
     ours, ideal = np.percentile(spent, 99), np.percentile(queue, 99)
     print(f"tail at 80 %: p50 {np.median(spent):.3f} s, p99 {ours:.3f} s")
     print(
@@ -185,14 +207,14 @@ def over_http(bundle: Path, engines: Engines) -> None:
     )
 
 
-def service_times(engines: Engines, body: bytes, count: int) -> np.ndarray:
-    """Seconds in an engine while all are busy."""
-    job = Job("x", "1", body)
-    replies = [engines.submit(replace(job)) for _ in range(min(count, 200))]
-    stages = [
-        sum(v for k, v in reply.result().seconds.items() if k != "queue") for reply in replies
-    ]
-    return np.resize(np.asarray(stages), count)
+def run_closed_loop(url: str, body: bytes) -> float:
+    """In the clients' process."""
+    return asyncio.run(closed_loop(url, body, 4 * CORES, SECONDS))
+
+
+def run_open_loop(url: str, body: bytes, arrivals: np.ndarray) -> list[float]:
+    """In the clients' process."""
+    return asyncio.run(open_loop(url, body, arrivals))
 
 
 def main() -> None:

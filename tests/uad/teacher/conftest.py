@@ -1,19 +1,21 @@
 """A tiny stand-in for the official file, and a server on this machine that misbehaves on order."""
 
 import hashlib
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
 from uad.teacher import Patience, Source
 
 CONTENT = bytes(range(256)) * 400
-IMPATIENT = Patience(connect_seconds=1, silence_seconds=0.2, attempts=2, pause_seconds=0.01)
+PATIENT = Patience(connect_seconds=60, silence_seconds=60, attempts=2, pause_seconds=0.01)
+"""As long as a busy machine needs; nothing here waits for it."""
+IMPATIENT = Patience(connect_seconds=60, silence_seconds=2, attempts=2, pause_seconds=0.01)
+"""For servers that fall silent."""
 
 
 @dataclass
@@ -24,6 +26,8 @@ class Shop:
     behaviour: list[str] = field(default_factory=list)
     ranges: list[str | None] = field(default_factory=list)
     url: str = ""
+    closing: Event = field(default_factory=Event)
+    """A request that was met with silence ends when this is set."""
 
     def source(self, **changes: str) -> Source:
         values = {"url": self.url, "name": "net.bin", "md5": hashlib.md5(CONTENT).hexdigest()}
@@ -55,6 +59,7 @@ def shop() -> Iterator[Shop]:
     thread.start()
     state.url = f"http://127.0.0.1:{server.server_port}/net.bin"
     yield state
+    state.closing.set()
     server.shutdown()
     server.server_close()
 
@@ -80,10 +85,10 @@ def _answer(handler: BaseHTTPRequestHandler, shop: Shop) -> None:
         handler.send_header("Content-Range", f"bytes {start}-{whole - 1}/{whole}")
     handler.send_header("Content-Length", str(len(rest)))
     handler.end_headers()
-    _send(handler, mood, rest)
+    _send(handler, shop, mood, rest)
 
 
-def _send(handler: BaseHTTPRequestHandler, mood: str, rest: bytes) -> None:
+def _send(handler: BaseHTTPRequestHandler, shop: Shop, mood: str, rest: bytes) -> None:
     if mood == "cut":
         rest = rest[: len(rest) // 2]
     elif mood == "corrupt":
@@ -91,9 +96,9 @@ def _send(handler: BaseHTTPRequestHandler, mood: str, rest: bytes) -> None:
     elif mood == "stall":
         handler.wfile.write(rest[:1000])
         handler.wfile.flush()
-        time.sleep(0.5)
+        shop.closing.wait()
         return
     elif mood == "silent":
-        time.sleep(0.5)
+        shop.closing.wait()
         return
     handler.wfile.write(rest)

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.uad.teacher.conftest import CONTENT, IMPATIENT, Shop
+from tests.uad.teacher.conftest import CONTENT, IMPATIENT, PATIENT, Shop
 from uad.errors import TeacherError
 from uad.teacher import fetch, load_teacher
 from uad.teacher.download import verify
 
 
 def test_a_file_is_fetched_once_and_then_taken_from_the_cache(shop: Shop, tmp_path: Path) -> None:
-    first = fetch(shop.source(), tmp_path, patience=IMPATIENT)
-    second = fetch(shop.source(), tmp_path, patience=IMPATIENT)
+    first = fetch(shop.source(), tmp_path, patience=PATIENT)
+    second = fetch(shop.source(), tmp_path, patience=PATIENT)
 
     assert first == second
     assert first.read_bytes() == CONTENT
@@ -22,7 +22,7 @@ def test_a_file_is_fetched_once_and_then_taken_from_the_cache(shop: Shop, tmp_pa
 def test_a_cut_download_goes_on_where_it_stopped(shop: Shop, tmp_path: Path) -> None:
     shop.behaviour = ["cut", "cut"]
 
-    file = fetch(shop.source(), tmp_path, patience=IMPATIENT)
+    file = fetch(shop.source(), tmp_path, patience=PATIENT)
 
     half, three_quarters = len(CONTENT) // 2, len(CONTENT) * 3 // 4
     assert shop.ranges == [None, f"bytes={half}-", f"bytes={three_quarters}-"]
@@ -32,7 +32,7 @@ def test_a_cut_download_goes_on_where_it_stopped(shop: Shop, tmp_path: Path) -> 
 def test_a_later_run_goes_on_with_an_earlier_ones_part(shop: Shop, tmp_path: Path) -> None:
     (tmp_path / "net.bin.part").write_bytes(CONTENT[:5000])
 
-    file = fetch(shop.source(), tmp_path, patience=IMPATIENT)
+    file = fetch(shop.source(), tmp_path, patience=PATIENT)
 
     assert shop.ranges == ["bytes=5000-"]
     assert file.read_bytes() == CONTENT
@@ -41,19 +41,19 @@ def test_a_later_run_goes_on_with_an_earlier_ones_part(shop: Shop, tmp_path: Pat
 def test_a_part_that_was_complete_is_only_checked(shop: Shop, tmp_path: Path) -> None:
     (tmp_path / "net.bin.part").write_bytes(CONTENT)
 
-    assert fetch(shop.source(), tmp_path, patience=IMPATIENT).read_bytes() == CONTENT
+    assert fetch(shop.source(), tmp_path, patience=PATIENT).read_bytes() == CONTENT
 
 
 def test_a_part_longer_than_the_file_is_thrown_away(shop: Shop, tmp_path: Path) -> None:
     (tmp_path / "net.bin.part").write_bytes(CONTENT + b"more")
 
-    assert fetch(shop.source(), tmp_path, patience=IMPATIENT).read_bytes() == CONTENT
+    assert fetch(shop.source(), tmp_path, patience=PATIENT).read_bytes() == CONTENT
 
 
 def test_a_server_without_ranges_sends_all_again(shop: Shop, tmp_path: Path) -> None:
     shop.behaviour = ["cut", "no ranges"]
 
-    assert fetch(shop.source(), tmp_path, patience=IMPATIENT).read_bytes() == CONTENT
+    assert fetch(shop.source(), tmp_path, patience=PATIENT).read_bytes() == CONTENT
 
 
 def test_a_stalled_download_is_given_up_and_resumed(shop: Shop, tmp_path: Path) -> None:
@@ -82,18 +82,18 @@ def test_corrupt_content_is_refused_and_not_kept(shop: Shop, tmp_path: Path) -> 
     shop.behaviour = ["corrupt"]
 
     with pytest.raises(TeacherError, match="md5"):
-        fetch(shop.source(), tmp_path, patience=IMPATIENT)
+        fetch(shop.source(), tmp_path, patience=PATIENT)
 
     assert not list(tmp_path.glob("net.bin*part"))
     assert not (tmp_path / "net.bin").exists()
-    assert fetch(shop.source(), tmp_path, patience=IMPATIENT).read_bytes() == CONTENT
+    assert fetch(shop.source(), tmp_path, patience=PATIENT).read_bytes() == CONTENT
 
 
 def test_a_missing_file_is_not_asked_for_twice(shop: Shop, tmp_path: Path) -> None:
     shop.behaviour = ["404"]
 
     with pytest.raises(TeacherError, match="answered 404"):
-        fetch(shop.source(), tmp_path, patience=IMPATIENT)
+        fetch(shop.source(), tmp_path, patience=PATIENT)
 
     assert len(shop.ranges) == 1
 
@@ -101,16 +101,16 @@ def test_a_missing_file_is_not_asked_for_twice(shop: Shop, tmp_path: Path) -> No
 def test_a_server_in_trouble_is_asked_again(shop: Shop, tmp_path: Path) -> None:
     shop.behaviour = ["503"]
 
-    assert fetch(shop.source(), tmp_path, patience=IMPATIENT).read_bytes() == CONTENT
+    assert fetch(shop.source(), tmp_path, patience=PATIENT).read_bytes() == CONTENT
 
 
 def test_a_named_sha256_must_match(shop: Shop, tmp_path: Path) -> None:
     with pytest.raises(TeacherError, match="sha256"):
-        fetch(shop.source(sha256="0" * 64), tmp_path, patience=IMPATIENT)
+        fetch(shop.source(sha256="0" * 64), tmp_path, patience=PATIENT)
 
 
 def test_an_unknown_sha256_is_pinned_on_first_use(shop: Shop, tmp_path: Path) -> None:
-    file = fetch(shop.source(), tmp_path, patience=IMPATIENT)
+    file = fetch(shop.source(), tmp_path, patience=PATIENT)
 
     pin = tmp_path / "net.bin.sha256"
     assert pin.read_text().strip() == hashlib.sha256(CONTENT).hexdigest()
@@ -119,17 +119,15 @@ def test_an_unknown_sha256_is_pinned_on_first_use(shop: Shop, tmp_path: Path) ->
 
 
 def test_an_altered_cached_file_is_fetched_anew(shop: Shop, tmp_path: Path) -> None:
-    file = fetch(shop.source(), tmp_path, patience=IMPATIENT)
+    file = fetch(shop.source(), tmp_path, patience=PATIENT)
     file.write_bytes(CONTENT[:-1] + b"x")
 
-    assert fetch(shop.source(), tmp_path, patience=IMPATIENT).read_bytes() == CONTENT
+    assert fetch(shop.source(), tmp_path, patience=PATIENT).read_bytes() == CONTENT
 
 
 def test_runs_that_want_the_file_together_share_one_download(shop: Shop, tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
-        files = list(
-            pool.map(lambda _: fetch(shop.source(), tmp_path, patience=IMPATIENT), range(4))
-        )
+        files = list(pool.map(lambda _: fetch(shop.source(), tmp_path, patience=PATIENT), range(4)))
 
     assert {file.read_bytes() for file in files} == {CONTENT}
     assert len(shop.ranges) == 1
@@ -141,7 +139,7 @@ def test_the_bar_is_told_what_came(shop: Shop, tmp_path: Path) -> None:
     fetch(
         shop.source(),
         tmp_path,
-        patience=IMPATIENT,
+        patience=PATIENT,
         on_bytes=lambda done, total: seen.append((done, total)),
     )
 
@@ -164,6 +162,6 @@ def test_a_proxy_from_the_environment_is_used(
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
 
-    file = fetch(shop.source(url="http://nowhere.invalid/net.bin"), tmp_path, patience=IMPATIENT)
+    file = fetch(shop.source(url="http://nowhere.invalid/net.bin"), tmp_path, patience=PATIENT)
 
     assert file.read_bytes() == CONTENT
