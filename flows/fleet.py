@@ -74,14 +74,20 @@ def retrain_product(product: str, parameters: dict[str, Any]) -> Row:
 
 
 @flow(name="fleet", flow_run_name="fleet")
-def fleet_flow(products: dict[str, dict[str, Any]], skip_unchanged: bool = True) -> list[Row]:
-    """Retrain all products; returns a row each, in the order given."""
+def fleet_flow(
+    products: dict[str, dict[str, Any]], skip_unchanged: bool = True, side_by_side: bool = False
+) -> list[Row]:
+    """Retrain all products; returns a row each, in the order given.
+
+    One after another they run in this very thread: Paddle that is first loaded in another thread
+    does not train in any but that one.
+    """
     logs.prepare()
-    futures = {
-        name: retrain_product.submit(name, {**parameters, "skip_unchanged": skip_unchanged})
+    started = {
+        name: _start(name, {**parameters, "skip_unchanged": skip_unchanged}, side_by_side)
         for name, parameters in products.items()
     }
-    rows = [_row(name, future) for name, future in futures.items()]
+    rows = [_row(name, running) for name, running in started.items()]
     if runtime.flow_run.id:
         create_markdown_artifact(markdown(rows), key="fleet", description="outcomes by product")
     return rows
@@ -107,7 +113,7 @@ def run_fleet(
     """
     products = {name: parameters(product) for name, product in fleet.products.items()}
     chosen = fleet_flow.with_options(task_runner=_task_runner(runner, workers, scheduler))
-    return list(chosen(products, skip_unchanged))
+    return list(chosen(products, skip_unchanged, side_by_side=runner != "here"))
 
 
 def parameters(product: Product) -> dict[str, Any]:
@@ -129,8 +135,15 @@ def told(outcome: Outcome) -> str:
     return ("promoted: " if outcome.promoted else "waits as challenger: ") + reason
 
 
-def _row(product: str, future: Any) -> Row:
-    result = future.result(raise_on_failure=False)
+def _start(product: str, parameters: dict[str, Any], side_by_side: bool) -> Any:
+    """A future, or the final state; both have a result."""
+    if side_by_side:
+        return retrain_product.submit(product, parameters)
+    return retrain_product(product, parameters, return_state=True)
+
+
+def _row(product: str, running: Any) -> Row:
+    result = running.result(raise_on_failure=False)
     if isinstance(result, Row):
         return result
     return Row(product=product, error=f"{type(result).__name__}: {result}")

@@ -14,7 +14,7 @@ from tests.images import part
 TINY = {
     "model": {"width": 8},
     "input": {"height": 48, "width": 64},
-    "training": {"epochs": 2, "min_steps": 0, "batch_size": 8},
+    "training": {"epochs": 12, "min_steps": 0, "batch_size": 4},
 }
 
 
