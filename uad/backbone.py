@@ -4,7 +4,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from uad.runtime import nn
+from uad.runtime import nn, paddle
 from uad.types import Weights
 
 Tensor: TypeAlias = Any
@@ -48,6 +48,8 @@ class Pyramid(nn.Layer):  # type: ignore[misc]
     """Three feature levels of a normalised RGB image; `width` channels in the first."""
 
     def __init__(self, width: int = 64) -> None:
+        # Imported outside the main thread, Paddle leaves every other thread in its static mode.
+        paddle.disable_static()
         super().__init__()
         self.conv1 = _conv(3, width, 7, 2)
         self.bn1 = BatchNorm(width)

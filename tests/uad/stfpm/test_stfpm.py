@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -49,6 +52,19 @@ def test_weights_survive_a_round_trip_under_torchvision_names() -> None:
     kept = Pyramid(8).load(weights).weights()
     assert {name: value.shape for name, value in kept.items()} == dict(shapes(8))
     assert all(np.array_equal(kept[name], weights[name]) for name in weights)
+
+
+def test_networks_can_be_made_wherever_paddle_was_imported_first() -> None:
+    code = (
+        "import threading\n"
+        "def load():\n"
+        "    import uad.runtime\n"
+        "first = threading.Thread(target=load); first.start(); first.join()\n"
+        "from uad.backbone import Pyramid\n"
+        "from uad.resnet import random_weights\n"
+        "Pyramid(8).load(random_weights(8, 0))\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 @pytest.mark.parametrize(
