@@ -72,7 +72,7 @@ def test_soak_two_hundred_swaps_under_load(
     image: str,
     record_property: Callable[[str, object], None],
 ) -> None:
-    server = follow(limits={"start_seconds": 15.0})
+    server = follow(limits={"start_seconds": 5.0})
     memory, me = [], psutil.Process()
     start = time.monotonic()
     with Traffic(server, image) as traffic, Saboteur(registry, server) as saboteur:
