@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import sys
+import warnings
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -30,6 +31,8 @@ def main(descriptor: int) -> int:
     # The front decides when to stop; it closes the socket after its last request is answered.
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_number, signal.SIG_IGN)
+    # Pillow warns about damaged metadata, and Python remembers each different warning for ever.
+    warnings.simplefilter("ignore")
     front = Connection(descriptor)
     try:
         analyser = _opened(front)
