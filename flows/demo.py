@@ -12,9 +12,8 @@ from flows.processes import LOOPBACK, answers, free_port, stop
 from flows.retrain import Outcome, retrain
 from uad.client import Client, Prediction
 from uad.config import TrainingConfig
-from uad.errors import FlowError, ServingError, TeacherError
+from uad.errors import FlowError, ServingError
 from uad.evaluation import Report, read_report
-from uad.teacher import load_teacher
 
 START_SECONDS = 300.0
 
@@ -29,21 +28,13 @@ class Answer:
     prediction: Prediction
 
 
-def choose_teacher(config: TrainingConfig) -> str:
-    """`embedded` where this installation has it, else `random`, which is for trying only."""
-    try:
-        return load_teacher("embedded", width=config.model.width).id
-    except TeacherError:
-        return "random"
-
-
-def train_category(folder: Path, teacher: str, config: TrainingConfig) -> tuple[Outcome, Report]:
+def train_category(folder: Path, config: TrainingConfig) -> tuple[Outcome, Report]:
     """Run the chain on one category of demo images.
 
     Raises:
         FlowError: the run left no report or no champion to serve.
     """
-    outcome = retrain(str(folder), folder.name, teacher=teacher, config=config)
+    outcome = retrain(str(folder), folder.name, config=config)
     if outcome.report is None:
         raise FlowError(f"{folder} has no test images: delete the folder and run the demo again")
     return outcome, read_report(Path(outcome.report))

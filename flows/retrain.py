@@ -64,7 +64,7 @@ def retrain(
     Args:
         data: a folder or manifest, or a stored dataset (`cookie`, `cookie@<version>`).
         product: the registered model's name; also names the dataset that a path is stored as.
-        teacher: `embedded`, `imagenet`, `random`, or a weight file.
+        teacher: `embedded`, `imagenet`, or a weight file.
         config: training settings; None means the defaults.
         device: where to train: `cpu`, `gpu:0`, ...
         promote: `gate` (the rule decides), `always`, or `never`.

@@ -60,24 +60,16 @@ def _train(folders: list[Path]) -> "dict[Path, tuple[Outcome, Report]]":
 
     environment.prepare()
     from flows import logs
-    from flows.demo import choose_teacher, train_category
+    from flows.demo import train_category
     from uad.config import TrainingConfig, load_settings
 
     config = load_settings(TrainingConfig, Path(str(files("uad"))) / "configs/training/demo.yaml")
-    teacher, say = choose_teacher(config), console().print
-    if teacher == "random":
-        say(
-            "[yellow]this installation has no embedded teacher: training with a random one, which "
-            "is for trying the system only[/yellow]"
-        )
+    say = console().print
     results = {}
     for step, folder in enumerate(folders, start=2):
-        say(
-            f"[bold]{step}/4[/bold] {folder.name}: ingest, fine-tune on the {teacher} teacher, "
-            "evaluate, register, promote"
-        )
+        say(f"[bold]{step}/4[/bold] {folder.name}: ingest, fine-tune, evaluate, register, promote")
         with logs.on_screen():
-            results[folder] = train_category(folder, teacher, config)
+            results[folder] = train_category(folder, config)
     return results
 
 

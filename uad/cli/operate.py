@@ -26,7 +26,7 @@ Data = Annotated[
     str, typer.Option(help="A folder or manifest of images, or a stored dataset (NAME[@VERSION]).")
 ]
 Name = Annotated[str, typer.Option("--name", help="The product: the registered model's name.")]
-Teacher = Annotated[str, typer.Option(help="embedded, imagenet, random, or a weight file.")]
+Teacher = Annotated[str, typer.Option(help="embedded, imagenet, or a weight file.")]
 Config = Annotated[
     Path | None, typer.Option(help="YAML file of training settings; see configs/training.")
 ]

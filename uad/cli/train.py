@@ -30,7 +30,7 @@ def train(
         typer.Option("--set", help="One setting, as section.key=value; may be repeated."),
     ] = None,
     teacher: Annotated[
-        str, typer.Option(help="embedded, imagenet, random, or a weight file.")
+        str, typer.Option(help="embedded, imagenet, or a weight file.")
     ] = "embedded",
     device: Annotated[str, typer.Option(help="Where to train: cpu, gpu:0, ...")] = "cpu",
     resume: Annotated[
