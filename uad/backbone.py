@@ -51,6 +51,7 @@ class Pyramid(nn.Layer):  # type: ignore[misc]
         # Imported outside the main thread, Paddle leaves every other thread in its static mode.
         paddle.disable_static()
         super().__init__()
+        self.width = width
         self.conv1 = _conv(3, width, 7, 2)
         self.bn1 = BatchNorm(width)
         self.layer1 = nn.Sequential(BasicBlock(width, width, 1), BasicBlock(width, width, 1))

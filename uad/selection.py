@@ -41,7 +41,7 @@ def candidates(images: int) -> Iterator[ScoreDefinition]:
     """
     for normalise in ("level", "location") if images >= PRIOR_IMAGES else ("level",):
         for weights in ((0.5, 1.0, 1.0), (1.0, 1.0, 1.0), (0.0, 1.0, 1.0)):
-            for sigma in (0.0, 1.0, 2.0):
+            for sigma in (0.5, 0.0, 1.0, 2.0):
                 yield ScoreDefinition.model_validate(
                     {
                         "combine": "sum",

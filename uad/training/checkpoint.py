@@ -26,8 +26,9 @@ class Checkpoint:
 
     epoch: int
     student: Weights
+    average: Weights
     best: Weights
-    """The student of `best_epoch`, the best so far."""
+    """The average of `best_epoch`, the best so far."""
     best_epoch: int
     optimizer: Arrays
     history: tuple[EpochMetrics, ...]
@@ -40,7 +41,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {
         f"{part}.{name}": np.ascontiguousarray(array)
-        for part in ("student", "best", "optimizer")
+        for part in ("student", "average", "best", "optimizer")
         for name, array in getattr(checkpoint, part).items()
     }
     facts = {
@@ -81,6 +82,7 @@ def load_checkpoint(folder: Path, key: str) -> Checkpoint | None:
     return Checkpoint(
         epoch=facts["epoch"],
         student=_part(arrays, "student"),
+        average=_part(arrays, "average"),
         best=_part(arrays, "best"),
         best_epoch=facts["best_epoch"],
         optimizer=_part(arrays, "optimizer"),

@@ -21,6 +21,7 @@ from uad.resnet import random_weights
 from uad.runtime import paddle
 from uad.selection import LevelMaps, choose_score, level_statistics
 from uad.stfpm import distance_maps, loss, unit
+from uad.training.average import Average
 from uad.training.cache import Cache, TeacherFeatures, decoded, network_input
 from uad.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from uad.types import EpochMetrics, Teacher, TrainedModel
@@ -100,15 +101,18 @@ class _Trainer:
         self.names = paddle.base.unique_name.UniqueNameGenerator()
         with unique_name.guard(self.names):
             self.student = Pyramid(width).load(random_weights(width, self.options.seed + 1))
+            self.average = Average(self.student, self.options.ema_decay)
             self.optimizer = _optimizer(self.options, self.student)
         self.epoch = 0
-        self.best, self.best_epoch = self.student.weights(), 0
+        self.best, self.best_epoch = self.average.network.weights(), 0
         self.history: tuple[EpochMetrics, ...] = ()
 
     def restore(self, checkpoint: Checkpoint) -> None:
         self.epoch, self.history = checkpoint.epoch, checkpoint.history
         self.best, self.best_epoch = checkpoint.best, checkpoint.best_epoch
         self.student.load(checkpoint.student)
+        self.average.network.load(checkpoint.average)
+        self.average.updates = self.epoch * self.steps
         state = {name: paddle.to_tensor(array) for name, array in checkpoint.optimizer.items()}
         self.optimizer.set_state_dict(state)
 
@@ -116,6 +120,7 @@ class _Trainer:
         return Checkpoint(
             epoch=self.epoch,
             student=self.student.weights(),
+            average=self.average.network.weights(),
             best=self.best,
             best_epoch=self.best_epoch,
             optimizer={
@@ -142,7 +147,7 @@ class _Trainer:
                 bar.update(task, completed=self.epoch, note=note)
 
     def result(self) -> TrainedModel:
-        self.student.load(self.best)
+        self.average.network.load(self.best)
         score = self.config.score
         if score == "auto":
             score = choose_score(self._level_maps, self.held_out, seed=self.options.seed).score
@@ -170,7 +175,7 @@ class _Trainer:
             )
         best = min((m.values["selection_loss"] for m in self.history), default=math.inf)
         if selection_loss < best:
-            self.best, self.best_epoch = self.student.weights(), self.epoch
+            self.best, self.best_epoch = self.average.network.weights(), self.epoch
         values = {
             "train_loss": train_loss,
             "selection_loss": selection_loss,
@@ -192,6 +197,7 @@ class _Trainer:
             with unique_name.guard(self.names):
                 self.optimizer.step()
             self.optimizer.clear_grad()
+            self.average.update()
             total += float(value) * len(batch)
         return total / len(order)
 
@@ -210,20 +216,18 @@ class _Trainer:
             yield coming.result()
 
     def _selection_loss(self) -> float:
-        self.student.eval()
         total = 0.0
         with paddle.no_grad():
             for start in range(0, len(self.held_out), self.options.batch_size):
                 images = self.held_out[start : start + self.options.batch_size]
                 targets = self.held_out_targets.batch(np.arange(start, start + len(images)))
-                features = self.student(paddle.to_tensor(network_input(images, self.config.input)))
-                levels = distance_maps(_tensors(targets), features)
+                network = paddle.to_tensor(network_input(images, self.config.input))
+                levels = distance_maps(_tensors(targets), self.average.network(network))
                 total += sum(float(level.mean()) for level in levels) * len(images)
         return total / len(self.held_out)
 
     def _level_maps(self, images: NDArray[np.uint8]) -> LevelMaps:
         """Of any images at the input size, (N, H, W, 3) uint8 BGR."""
-        self.student.eval()
         teacher = Pyramid(len(self.teacher.weights["bn1.weight"])).load(self.teacher.weights)
         teacher.frozen()
         maps = []
@@ -232,7 +236,7 @@ class _Trainer:
                 batch = images[start : start + self.options.batch_size]
                 network = paddle.to_tensor(network_input(batch, self.config.input))
                 targets = [unit(level) for level in teacher(network)]
-                levels = distance_maps(targets, self.student(network))
+                levels = distance_maps(targets, self.average.network(network))
                 maps.append([level.numpy() for level in levels])
         return [np.concatenate(level) for level in zip(*maps, strict=True)]
 
