@@ -1,0 +1,217 @@
+"""How detection moves during training: time to quality, and what the chosen epoch is worth.
+
+    python tests/bench/curves.py --data FOLDER --teacher FILE --recipe published --recipe default
+
+Trains by each recipe on the same splits and measures the student of every few epochs on the test
+images, which training itself never sees. Prints, as means over the seeds, image and pixel AUROC
+of the epoch that training chose, of the last one and of the best in hindsight, and how many steps
+and seconds of training passed until both figures reached what the first recipe ends with.
+"""
+
+import json
+import math
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from uad.backbone import Pyramid
+from uad.config import TrainingConfig, load_settings
+from uad.console import print_table
+from uad.data import Dataset, load_dataset
+from uad.data.samples import Sample
+from uad.images import read, read_mask, resize
+from uad.metrics import PixelStream, image_auroc
+from uad.runtime import paddle
+from uad.scoring import anomaly_map, image_score
+from uad.selection import LevelMaps, candidates, level_statistics
+from uad.stfpm import distance_maps, unit
+from uad.teacher import load_teacher
+from uad.training import fit
+from uad.training.cache import network_input
+from uad.training.checkpoint import load_checkpoint
+from uad.types import EpochMetrics, Teacher, Weights
+
+
+@dataclass(frozen=True)
+class Point:
+    recipe: str
+    seed: int
+    epoch: int
+    steps: int
+    seconds: float
+    """Of training alone: decoding and the teacher's pass come once, before."""
+    selection_loss: float
+    image_auroc: float
+    pixel_auroc: float
+
+
+class Examiner:
+    """Measures students of one split and teacher on the test images."""
+
+    def __init__(self, dataset: Dataset, config: TrainingConfig, teacher: Teacher) -> None:
+        self.config, self.test = config, dataset.test
+        score = config.score
+        self.score = next(iter(candidates(0))) if score == "auto" else score
+        self.selection, self.images = (
+            self._network_input(samples) for samples in (dataset.selection, dataset.test)
+        )
+        frozen = Pyramid().load(teacher.weights).frozen()
+        self.targets = {
+            id(images): [[unit(level) for level in frozen(batch)] for batch in images]
+            for images in (self.selection, self.images)
+        }
+        finest = (config.input.height // 4, config.input.width // 4)
+        self.masks = [
+            resize(read_mask(sample.mask, sample.size).astype(np.uint8) * 255, finest, "area") > 127
+            if sample.mask
+            else np.zeros(finest, bool)
+            for sample in dataset.test
+        ]
+
+    def examine(self, student: Weights) -> tuple[float, float]:
+        """Image and pixel AUROC, pixels at the finest level's resolution."""
+        network = Pyramid().load(student).frozen()
+        statistics = level_statistics(self._maps(network, self.selection), self.score.normalise)
+        levels, stream, scores = self._maps(network, self.images), PixelStream(), []
+        for index, mask in enumerate(self.masks):
+            one = anomaly_map(
+                [level[index] for level in levels], self.score, statistics, mask.shape
+            )
+            stream.add(one, mask)
+            scores.append(image_score(one))
+        labels = [sample.label for sample in self.test]
+        return image_auroc(labels, scores) or 0.0, stream.overall().auroc or 0.0
+
+    def _network_input(self, samples: Sequence[Sample]) -> list[object]:
+        spec = self.config.input
+        images = [
+            resize(read(s.path), (spec.height, spec.width), spec.interpolation) for s in samples
+        ]
+        return [
+            paddle.to_tensor(network_input(np.stack(images[start : start + 8]), spec))
+            for start in range(0, len(images), 8)
+        ]
+
+    def _maps(self, network: Pyramid, batches: list[object]) -> LevelMaps:
+        maps = [
+            [level.numpy() for level in distance_maps(targets, network(batch))]
+            for targets, batch in zip(self.targets[id(batches)], batches, strict=True)
+        ]
+        return [np.concatenate(level) for level in zip(*maps, strict=True)]
+
+
+def curve(
+    recipe: str, config: TrainingConfig, data: str, seed: int, teacher: Teacher, every: int
+) -> Iterator[Point]:
+    """The student of each `every` epochs of one training, and of the last."""
+    config = config.model_copy(
+        update={
+            "data": config.data.model_copy(update={"seed": seed}),
+            "training": config.training.model_copy(update={"seed": seed}),
+        }
+    )
+    dataset = load_dataset(data, config.data)
+    examiner, points, options = Examiner(dataset, config, teacher), [], config.training
+    steps = math.ceil(len(dataset.train) / options.batch_size)
+    last = max(options.epochs, math.ceil(options.min_steps / steps))
+    seconds = 0.0
+
+    with tempfile.TemporaryDirectory() as name:
+
+        def look(metrics: EpochMetrics) -> None:
+            nonlocal seconds
+            seconds += metrics.values["seconds"]
+            checkpoint = load_checkpoint(Path(name), "curve")
+            if checkpoint is None or (metrics.epoch % every and metrics.epoch != last):
+                return
+            image, pixel = examiner.examine(checkpoint.average)
+            loss = metrics.values["selection_loss"]
+            points.append(
+                Point(
+                    recipe, seed, metrics.epoch, metrics.epoch * steps, seconds, loss, image, pixel
+                )
+            )
+
+        fit(
+            teacher, dataset.train, dataset.selection, config,
+            on_epoch=look, checkpoints=Path(name), key="curve", progress=True,
+        )  # fmt: skip
+    yield from points
+
+
+def summary(points: Sequence[Point], reference: str) -> list[tuple[str, ...]]:
+    """A row a recipe; figures are means over the seeds, image and pixel AUROC."""
+    runs: dict[tuple[str, int], list[Point]] = {}
+    for point in points:
+        runs.setdefault((point.recipe, point.seed), []).append(point)
+    rows = []
+    for recipe in dict.fromkeys(point.recipe for point in points):
+        mine = [run for (name, _), run in runs.items() if name == recipe]
+        chosen = [min(run, key=lambda p: p.selection_loss) for run in mine]
+        best = [max(run, key=lambda p: p.image_auroc + p.pixel_auroc) for run in mine]
+        reached = [_reaches(run, runs[reference, run[0].seed][-1]) for run in mine]
+        there = [point for point in reached if point is not None]
+        time = (
+            f"{np.mean([p.steps for p in there]):.0f} / {np.mean([p.seconds for p in there]):.0f}"
+        )
+        rows.append(
+            (
+                recipe,
+                str(len(mine)),
+                *(_mean(each) for each in (chosen, [run[-1] for run in mine], best)),
+                f"{time if there else '-'} ({len(there)} of {len(mine)})",
+            )
+        )
+    return rows
+
+
+def _mean(points: Sequence[Point]) -> str:
+    image, pixel = ([getattr(p, f) for p in points] for f in ("image_auroc", "pixel_auroc"))
+    return (
+        f"{np.mean(image):.3f} ± {np.std(image):.3f} / {np.mean(pixel):.3f} ± {np.std(pixel):.3f}"
+    )
+
+
+def _reaches(run: Sequence[Point], goal: Point) -> Point | None:
+    """The first point that detects as well as `goal` by both figures."""
+    for point in run:
+        if point.image_auroc >= goal.image_auroc and point.pixel_auroc >= goal.pixel_auroc:
+            return point
+    return None
+
+
+def main(
+    data: Annotated[str, typer.Option()],
+    teacher: Annotated[str, typer.Option()],
+    recipe: Annotated[list[str], typer.Option()],
+    seeds: int = 3,
+    every: int = 1,
+    set_: Annotated[list[str] | None, typer.Option("--set")] = None,
+    output: Path = Path("output/curves.jsonl"),
+) -> None:
+    """See the module."""
+    frozen, points = load_teacher(teacher), []
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with output.open("w") as stream:
+        for seed in range(seeds):
+            for name in recipe:
+                known = Path(str(files("uad"))) / "configs" / "training" / f"{name}.yaml"
+                file = known if known.is_file() else Path(name)
+                config = load_settings(TrainingConfig, file, set_ or [])
+                for point in curve(file.stem, config, data, seed, frozen, every):
+                    points.append(point)
+                    stream.write(json.dumps(asdict(point)) + "\n")
+                    stream.flush()
+    figures = ("chosen: image / pixel AUROC", "last", "best in hindsight")
+    columns = ("recipe", "seeds", *figures, "steps / seconds to the first's end")
+    print_table("curves", columns, summary(points, Path(recipe[0]).stem))
+
+
+if __name__ == "__main__":
+    typer.run(main)
