@@ -157,15 +157,16 @@ def summary(points: Sequence[Point], reference: str) -> list[tuple[str, ...]]:
         best = [max(run, key=lambda p: p.image_auroc + p.pixel_auroc) for run in mine]
         reached = [_reaches(run, runs[reference, run[0].seed][-1]) for run in mine]
         there = [point for point in reached if point is not None]
-        time = (
-            f"{np.mean([p.steps for p in there]):.0f} / {np.mean([p.seconds for p in there]):.0f}"
-        )
+        time = "-"
+        if there:
+            steps, seconds = (np.mean([getattr(p, f) for p in there]) for f in ("steps", "seconds"))
+            time = f"{steps:.0f} / {seconds:.0f}"
         rows.append(
             (
                 recipe,
                 str(len(mine)),
                 *(_mean(each) for each in (chosen, [run[-1] for run in mine], best)),
-                f"{time if there else '-'} ({len(there)} of {len(mine)})",
+                f"{time} ({len(there)} of {len(mine)})",
             )
         )
     return rows
