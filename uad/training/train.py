@@ -2,18 +2,25 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from uad.bundle import Bundle, DatasetRef, write_bundle
 from uad.calibrate import calibrate
-from uad.config import TrainingConfig
-from uad.data import Dataset
+from uad.config import InputSpec, TrainingConfig
+from uad.data import Dataset, Sample
 from uad.errors import DataError, TrainingError
 from uad.home import checkpoints_dir
 from uad.runtime import paddle
 from uad.training.loop import fit
 from uad.types import EpochMetrics, Teacher
+
+log = logging.getLogger(__name__)
+SQUASHED = 1.5
+"""Images whose shape differs from the input's by more than this factor get a word about it."""
 
 
 def train(
@@ -50,6 +57,8 @@ def train(
             f"{dataset.name} has too few normal images to train, choose and calibrate apart: "
             "3 are the least, 30 a useful number"
         )
+    if word := squashed(dataset.train, config.input):
+        log.warning(word)
     _set_device(device)
     key = training_key(dataset, config, teacher)
     folder = checkpoints or checkpoints_dir() / f"{dataset.name}-{key[:12]}"
@@ -80,6 +89,26 @@ def training_key(dataset: Dataset, config: TrainingConfig, teacher: Teacher) -> 
         "selection": [sample.sha256 for sample in dataset.selection],
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def squashed(images: Sequence[Sample], spec: InputSpec) -> str | None:
+    """What to set where the input's shape is far from the images'; None where it is near.
+
+    The networks are convolutions and take any shape, so long images need not be cut into tiles.
+    """
+    ratio = float(np.median([sample.size[1] / sample.size[0] for sample in images]))
+    if max(ratio * spec.height / spec.width, spec.width / spec.height / ratio) <= SQUASHED:
+        return None
+    long = 16 * round(min(spec.height, spec.width) * max(ratio, 1 / ratio) / 16)
+    side = "width" if ratio > 1 else "height"
+    other = "height" if ratio > 1 else "width"
+    return (
+        f"these images are {max(ratio, 1 / ratio):.1f} times as {'wide' if ratio > 1 else 'high'} "
+        f"as {'high' if ratio > 1 else 'wide'} and are squashed to {spec.width} x {spec.height}, "
+        f"where fine defects fade: --set input.{side}={long} --set "
+        f"input.{other}={min(spec.height, spec.width)} keeps their shape, in proportionally more "
+        "time"
+    )
 
 
 def forget_checkpoint(folder: Path) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from uad.bundle import read_bundle
-from uad.config import TrainingConfig
+from uad.config import InputSpec, TrainingConfig
 from uad.data import Dataset, load_dataset
 from uad.detector import load_detector
 from uad.errors import TrainingError
@@ -13,6 +13,7 @@ from uad.images import read
 from uad.teacher import load_teacher
 from uad.training import fit, train
 from uad.training.loop import learning_rate
+from uad.training.train import squashed
 from uad.types import EpochMetrics, Teacher, TrainedModel
 
 
@@ -153,3 +154,18 @@ def test_the_bundle_says_what_it_was_made_of(
     assert manifest.dataset.version == dataset.version
     assert manifest.dataset.calibration == len(dataset.calibration)
     assert (manifest.teacher.id, manifest.teacher.sha256) == ("random", teacher.sha256)
+
+
+@pytest.mark.parametrize(
+    ("size", "advice"),
+    [
+        ((500, 1250), "--set input.width=640 --set input.height=256"),
+        ((1000, 400), "--set input.height=640 --set input.width=256"),
+        ((480, 640), None),
+    ],
+)
+def test_images_that_would_be_squashed_get_a_word_about_the_shape_to_set(
+    dataset: Dataset, size: tuple[int, int], advice: str | None
+) -> None:
+    word = squashed([replace(sample, size=size) for sample in dataset.train], InputSpec())
+    assert word is None if advice is None else advice in str(word)
