@@ -43,6 +43,23 @@ class ModelConfig(Settings):
     """Channels of the first level; 64 is ResNet-18, tests use 8."""
 
 
+class AugmentationConfig(Settings):
+    """Harmless changes that the product's good parts really show; none by default.
+
+    With any of them the teacher runs at every step, as its features cannot be kept.
+    """
+
+    flip_horizontal: bool = False
+    flip_vertical: bool = False
+    brightness: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Images are multiplied by a factor between 1 - this and 1 + this."""
+
+    @property
+    def on(self) -> bool:
+        """Whether anything changes the images."""
+        return self.flip_horizontal or self.flip_vertical or self.brightness > 0
+
+
 class OptimisationConfig(Settings):
     """The training loop."""
 
@@ -60,8 +77,11 @@ class OptimisationConfig(Settings):
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.98
     """The student kept is a moving average of the learning one's weights; 0 keeps itself."""
+    augmentation: AugmentationConfig = AugmentationConfig()
     patience: Annotated[int, Field(ge=0)] = 0
     """Stop after this many epochs without a better selection loss; 0 never stops early."""
+    bfloat16: bool = True
+    """Mixed precision (O1) on GPUs that have bfloat16; nothing on a CPU."""
     seed: int = 0
     cache_bytes: Annotated[int, Field(ge=0)] = 2 * 1024**3
     """Decoded images and teacher features above this size lie on disk, memory-mapped."""

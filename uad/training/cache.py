@@ -16,7 +16,6 @@ from uad.data import Sample
 from uad.images import read, resize
 from uad.runtime import paddle
 from uad.stfpm import unit
-from uad.types import Weights
 
 
 class Cache:
@@ -72,7 +71,7 @@ class TeacherFeatures:
 
     def __init__(
         self,
-        weights: Weights,
+        teacher: Pyramid,
         images: NDArray[np.uint8],
         spec: InputSpec,
         cache: Cache,
@@ -81,13 +80,12 @@ class TeacherFeatures:
         progress: bool = False,
     ) -> None:
         self._levels: list[NDArray[np.float16]] = []
-        network = Pyramid(len(weights["bn1.weight"])).load(weights).frozen()
         starts = range(0, len(images), batch_size)
         with progress_bar(visible=progress) as bar, paddle.no_grad():
             task = bar.add_task("teacher", total=len(images), note="")
             for start in starts:
                 batch = network_input(images[start : start + batch_size], spec)
-                levels = [unit(level) for level in network(paddle.to_tensor(batch))]
+                levels = [unit(level) for level in teacher(paddle.to_tensor(batch))]
                 self._store(start, levels, len(images), cache)
                 bar.advance(task, len(batch))
 

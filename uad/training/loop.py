@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uad.backbone import Pyramid
+from uad.backbone import Pyramid, Tensor
 from uad.config import TrainingConfig
 from uad.config.training import OptimisationConfig
 from uad.console import progress_bar
@@ -21,6 +21,7 @@ from uad.resnet import random_weights
 from uad.runtime import paddle
 from uad.selection import LevelMaps, choose_score, level_statistics
 from uad.stfpm import distance_maps, loss, unit
+from uad.training.augmentation import augmented
 from uad.training.average import Average
 from uad.training.cache import Cache, TeacherFeatures, decoded, network_input
 from uad.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -83,18 +84,10 @@ class _Trainer:
         self.options = config.training
         self.images = decoded(train, config.input, cache, progress=progress)
         self.held_out = decoded(selection, config.input, cache, progress=progress)
-        self.targets, self.held_out_targets = (
-            TeacherFeatures(
-                teacher.weights,
-                images,
-                config.input,
-                cache,
-                batch_size=self.options.batch_size,
-                progress=progress,
-            )
-            for images in (self.images, self.held_out)
-        )
         width = len(teacher.weights["bn1.weight"])
+        self.frozen = Pyramid(width).load(teacher.weights).frozen()
+        self.held_out_targets = self._features(self.held_out, cache)
+        self.targets = None if self.options.augmentation.on else self._features(self.images, cache)
         self.steps = math.ceil(len(train) / self.options.batch_size)
         self.epochs = max(self.options.epochs, math.ceil(self.options.min_steps / self.steps))
         # Paddle numbers all it makes; optimiser state must have the same names in every process.
@@ -106,6 +99,13 @@ class _Trainer:
         self.epoch = 0
         self.best, self.best_epoch = self.average.network.weights(), 0
         self.history: tuple[EpochMetrics, ...] = ()
+
+    def _features(self, images: NDArray[np.uint8], cache: Cache) -> TeacherFeatures:
+        batch_size = self.options.batch_size
+        return TeacherFeatures(
+            self.frozen, images, self.config.input, cache,
+            batch_size=batch_size, progress=self.progress,
+        )  # fmt: skip
 
     def restore(self, checkpoint: Checkpoint) -> None:
         self.epoch, self.history = checkpoint.epoch, checkpoint.history
@@ -189,10 +189,14 @@ class _Trainer:
         total = 0.0
         order = np.random.default_rng([self.options.seed, self.epoch]).permutation(len(self.images))
         batches = np.array_split(order, self.steps)
-        for step, (batch, images, targets) in enumerate(self._prefetched(batches)):
+        for step, (batch, images, cached) in enumerate(self._prefetched(batches)):
             done = (self.epoch - 1) * self.steps + step
             self.optimizer.set_lr(learning_rate(self.options, done, self.epochs * self.steps))
-            value = loss(_tensors(targets), self.student(paddle.to_tensor(images)))
+            network = paddle.to_tensor(images)
+            targets = self._targets(network) if cached is None else _tensors(cached)
+            with self._precision():
+                features = self.student(network)
+            value = loss(targets, [level.astype("float32") for level in features])
             value.backward()
             with unique_name.guard(self.names):
                 self.optimizer.step()
@@ -201,12 +205,22 @@ class _Trainer:
             total += float(value) * len(batch)
         return total / len(order)
 
+    def _precision(self) -> Any:
+        """bfloat16 for convolutions on a GPU that has it, where asked for; distances in float32."""
+        on = self.options.bfloat16 and "cpu" not in paddle.get_device()
+        enable = on and paddle.amp.is_bfloat16_supported()
+        return paddle.amp.auto_cast(enable=enable, level="O1", dtype="bfloat16")
+
     def _prefetched(self, batches: Sequence[NDArray[np.intp]]) -> Iterator[tuple[Any, ...]]:
         """The next batch is gathered on another thread while the step runs."""
 
         def gather(batch: NDArray[np.intp]) -> tuple[Any, ...]:
-            images = network_input(self.images[batch], self.config.input)
-            return batch, images, self.targets.batch(batch)
+            images = self.images[batch]
+            if self.targets is not None:
+                return batch, network_input(images, self.config.input), self.targets.batch(batch)
+            rng = np.random.default_rng([self.options.seed, self.epoch, *batch])
+            changed = augmented(images, self.options.augmentation, rng)
+            return batch, network_input(changed, self.config.input), None
 
         with ThreadPoolExecutor(1) as pool:
             coming = pool.submit(gather, batches[0])
@@ -214,6 +228,10 @@ class _Trainer:
                 ready, coming = coming.result(), pool.submit(gather, batch)
                 yield ready
             yield coming.result()
+
+    def _targets(self, network: Tensor) -> list[Tensor]:
+        with paddle.no_grad():
+            return [unit(level) for level in self.frozen(network)]
 
     def _selection_loss(self) -> float:
         total = 0.0
@@ -228,15 +246,12 @@ class _Trainer:
 
     def _level_maps(self, images: NDArray[np.uint8]) -> LevelMaps:
         """Of any images at the input size, (N, H, W, 3) uint8 BGR."""
-        teacher = Pyramid(len(self.teacher.weights["bn1.weight"])).load(self.teacher.weights)
-        teacher.frozen()
         maps = []
         with paddle.no_grad():
             for start in range(0, len(images), self.options.batch_size):
                 batch = images[start : start + self.options.batch_size]
                 network = paddle.to_tensor(network_input(batch, self.config.input))
-                targets = [unit(level) for level in teacher(network)]
-                levels = distance_maps(targets, self.average.network(network))
+                levels = distance_maps(self._targets(network), self.average.network(network))
                 maps.append([level.numpy() for level in levels])
         return [np.concatenate(level) for level in zip(*maps, strict=True)]
 

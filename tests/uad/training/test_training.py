@@ -6,12 +6,14 @@ import pytest
 
 from uad.bundle import read_bundle
 from uad.config import InputSpec, TrainingConfig
+from uad.config.training import AugmentationConfig
 from uad.data import Dataset, load_dataset
 from uad.detector import load_detector
 from uad.errors import TrainingError
 from uad.images import read
 from uad.teacher import load_teacher
 from uad.training import fit, train
+from uad.training.augmentation import augmented
 from uad.training.loop import learning_rate
 from uad.training.train import squashed
 from uad.types import EpochMetrics, Teacher, TrainedModel
@@ -169,3 +171,26 @@ def test_images_that_would_be_squashed_get_a_word_about_the_shape_to_set(
 ) -> None:
     word = squashed([replace(sample, size=size) for sample in dataset.train], InputSpec())
     assert word is None if advice is None else advice in str(word)
+
+
+def test_with_augmentation_the_teacher_sees_what_the_student_sees(
+    teacher: Teacher, dataset: Dataset, tiny_config: TrainingConfig
+) -> None:
+    augmentation = AugmentationConfig(flip_horizontal=True, flip_vertical=True, brightness=0.1)
+    config = brief(tiny_config, augmentation=augmentation, epochs=8)
+    losses: list[float] = []
+    fit(
+        teacher, dataset.train, dataset.selection, config,
+        on_epoch=lambda metrics: losses.append(metrics.values["train_loss"]),
+    )  # fmt: skip
+    assert losses[-1] < losses[0] / 2
+
+
+def test_augmentation_changes_images_only_as_declared() -> None:
+    image = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(1, 2, 3, 3)
+    flips = AugmentationConfig(flip_horizontal=True)
+    rng = np.random.default_rng(0)
+    seen = [augmented(image, flips, rng)[0] for _ in range(20)]
+    assert all(np.array_equal(s, image[0]) or np.array_equal(s, image[0, :, ::-1]) for s in seen)
+    assert len({s.tobytes() for s in seen}) == 2
+    assert not AugmentationConfig().on
