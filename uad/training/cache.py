@@ -1,5 +1,6 @@
 """What training reads again every epoch, made once: decoded images and the teacher's features."""
 
+import os
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from uad.backbone import Pyramid, Tensor
 from uad.config import InputSpec
 from uad.console import progress_bar
 from uad.data import Sample
+from uad.errors import TrainingError
 from uad.images import read, resize
 from uad.runtime import paddle
 from uad.stfpm import unit
@@ -27,13 +29,28 @@ class Cache:
         self._left_bytes = limit_bytes
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """An uninitialised array."""
+        """An uninitialised array.
+
+        Raises:
+            TrainingError: it belongs on the disk, and there is no room.
+        """
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         if size <= self._left_bytes:
             self._left_bytes -= size
             return np.empty(shape, dtype)
         with tempfile.NamedTemporaryFile(dir=self._folder.name, delete=False) as file:
-            return np.memmap(file.name, dtype, "w+", shape=shape)
+            self._reserve(file.fileno(), size)
+            return np.memmap(file.name, dtype, "r+", shape=shape)
+
+    def _reserve(self, descriptor: int, size: int) -> None:
+        """Take the room now: a mapped file that runs out of it kills the process."""
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+        except OSError as exc:
+            raise TrainingError(
+                f"{self._folder.name} has no room for {size / 1e9:.1f} GB of decoded images and "
+                f"teacher features ({exc.strerror}): free some, or let UAD_HOME name a larger disk"
+            ) from exc
 
     def close(self) -> None:
         """Delete the disk files."""
