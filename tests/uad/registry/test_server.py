@@ -1,17 +1,12 @@
 """Against a real `mlflow server` that keeps the artifacts itself."""
 
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
+from tests.servers import MlflowServer, mlflow_server
 from uad.bundle import read_bundle
 from uad.detector import load_detector
 from uad.errors import RegistryUnreachableError
@@ -22,55 +17,14 @@ from uad.types import EpochMetrics
 pytestmark = pytest.mark.slow
 
 
-class Server:
-    """A process that can be ended and started again on the same data."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self.folder = folder
-        self.uri = f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        options = {
-            "--backend-store-uri": f"sqlite:///{self.folder / 'server.db'}",
-            "--artifacts-destination": str(self.folder / "artifacts"),
-            "--port": str(self.port),
-            "--workers": "1",
-        }
-        command = [part for option in options.items() for part in option]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", *command],
-            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            cwd=self.folder,
-            start_new_session=True,
-        )
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                httpx.get(f"{self.uri}/health")
-                return
-            except httpx.TransportError:
-                assert time.monotonic() < deadline
-                time.sleep(0.2)
-
-    def stop(self) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(30)
-
-
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    folder = tmp_path / "server"
-    folder.mkdir()
-    made = Server(folder)
-    made.start()
-    yield made
-    made.stop()
+def server(tmp_path: Path) -> Iterator[MlflowServer]:
+    with mlflow_server(tmp_path / "server") as made:
+        yield made
 
 
 def test_the_whole_life_of_a_product_on_a_server(
-    server: Server,
+    server: MlflowServer,
     random_bundle: Callable[[int], Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
