@@ -1,7 +1,7 @@
 """The program of an engine process: `python -m serving.engine_process FD`.
 
 It has no credentials in its environment, a limit on its memory, and one open socket, FD, over
-which it is told what to load and then gets one request after another. It speaks JSON and raw
+which it is told what to load and then gets requests, one or a few at a time. It speaks JSON and raw
 bytes, never pickle: nothing that a hostile image makes of it can run code in the front.
 """
 
@@ -52,7 +52,7 @@ def _opened(front: Connection) -> Analyser | None:
             level=spec.log_level.upper(), format="%(levelname)s engine: %(message)s"
         )
         analyser = _load(spec)
-        _limit(spec.limits.memory_bytes)
+        _limit(spec.limits.memory_bytes * spec.batch)
     except UadError as exc:
         front.send_bytes(orjson.dumps({"error": str(exc)}))
         return None
@@ -76,11 +76,11 @@ def _load(spec: EngineSpec) -> Analyser:
         alpha=spec.alpha,
         threshold=spec.threshold,
     )
-    return Analyser(detector, spec.limits, visualize=spec.visualize)
+    return Analyser(detector, spec.limits, visualize=spec.visualize, batch=spec.batch)
 
 
 def _limit(memory_bytes: int) -> None:
-    """Let one request use `memory_bytes` beyond what the loaded model uses."""
+    """Let requests use `memory_bytes` beyond what the loaded model uses."""
     statm = Path("/proc/self/statm")
     if statm.is_file():
         used = int(statm.read_text().split()[5]) * os.sysconf("SC_PAGE_SIZE")
@@ -90,10 +90,15 @@ def _limit(memory_bytes: int) -> None:
 
 def _serve(front: Connection, analyser: Analyser) -> None:
     while True:
-        parts = [front.recv_bytes() for _ in range(int(front.recv_bytes()))]
+        jobs = [_received(front) for _ in range(int(front.recv_bytes()))]
         front.send_bytes(GOT_IT)
-        for part in analyser.answer(Job.from_parts(parts)).parts():
-            front.send_bytes(part)
+        for reply in analyser.answer(jobs):
+            for part in reply.parts():
+                front.send_bytes(part)
+
+
+def _received(front: Connection) -> Job:
+    return Job.from_parts([front.recv_bytes() for _ in range(int(front.recv_bytes()))])
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import socket
 import struct
 import subprocess
 import sys
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -50,19 +51,22 @@ class EngineWorker:
         """Whether the process still runs."""
         return self._process.poll() is None
 
-    def answer(self, job: Job) -> Reply:
-        """Have one request answered.
+    def answer(self, jobs: Sequence[Job]) -> list[Reply]:
+        """Have requests answered, together.
 
         Raises:
             EngineLostError: the process ended or was too slow; it is gone, start another one.
         """
         self._began = False
-        parts = job.parts()
-        for part in (str(len(parts)).encode(), *parts):
-            self._send(part)
+        self._send(str(len(jobs)).encode())
+        for parts in (job.parts() for job in jobs):
+            for part in (str(len(parts)).encode(), *parts):
+                self._send(part)
         self._receive(self._work_seconds)  # "got it"
         self._began = True
-        return Reply.from_parts([self._receive(self._work_seconds) for _ in range(2)])
+        return [
+            Reply.from_parts([self._receive(self._work_seconds) for _ in range(2)]) for _ in jobs
+        ]
 
     def close(self) -> None:
         """Let the idle process end by itself."""

@@ -3,7 +3,9 @@
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 
 from serving.admission import Pace, busy
 from serving.engine_worker import EngineWorker
@@ -26,7 +28,8 @@ CLOSED = RequestRefused(503, "the server is stopping; try again")
 class Engines:
     """Engine processes that share one line of requests; safe to use from any thread.
 
-    Each has a thread here that hands it one request after another, and replaces it when it dies.
+    Each has a thread here that hands it one request after another, or at once as many as wait, up
+    to `spec.batch`; and replaces it when it dies.
     """
 
     def __init__(self, spec: EngineSpec, workers: int) -> None:
@@ -114,56 +117,56 @@ class Engines:
             worker = worker or self._replacement(spec)
             if worker is None:
                 break
-            ticket = self._line.get(IDLE_SECONDS)
+            tickets = self._line.get(IDLE_SECONDS, spec.batch)
             if not worker.is_alive():
-                self._lose(worker, ticket)
+                self._lose(worker, tickets)
                 worker = None
-            elif ticket and ticket.is_wanted() and not self._served(worker, ticket):
+            elif (due := _due(tickets)) and not self._served(worker, due):
                 worker = None
         if worker:
             self._up.discard(worker)
             worker.close()
         self._refuse_the_rest()
 
-    def _lose(self, worker: EngineWorker, ticket: Ticket | None) -> None:
-        """An engine died while it was idle; the ticket goes to another one."""
+    def _lose(self, worker: EngineWorker, tickets: Sequence[Ticket]) -> None:
+        """An engine died while it was idle; the tickets go to another one."""
         logger.warning("engine process %d died while it was idle", worker.pid)
         self._up.discard(worker)
         worker.kill()
-        if ticket:
+        for ticket in reversed(tickets):
             self._line.put_first(ticket)
 
     def _refuse_the_rest(self) -> None:
         """When no engine is left and none can be started."""
-        while not self._up and (ticket := self._line.get(0.0)):
-            ticket.refuse(CLOSED)
+        while not self._up and (tickets := self._line.get(0.0)):
+            tickets[0].refuse(CLOSED)
 
-    def _served(self, worker: EngineWorker, ticket: Ticket) -> bool:
-        """Have a ticket answered; False when that cost the engine its life."""
+    def _served(self, worker: EngineWorker, tickets: Sequence[Ticket]) -> bool:
+        """Have tickets answered; False when that cost the engine its life."""
         start = time.monotonic()
-        if start > ticket.expires_at and not ticket.engines_lost:
-            ticket.refuse(busy(1.0))
-            return True
         try:
-            reply = worker.answer(ticket.job)
-            reply.seconds["queue"] = start - ticket.queued_at
-            self._pace.note(time.monotonic() - start)
-            ticket.future.set_result(reply)
+            replies = worker.answer([ticket.job for ticket in tickets])
         except EngineLostError as exc:
             self._up.discard(worker)
-            logger.warning("request %s: %s", ticket.job.log_id, exc)
-            self._after_loss(ticket, exc)
+            logger.warning("request %s: %s", ", ".join(t.job.log_id for t in tickets), exc)
+            self._after_loss(tickets, exc)
             return False
+        self._pace.note((time.monotonic() - start) / len(tickets))
+        for ticket, reply in zip(tickets, replies, strict=True):
+            reply.seconds["queue"] = start - ticket.queued_at
+            ticket.future.set_result(replace(reply, together=len(tickets)))
         return True
 
-    def _after_loss(self, ticket: Ticket, exc: EngineLostError) -> None:
-        ticket.engines_lost += exc.began
-        if exc.slow:
-            ticket.refuse(SLOW)
-        elif ticket.engines_lost > 1:
-            ticket.refuse(KILLS)
-        else:
-            self._line.put_first(ticket)
+    def _after_loss(self, tickets: Sequence[Ticket], exc: EngineLostError) -> None:
+        """Nobody knows which of several it was: each is tried again, alone."""
+        for ticket in reversed(tickets):
+            ticket.engines_lost += exc.began or exc.slow
+            if exc.slow and len(tickets) == 1:
+                ticket.refuse(SLOW)
+            elif ticket.engines_lost > 1:
+                ticket.refuse(KILLS)
+            else:
+                self._line.put_first(ticket)
 
     def _replacement(self, spec: EngineSpec) -> EngineWorker | None:
         pause = 0.1
@@ -179,3 +182,16 @@ class Engines:
                 self._up.add(worker)
                 self._came_up.release()
                 return worker
+
+
+def _due(tickets: Sequence[Ticket]) -> list[Ticket]:
+    """Those whose answer is still waited for; who waited too long is told so."""
+    due = []
+    for ticket in tickets:
+        if not ticket.is_wanted():
+            continue
+        if time.monotonic() > ticket.expires_at and not ticket.engines_lost:
+            ticket.refuse(busy(1.0))
+        else:
+            due.append(ticket)
+    return due

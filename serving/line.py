@@ -21,6 +21,11 @@ class Ticket:
     engines_lost: int = 0
     queued_at: float = field(default_factory=time.monotonic)
 
+    @property
+    def goes_alone(self) -> bool:
+        """Many images are a batch of their own; what cost an engine must not cost others."""
+        return self.job.many or self.engines_lost > 0
+
     def refuse(self, refused: RequestRefused) -> None:
         """Answer without an engine."""
         self.future.set_result(refusal(self.job.log_id, refused))
@@ -60,15 +65,20 @@ class Line:
         """Closed and empty: no ticket will come out of it any more."""
         return self._closed and not self._tickets
 
-    def get(self, seconds: float) -> Ticket | None:
-        """The next one; None if none comes in `seconds`, or none ever will."""
+    def get(self, seconds: float, most: int = 1) -> list[Ticket]:
+        """The next ones that can be judged together; none if none comes in `seconds`, or ever."""
         with self._changed:
             if not self._tickets and not self._closed:
                 self._changed.wait(seconds)
-            return self._tickets.popleft() if self._tickets else None
+            taken = [self._tickets.popleft()] if self._tickets else []
+            while self._tickets and len(taken) < most:
+                if taken[0].goes_alone or self._tickets[0].goes_alone:
+                    break
+                taken.append(self._tickets.popleft())
+            return taken
 
     def close(self) -> None:
-        """Nobody waits any more: who asks gets what is left, then None."""
+        """Nobody waits any more: who asks gets what is left, then nothing."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -65,6 +65,8 @@ class Reply:
     retry_after_seconds: int | None = None
     wanted_urls: tuple[str, ...] = ()
     """Not an answer yet: the job is to come again with the images behind these URLs."""
+    together: int = 1
+    """How many requests the engine judged at once, this one among them."""
 
     def parts(self) -> list[bytes]:
         """As it is sent: a JSON header, then the raw body."""

@@ -10,6 +10,7 @@ from serving.messages import Reply
 from serving.products import Product, Products
 
 SECONDS = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+BATCHES = (1, 2, 4, 8, 16, 32)
 RATIOS = (0.1, 0.25, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2, 4, 10)
 P_VALUES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
@@ -23,6 +24,9 @@ class Metrics:
         self._requests = self._counter("uad_requests", "Answered requests.", "status")
         self._seconds = self._histogram("uad_request_seconds", "From head to answer.", SECONDS)
         self._stages = self._histogram("uad_stage_seconds", "By stage.", SECONDS, "stage")
+        self._together = self._histogram(
+            "uad_batch", "Requests that an engine judged at once.", BATCHES
+        )
         self._ratios = self._histogram("uad_score_ratio", "Score over threshold.", RATIOS)
         self._p_values = self._histogram("uad_p_value", "p-values of the images.", P_VALUES)
         self._anomalous = self._counter("uad_anomalous", "Images above the threshold.")
@@ -31,6 +35,8 @@ class Metrics:
         """Count one answer."""
         self._requests.labels(product, reply.status).inc()
         self._seconds.labels(product).observe(seconds)
+        if "infer" in reply.seconds:
+            self._together.labels(product).observe(reply.together)
         for stage, spent in reply.seconds.items():
             self._stages.labels(product, stage).observe(spent)
         for verdict in reply.verdicts:

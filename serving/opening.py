@@ -15,13 +15,12 @@ from serving.settings import ServerSettings
 from serving.shadow import Shadow
 from serving.spec import engine_spec
 from serving.state import State
-from serving.watched import Followed, WatchedRegistry
+from serving.watched import AuditedRegistry, Followed, WatchedRegistry
 from uad.bundle import read_bundle
 from uad.devices import parse_devices
 from uad.engines.cores import physical_cores
 from uad.errors import ConfigError, ServingError, UadError
 from uad.live import BundleStore, Event, Follower, Holder, Served, Stored, is_address
-from uad.live.follower import Registry
 from uad.registry import ModelRegistry
 from uad.registry.types import ModelVersion
 
@@ -40,7 +39,7 @@ def open_state(settings: ServerSettings) -> State:
 
 def open_products(
     settings: ServerSettings,
-    registry: Callable[[], Registry] = ModelRegistry,
+    registry: Callable[[], AuditedRegistry] = ModelRegistry,
     store: Callable[[], BundleStore] = BundleStore,
 ) -> Products:
     """Load a version of everything that the settings name.
@@ -95,7 +94,7 @@ class _Opening:
     name: str
     address: str
     settings: ServerSettings
-    registry: Registry
+    registry: AuditedRegistry
     store: BundleStore
 
     def product(self, workers: int) -> Product:
@@ -134,7 +133,7 @@ class _Opening:
         return lambda bundle: Engines(engine_spec(bundle, self.settings, niceness), workers)
 
     def _follower(
-        self, address: str, registry: Registry, load: Callable[[Path], Engines]
+        self, address: str, registry: WatchedRegistry, load: Callable[[Path], Engines]
     ) -> Follower[Engines]:
         return Follower(
             address,
@@ -143,6 +142,7 @@ class _Opening:
             load,
             interval_seconds=self.settings.poll_seconds,
             on_event=lambda event: _log(address, event),
+            note_external=registry.note_external,
         )
 
     def _pinned(self) -> ModelVersion | None:

@@ -29,7 +29,7 @@ class Limits(Settings):
     send_seconds: Seconds = 60.0
     """Longest time that a client may stop reading its answer."""
     memory_bytes: Annotated[int, Field(ge=2**26)] = 2 * 2**30
-    """Memory that an engine process may use for one request, beyond its model."""
+    """Memory that an engine process may use for one request (times `batch`), beyond its model."""
     deadline_seconds: Seconds = 10.0
     """Longest time in the queue; who would wait longer is told at once to come back later."""
     queue: Annotated[int, Field(ge=1, le=100_000)] = 512
@@ -56,6 +56,9 @@ class ServerSettings(Settings):
     """Engine processes of a product; None for one a core, or one a device that is no CPU."""
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     """Of each: more answer a single request sooner, and fewer requests a second."""
+    batch: Annotated[int, Field(ge=1, le=32)] | None = None
+    """Requests that an engine judges together when they wait together; None for 8 on an
+    accelerator and 1 on a CPU, where batches gain little."""
     alpha: Annotated[float, Field(gt=0, lt=1)] | None = None
     threshold: Annotated[float, Field(ge=-1e30, le=1e30)] | None = None
     admin_port: Annotated[int, Field(ge=0, le=65535)] | None = None

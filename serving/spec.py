@@ -6,6 +6,8 @@ from typing import Literal
 from serving.settings import Limits, ServerSettings
 from uad.config import Settings
 
+ACCELERATOR_BATCH = 8
+
 
 class EngineSpec(Settings):
     """One bundle on one engine, within limits."""
@@ -15,6 +17,8 @@ class EngineSpec(Settings):
     device: str = "cpu"
     precision: str | None = None
     threads: int = 1
+    batch: int = 1
+    """Requests that are judged together when they wait together."""
     alpha: float | None = None
     threshold: float | None = None
     visualize: bool = True
@@ -34,6 +38,7 @@ def engine_spec(bundle: Path, settings: ServerSettings, niceness: int = 0) -> En
         alpha=settings.alpha,
         threshold=settings.threshold,
         threads=settings.threads,
+        batch=settings.batch or (1 if settings.device.startswith("cpu") else ACCELERATOR_BATCH),
         visualize=settings.visualize,
         niceness=niceness,
         limits=settings.limits,

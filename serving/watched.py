@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from serving.engines import Engines
 from uad.errors import RegistryUnreachableError
@@ -12,11 +13,18 @@ from uad.live.follower import Registry
 from uad.registry.types import ModelVersion
 
 
+class AuditedRegistry(Registry, Protocol):
+    """What the server needs of a `ModelRegistry`."""
+
+    def note_external(self, name: str, *, alias: str) -> object:
+        """Write a move made outside uad into the audit."""
+
+
 class WatchedRegistry:
     """Passes everything on, and notes when the registry answered last."""
 
     def __init__(
-        self, registry: Registry, pinned: Callable[[], ModelVersion | None] = lambda: None
+        self, registry: AuditedRegistry, pinned: Callable[[], ModelVersion | None] = lambda: None
     ) -> None:
         """`pinned`: the version to answer with instead of asking, if any."""
         self._registry = registry
@@ -48,6 +56,10 @@ class WatchedRegistry:
     def fetch(self, version: ModelVersion, into: Path) -> Path:
         """See `uad.live.follower.Registry`."""
         return self._registry.fetch(version, into)
+
+    def note_external(self, name: str, *, alias: str) -> object:
+        """See `uad.live.Follower`; a pin asks the registry nothing."""
+        return None if self._pinned() else self._registry.note_external(name, alias=alias)
 
 
 @dataclass(frozen=True)

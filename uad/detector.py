@@ -106,17 +106,18 @@ class Detector:
         Raises:
             CalibrationError: both are given, or alpha is outside (0, 1).
         """
-        used, rate = self._decision(alpha, threshold)
-        return [
-            Detection(
-                scored.anomaly_map,
-                scored.score,
-                used,
-                rate,
-                p_value(scored.score, self.calibration.scores),
-            )
-            for scored in self.scorer.score(images)
-        ]
+        decision = self._decision(alpha, threshold)
+        return [self._judged(scored, *decision) for scored in self.scorer.score(images)]
+
+    def judge(
+        self, scored: Scored, *, alpha: float | None = None, threshold: float | None = None
+    ) -> Detection:
+        """The verdict on an image that `scorer` scored; arguments and errors as `detect`'s."""
+        return self._judged(scored, *self._decision(alpha, threshold))
+
+    def _judged(self, scored: Scored, threshold: float, alpha: float) -> Detection:
+        known = p_value(scored.score, self.calibration.scores)
+        return Detection(scored.anomaly_map, scored.score, threshold, alpha, known)
 
     def check_golden(self) -> None:
         """Run the golden inputs; this engine must reproduce the scores it was calibrated with.

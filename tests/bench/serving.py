@@ -116,9 +116,11 @@ def shapes(bundle: Path, engines: Engines) -> None:
         with ThreadPoolExecutor(CORES) as many, ThreadPoolExecutor(1) as single:
             rates = {
                 f"{CORES} processes": rate(engines.submit, body),
-                f"{CORES} threads, 1 each": rate(lambda j: many.submit(one.answer, j), body),
+                f"{CORES} threads, 1 each": rate(
+                    lambda j: many.submit(lambda: one.answer([j])[0]), body
+                ),
                 f"1 thread, {CORES} inside": rate(
-                    lambda j: single.submit(all_threads.answer, j), body
+                    lambda j: single.submit(lambda: all_threads.answer([j])[0]), body
                 ),
             }
         print(f"shapes {size} px:", ", ".join(f"{k} {v:.1f}/s" for k, v in rates.items()))

@@ -73,6 +73,9 @@ class ScriptedRegistry:
             _set_golden(bundle, float("nan"))
         return bundle
 
+    def note_external(self, name: str, *, alias: str) -> None:
+        """Every move of this registry was made by the test."""
+
     def _bundle(self, version: str) -> Path:
         return self._bundles[int(version) % len(self._bundles)]
 

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -29,9 +30,9 @@ def start(random_bundle: Bundles) -> Iterator[Callable[..., Engines]]:
     """Starts engines of one bundle; they end with the test."""
     opened = []
 
-    def engines(workers: int = 1, **limits: Any) -> Engines:
+    def engines(workers: int = 1, batch: int = 1, **limits: Any) -> Engines:
         patient = {"deadline_seconds": PATIENCE_SECONDS, **limits}
-        settings = ServerSettings.model_validate({"limits": patient})
+        settings = ServerSettings.model_validate({"batch": batch, "limits": patient})
         opened.append(Engines(engine_spec(random_bundle(1), settings), workers))
         return opened[-1]
 
@@ -141,6 +142,56 @@ def test_an_image_that_needs_too_much_memory_is_refused_and_the_engine_lives(
     assert reply.status in (400, 413)
     assert ask(engines, body(image)).result(PATIENCE_SECONDS).status == 200
     assert engines.pids == before
+
+
+def test_requests_that_wait_together_are_judged_together_and_answered_as_if_alone(
+    start: Callable[..., Engines], big: bytes, image: str
+) -> None:
+    other = encoded(np.full((40, 30, 3), 200, np.uint8))
+    asked = [body(image), body("bm8gaW1hZ2U="), body(other, threshold=0.0), body(image)]
+    alone, engines = start(), start(batch=3)
+    expected = [ask(alone, content).result(PATIENCE_SECONDS) for content in asked]
+    with at_work(engines, big):
+        waiting = [ask(engines, content) for content in asked]
+        found = [each.result(PATIENCE_SECONDS) for each in waiting]
+    assert [reply.together for reply in found] == [3, 3, 3, 1]
+    assert [reply.status for reply in found] == [200, 415, 200, 200]
+    for ours, theirs in zip(found, expected, strict=True):
+        assert_same(ours, theirs)
+
+
+def test_who_loses_an_engine_together_with_others_is_tried_again_alone(
+    start: Callable[..., Engines], big: bytes, image: str
+) -> None:
+    engines = start(batch=2)
+    with at_work(engines, big):
+        waiting = [ask(engines, big), ask(engines, body(image))]
+    until(lambda: all(each.running() for each in waiting))
+    time.sleep(0.05)
+    kill(engines)
+    found = [each.result(PATIENCE_SECONDS) for each in waiting]
+    assert [(reply.status, reply.together) for reply in found] == [(200, 1), (200, 1)]
+
+
+def test_many_images_of_one_request_share_inferences(
+    start: Callable[..., Engines], image: str
+) -> None:
+    other = encoded(np.full((40, 30, 3), 200, np.uint8))
+    options = {"visualize": False, "labelMap": "rle"}
+    asked = json.dumps({"images": [image, other, "bm8gaW1hZ2U=", other, image], **options})
+    job = Job("log-id", "1", asked.encode(), many=True)
+    alone, together = (start(batch=batch).submit(job).result() for batch in (1, 3))
+    assert_same(alone, together)
+    codes = [item["errorCode"] for item in json.loads(together.body)["result"]]
+    assert codes == [0, 0, 415, 0, 0]
+
+
+def assert_same(ours: Reply, theirs: Reply) -> None:
+    """But for the scores' last digits: the sums of a batch come in another order."""
+    words = [re.sub(r'"score":[^,]*,', "", reply.body.decode()) for reply in (ours, theirs)]
+    assert words[0] == words[1]
+    scores = [[verdict.score for verdict in reply.verdicts] for reply in (ours, theirs)]
+    assert scores[0] == pytest.approx(scores[1], rel=1e-4)
 
 
 def test_closing_answers_what_was_accepted(start: Callable[..., Engines], image: str) -> None:
