@@ -3,6 +3,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 from starlette.testclient import TestClient
 
 from serving.admin import create_admin_app
@@ -42,6 +43,20 @@ def test_a_pin_overrules_promotions_until_it_is_taken_off(
     assert (known["pinned"], known["serving"]) == ("1", "1")
     assert unpin("cookie")
     until(lambda: version(server, image) == "3")
+
+
+def test_a_move_made_in_mlflows_page_is_followed_and_recorded_as_external(
+    cookie: ModelRegistry, serve: Serve, image: str
+) -> None:
+    server = serve(models=[CHAMPION])
+    outside = MlflowClient(cookie.uri)
+    outside.set_registered_model_alias("cookie", "champion", "3")
+    until(lambda: version(server, image) == "3")
+    until(lambda: "external" in str(outside.get_registered_model("cookie").tags))
+    assert [(move.kind, move.to_version) for move in cookie.history("cookie")] == [
+        ("promote", "2"),
+        ("external", "3"),
+    ]
 
 
 def test_a_pin_needs_no_registry_for_a_version_that_served_here(
