@@ -50,7 +50,8 @@ class ServerSettings(Settings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     device: str = "cpu"
-    engine: str = "auto"
+    engine: str = "fastest"
+    """That is installed and that the model is calibrated for; or one by its name."""
     precision: str | None = None
     workers: Annotated[int, Field(ge=1, le=256)] | None = None
     """Engine processes of a product; None for one a core, or one a device that is no CPU."""

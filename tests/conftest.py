@@ -73,6 +73,7 @@ def tiny_config() -> TrainingConfig:
             "model": {"width": 8},
             "input": {"height": 48, "width": 64},
             "training": {"epochs": 40, "batch_size": 4},
+            "export": {"int8": "off"},
         }
     )
 

@@ -73,18 +73,24 @@ class CalibrationEntry(_Part):
     """Largest relative difference at which a golden score counts as reproduced."""
 
 
+class Rounded(_Part):
+    """What became of a metric: normal images against copies with planted defects."""
+
+    fp32: float
+    int8: float
+    least_loss: float
+    """Lower end of the difference's 95 % interval, by a paired bootstrap over the images."""
+
+
 class Agreement(_Part):
-    """How near the quantised model's scores are to float32's, on images that trained nothing."""
+    """How near the quantised model is to float32 on an engine, on images that trained nothing."""
 
     images: int
     """Normal images of which the activations' ranges were taken."""
     noise: float
     """Standard deviation of the scores' log ratio, over that of normal images' log scores."""
-    auroc_fp32: float
-    """How well float32 scores tell normal images from copies with a planted defect."""
-    auroc_int8: float
-    least_loss: float
-    """Lower 5 % point of the difference, by a paired bootstrap over the images."""
+    image_auroc: Rounded
+    pixel_auroc: Rounded
 
 
 class Manifest(_Part):
@@ -109,8 +115,8 @@ class Manifest(_Part):
     """sha256 of every other file by its path in the bundle."""
     calibration: dict[str, CalibrationEntry] = {}
     """By `engine/precision`."""
-    int8: Agreement | None = None
-    """Of the quantised model, where there is one."""
+    int8: dict[str, Agreement] | None = None
+    """Of the quantised model, where there is one, by the engine that may run it."""
 
 
 @dataclass(frozen=True)
@@ -202,13 +208,21 @@ def add_calibration(bundle: Bundle, key: str, entry: CalibrationEntry) -> Bundle
     return replace(bundle, manifest=manifest)
 
 
-def add_int8(bundle: Bundle, model: bytes, agreement: Agreement) -> Bundle:
+def add_int8(bundle: Bundle, model: bytes, agreements: Mapping[str, Agreement]) -> Bundle:
     """Add the quantised graph, dropping the calibrations that stood for an earlier one."""
     _write_atomically(bundle.path / INT8_MODEL, model)
     files = {**bundle.manifest.files, INT8_MODEL: sha256(bundle.path / INT8_MODEL)}
     kept = {k: v for k, v in bundle.manifest.calibration.items() if not k.endswith("/int8")}
-    changes = {"files": dict(sorted(files.items())), "calibration": kept, "int8": agreement}
+    changes = {"files": dict(sorted(files.items())), "calibration": kept, "int8": dict(agreements)}
     manifest = bundle.manifest.model_copy(update=changes)
+    _write_manifest(bundle.path, manifest)
+    return replace(bundle, manifest=manifest)
+
+
+def add_agreement(bundle: Bundle, engine: str, agreement: Agreement) -> Bundle:
+    """Say that another engine may run the quantised graph."""
+    agreements = {**(bundle.manifest.int8 or {}), engine: agreement}
+    manifest = bundle.manifest.model_copy(update={"int8": agreements})
     _write_manifest(bundle.path, manifest)
     return replace(bundle, manifest=manifest)
 
@@ -317,7 +331,9 @@ __all__ = [
     "CalibrationEntry",
     "DatasetRef",
     "Manifest",
+    "Rounded",
     "TeacherRef",
+    "add_agreement",
     "add_calibration",
     "add_int8",
     "read_bundle",

@@ -15,6 +15,7 @@ TINY = {
     "model": {"width": 8},
     "input": {"height": 48, "width": 64},
     "training": {"epochs": 12, "min_steps": 0, "batch_size": 4},
+    "export": {"int8": "off"},
 }
 
 

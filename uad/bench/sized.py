@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from uad.bundle import Agreement, Bundle, add_int8, write_bundle
+from uad.bundle import Bundle, add_int8, write_bundle
 from uad.config import InputSpec, ScoreDefinition, TrainingConfig
 from uad.graph import build_int8
 from uad.images import Image, resize
@@ -40,10 +40,9 @@ def resized(bundle: Bundle | None, size: int, width: int) -> Iterator[Bundle]:
     )
     ranges = measure_ranges(student, teacher, spec, model.golden)
     rounded = build_int8(student, teacher, spec, ranges).SerializeToString()
-    unknown = Agreement(images=0, noise=0, auroc_fp32=0, auroc_int8=0, least_loss=0)
     with tempfile.TemporaryDirectory() as folder:
         written = write_bundle(Path(folder) / "bundle", model)
-        yield add_int8(written, rounded, unknown)
+        yield add_int8(written, rounded, {})
 
 
 def batch_of(bundle: Bundle, count: int) -> NDArray[np.uint8]:

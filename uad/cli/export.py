@@ -64,11 +64,13 @@ def calibrate(
         for key, entry in ready.manifest.calibration.items()
     ]
     print_table(f"calibrations of {bundle}", ("engine", "threshold", "alpha", "images"), rows)
-    agreement = ready.manifest.int8
+    agreement = (ready.manifest.int8 or {}).get(engine)
     if precision == "int8" and agreement:
+        image, pixel = agreement.image_auroc, agreement.pixel_auroc
         console().print(
             f"int8 against fp32: scores move by {agreement.noise:.2f} of their spread; planted "
-            f"defects' AUROC {agreement.auroc_int8:.3f} against {agreement.auroc_fp32:.3f}"
+            f"defects' image AUROC {image.int8:.4f} against {image.fp32:.4f}, pixel AUROC "
+            f"{pixel.int8:.4f} against {pixel.fp32:.4f}"
         )
 
 

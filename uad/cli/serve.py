@@ -30,7 +30,8 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Where to listen.", show_default="8080")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, gpu:0, ...", show_default="cpu")] = None,
     engine: Annotated[
-        str | None, typer.Option(help="onnxruntime, openvino or paddle.", show_default="auto")
+        str | None,
+        typer.Option(help="onnxruntime, openvino or paddle.", show_default="the fastest"),
     ] = None,
     precision: Annotated[
         str | None, typer.Option(help="fp32, bf16 or int8.", show_default="the engine's own")

@@ -87,6 +87,13 @@ class OptimisationConfig(Settings):
     """Decoded images and teacher features above this size lie on disk, memory-mapped."""
 
 
+class ExportConfig(Settings):
+    """What the bundle gets besides the float32 model."""
+
+    int8: Literal["auto", "off"] = "auto"
+    """`auto`: an 8-bit model too, on each engine here on which it judges as float32 does."""
+
+
 class TrainingConfig(Settings):
     """Everything that decides a training's outcome besides the images and the teacher's file."""
 
@@ -96,3 +103,4 @@ class TrainingConfig(Settings):
     training: OptimisationConfig = OptimisationConfig()
     score: Literal["auto"] | ScoreDefinition = "auto"
     """`auto` compares candidates on the selection normals with planted defects."""
+    export: ExportConfig = ExportConfig()

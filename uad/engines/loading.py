@@ -29,6 +29,17 @@ DEVICES = {
     "paddle": ("cpu", "gpu", "npu", "xpu", "mlu"),
     "tensorrt": ("gpu",),
 }
+FASTEST = {
+    "cpu": (
+        ("openvino", "int8"),
+        ("openvino", "bf16"),
+        ("onnxruntime", "int8"),
+        ("openvino", "fp32"),
+        ("onnxruntime", "fp32"),
+    ),
+    "gpu": (("tensorrt", "fp16"),),
+}
+"""By kind of device, as measured (docs/inference.md): bf16 only where `bf16_pays`."""
 EXTRAS = {"openvino": "openvino", "paddle": "cpu"}
 
 
@@ -46,7 +57,8 @@ def load_engine(
         bundle: a verified bundle.
         engine: `onnxruntime`, `openvino`, `paddle`, `tensorrt`; or `auto`, the first of them that
             is installed, runs on the device and at the precision, and has a calibration in the
-            bundle if any has.
+            bundle if any has; or `fastest`, the first of `FASTEST` that is installed and has a
+            calibration in the bundle, else what `auto` takes.
         device: one of `cpu`, `gpu:0`, `npu:0`, `xpu:0`, `mlu:0`.
         precision: `fp32`, `bf16`, `fp16` or `int8`; None for the engine's own default.
         threads: of one inference; None for one a physical core.
@@ -55,6 +67,8 @@ def load_engine(
         EngineError: the engine, device or precision cannot be had here, with the cure.
     """
     one = parse_device(device)
+    if engine == "fastest":
+        return _fastest(bundle, one, precision, threads)
     if engine == "auto":
         return _load(bundle, *_automatic(bundle, one, precision), one, threads)
     return _load(bundle, *_checked(engine, one, precision), one, threads)
@@ -107,7 +121,7 @@ def open_model(
 def _checked(engine: str, device: str, precision: str | None) -> tuple[str, str]:
     """The engine and precision asked for, refused if they cannot be had."""
     if engine not in PRECISIONS:
-        raise EngineError(f"no engine '{engine}': use auto, {', '.join(PRECISIONS)}")
+        raise EngineError(f"no engine '{engine}': use auto, fastest, {', '.join(PRECISIONS)}")
     kind = device.partition(":")[0]
     if kind not in DEVICES[engine]:
         raise EngineError(
@@ -121,6 +135,36 @@ def _checked(engine: str, device: str, precision: str | None) -> tuple[str, str]
     if engine in EXTRAS and not installed(engine):
         raise EngineError(f"{engine} is not installed: pip install 'uad[{EXTRAS[engine]}]'")
     return engine, precision or PRECISIONS[engine][0]
+
+
+def bf16_pays(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether this processor computes faster in bf16 than in float32.
+
+    With AMX, or an AMD one with bf16 instructions; on an Intel one with AVX-512 alone it was
+    measured slower. Linux only; False elsewhere.
+    """
+    try:
+        words = set(cpuinfo.read_text(encoding="utf-8").split())
+    except OSError:
+        return False
+    return "amx_bf16" in words or {"AuthenticAMD", "avx512_bf16"} <= words
+
+
+def _fastest(bundle: Bundle, device: str, precision: str | None, threads: int | None) -> Engine:
+    possible = list(_possible(device, precision))
+    for name, own in FASTEST.get(device.partition(":")[0], ()):
+        if f"{name}/{own}" not in bundle.manifest.calibration or (name, own) not in possible:
+            continue
+        if own == "bf16" and not bf16_pays():
+            continue
+        try:
+            loaded = _load(bundle, name, own, device, threads)
+        except EngineError as exc:
+            log.info("%s/%s cannot be had: %s", name, own, exc)  # a driver is missing: the next
+            continue
+        log.info("engine %s on %s, the fastest that is calibrated", loaded.key, device)
+        return loaded
+    return _load(bundle, *_automatic(bundle, device, precision), device, threads)
 
 
 def _automatic(bundle: Bundle, device: str, precision: str | None) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from uad.calibrate import calibrate
 from uad.config import SplitConfig, TrainingConfig
 from uad.data import Dataset, Sample
 from uad.errors import CalibrationError
-from uad.quantise import quantise
+from uad.quantise import admit, quantise
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,13 @@ def prepare(
         EngineError: the engine cannot be had here, or the 8-bit model scores too differently.
     """
     shares = _shares(bundle, dataset)
-    if precision == "int8" and (requantise or INT8_MODEL not in bundle.manifest.files):
-        bundle = quantise(bundle, shares.train, shares.selection, engine=engine, progress=progress)
+    if precision == "int8":
+        if requantise or INT8_MODEL not in bundle.manifest.files:
+            bundle = quantise(
+                bundle, shares.train, shares.selection, engines=[engine], progress=progress
+            )
+        elif engine not in (bundle.manifest.int8 or {}):
+            bundle = admit(bundle, shares.selection, engine)
     return calibrate(
         bundle,
         shares.calibration,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from uad.config import InputSpec
 from uad.errors import BundleError
-from uad.graph.network import assemble
+from uad.graph.network import BLOCKS, NETWORKS, assemble
 from uad.graph.nodes import INPUT, Array, Graph
 from uad.types import Weights
 
@@ -49,9 +49,29 @@ def build_int8(
     Raises:
         BundleError: an array or an activation's range is missing, naming it.
     """
-    graph = Int8Graph(spec, ranges)
+    graph = Int8Graph(spec, without_dead_values(ranges))
     assemble(graph, student, teacher)
     return graph.model()
+
+
+def without_dead_values(ranges: Ranges) -> Ranges:
+    """Narrower ranges of the summands at each block's end, where a ReLU follows.
+
+    What is so low that the other summand cannot lift it above zero is zero after the ReLU, however
+    low it is; without it the steps are finer.
+    """
+    narrowed = dict(ranges)
+    for network in NETWORKS:
+        entry = f"{network}.conv1"
+        for block in (f"{network}.{name}" for name in BLOCKS):
+            outer, shortcut = f"{block}.outer", f"{block}.shortcut"
+            other = shortcut if shortcut in ranges else entry
+            for summand, lifted_by in ((outer, other), (shortcut, outer)):
+                if summand in ranges:
+                    low, high = ranges[summand]
+                    narrowed[summand] = Range(max(low, -ranges[lifted_by].high), high)
+            entry = f"{block}.out"
+    return narrowed
 
 
 class Int8Graph(Graph):

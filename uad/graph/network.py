@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     import onnx
 
 BATCH_NORM_EPSILON = 1e-5
+NETWORKS = ("teacher", "student")
+BLOCKS = tuple(f"layer{level}.{block}" for level in range(1, len(OUTPUTS) + 1) for block in (0, 1))
+"""Both networks' basic blocks, in order; a level ends with its second one."""
 
 
 def build(student: Weights, teacher: Weights, spec: InputSpec) -> "onnx.ModelProto":
@@ -56,7 +59,7 @@ def assemble(graph: Graph, student: Weights, teacher: Weights) -> None:
     pixels = graph.pixels()
     pyramids = [
         _pyramid(graph, name, weights, pixels)
-        for name, weights in (("teacher", teacher), ("student", student))
+        for name, weights in zip(NETWORKS, (teacher, student), strict=True)
     ]
     for output, ours, theirs in zip(OUTPUTS, *pyramids, strict=True):
         graph.distance(output, ours, theirs)
@@ -83,13 +86,12 @@ def _pyramid(graph: Graph, name: str, weights: Weights, pixels: str) -> list[str
     value = graph.node("Relu", [graph.conv(pixels, f"{name}.conv1", kernel, bias, 2)])
     value = graph.activation(f"{name}.conv1", value)
     value = graph.node("MaxPool", [value], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
-    levels = []
-    for level in range(1, len(OUTPUTS) + 1):
-        for block in (0, 1):
-            stride = 2 if level > 1 and block == 0 else 1
-            value = _block(graph, name, weights, f"layer{level}.{block}", value, stride)
-        levels.append(value)
-    return levels
+    outputs = []
+    for index, block in enumerate(BLOCKS):
+        stride = 2 if index and index % 2 == 0 else 1
+        value = _block(graph, name, weights, block, value, stride)
+        outputs.append(value)
+    return outputs[1::2]
 
 
 def _block(graph: Graph, name: str, weights: Weights, block: str, value: str, stride: int) -> str:

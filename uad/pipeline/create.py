@@ -10,21 +10,12 @@ from uad.config.loading import validate
 from uad.config.pipeline import PipelineConfig
 from uad.detector import Detector, load_detector
 from uad.devices import parse_devices
-from uad.errors import ConfigError, EngineError, ServingError
+from uad.errors import ConfigError, ServingError
 from uad.live import BundleStore, Follower, Holder, Served, is_address
 from uad.pipeline.pipeline import Pipeline
 from uad.pipeline.source import read_pipeline
 from uad.pipeline.team import Judge, Team
 from uad.registry import ModelRegistry
-
-FASTEST_FIRST = (
-    ("tensorrt", "fp16"),
-    ("openvino", "int8"),
-    ("openvino", "bf16"),
-    ("onnxruntime", "int8"),
-    ("openvino", "fp32"),
-)
-"""Measured on two cores; see `uad bench inference`."""
 
 
 def create_pipeline(
@@ -60,7 +51,7 @@ def create_pipeline(
         batch_size: images in one inference.
         alpha: target false alarm rate; the model's own by default.
         threshold: instead, the score above which an image is anomalous.
-        engine: `auto`, `onnxruntime`, `openvino` or `paddle`.
+        engine: `auto`, `fastest`, `onnxruntime`, `openvino` or `paddle`.
         precision: `fp32`, `bf16` or `int8`; the engine's own by default.
         threads: of one inference; by default one a physical core.
         registry: where addresses are looked up.
@@ -137,34 +128,20 @@ def _load(path: Path, settings: PipelineConfig) -> Judge:
     loaded: list[Judge] = []
     with ExitStack() as if_one_fails:
         for device in parse_devices(settings.device or "cpu"):
-            detector = _fastest(path, settings, device)
+            detector = _detector(path, settings, device)
             if_one_fails.callback(detector.close)
             loaded.append(detector)
         if_one_fails.pop_all()
     return loaded[0] if len(loaded) == 1 else Team(loaded)
 
 
-def _fastest(path: Path, settings: PipelineConfig, device: str) -> Detector:
-    if settings.use_hpip and settings.engine == "auto":
-        calibrated = read_bundle(path).manifest.calibration
-        for engine, precision in FASTEST_FIRST:
-            if f"{engine}/{precision}" not in calibrated:
-                continue
-            try:
-                return _detector(path, settings, device, engine, precision)
-            except EngineError:
-                continue  # not installed, or not on this device: the next fastest
-    return _detector(path, settings, device, settings.engine, settings.precision)
-
-
-def _detector(
-    path: Path, settings: PipelineConfig, device: str, engine: str, precision: str | None
-) -> Detector:
+def _detector(path: Path, settings: PipelineConfig, device: str) -> Detector:
+    hurry = settings.use_hpip and settings.engine == "auto"
     return load_detector(
         path,
-        engine=engine,
+        engine="fastest" if hurry else settings.engine,
         device=device,
-        precision=precision,
+        precision=settings.precision,
         threads=settings.threads,
         alpha=settings.alpha,
         threshold=settings.threshold,

@@ -13,6 +13,7 @@ from uad.calibrate import calibrate
 from uad.config import InputSpec, TrainingConfig
 from uad.data import Dataset, Sample
 from uad.errors import DataError, TrainingError
+from uad.export.automatic import add_int8_where_accepted
 from uad.home import checkpoints_dir
 from uad.runtime import paddle
 from uad.training.loop import fit
@@ -75,6 +76,11 @@ def train(
         progress=progress,
     )
     bundle = write_bundle(output, model, dataset=_reference(dataset))
+    if config.export.int8 == "auto":
+        bundle = add_int8_where_accepted(
+            bundle, dataset, alpha=config.data.alpha, progress=progress
+        )
+    # Last: its entry says that the bundle is whole.
     bundle = calibrate(bundle, dataset.calibration, alpha=config.data.alpha, progress=progress)
     forget_checkpoint(folder)
     return bundle

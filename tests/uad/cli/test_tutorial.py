@@ -340,6 +340,7 @@ def test_4_check_train_evaluate_predict(
         "input.height=48",
         "input.width=64",
         "training.epochs=15",
+        "export.int8=off",
     )
     settings = [part for setting in tiny for part in ("--set", setting)]
     for arguments in (

@@ -8,6 +8,7 @@ import pytest
 
 from uad.bundle import Bundle, add_calibration, read_bundle
 from uad.engines import load_engine
+from uad.engines.loading import bf16_pays
 from uad.errors import EngineError
 
 
@@ -31,10 +32,38 @@ def test_auto_takes_an_engine_that_has_the_precision(bundle: Bundle) -> None:
     assert load_engine(bundle, precision="fp32").name == "onnxruntime"
 
 
+def test_the_fastest_that_is_calibrated_and_can_be_had_is_taken(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    other = read_bundle(Path(copytree(bundle.path, tmp_path / "other")))
+    entry = other.manifest.calibration["onnxruntime/fp32"]
+    assert load_engine(other, "fastest").key == "onnxruntime/fp32"
+    other = add_calibration(other, "openvino/fp32", entry)
+    assert load_engine(other, "fastest").key == "openvino/fp32"
+    assert load_engine(other, "fastest", precision="fp32").key == "openvino/fp32"
+    without_its_model = add_calibration(other, "openvino/int8", entry)
+    assert load_engine(without_its_model, "fastest").key == "openvino/fp32"
+
+
+@pytest.mark.parametrize(
+    ("words", "pays"),
+    [
+        ("vendor_id : GenuineIntel\nflags : avx512f avx512_bf16", False),
+        ("vendor_id : GenuineIntel\nflags : avx512_bf16 amx_bf16 amx_tile", True),
+        ("vendor_id : AuthenticAMD\nflags : avx512f avx512_bf16", True),
+        ("vendor_id : AuthenticAMD\nflags : avx2", False),
+    ],
+)
+def test_bf16_is_taken_where_it_is_faster(words: str, pays: bool, tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text(words)
+    assert bf16_pays(tmp_path / "cpuinfo") == pays
+    assert not bf16_pays(tmp_path / "none")
+
+
 @pytest.mark.parametrize(
     ("engine", "device", "precision", "words"),
     [
-        ("tensorflow", "cpu", None, "no engine 'tensorflow': use auto, onnxruntime"),
+        ("tensorflow", "cpu", None, "no engine 'tensorflow': use auto, fastest, onnxruntime"),
         ("openvino", "gpu:0", None, "openvino does not run on gpu:0: use --device cpu"),
         ("onnxruntime", "npu:0", None, "or --engine paddle"),
         ("onnxruntime", "cpu", "bf16", "onnxruntime has no precision 'bf16': use fp32 or int8"),

@@ -6,11 +6,12 @@ from shutil import copytree
 
 import pytest
 
+from uad.agreement import Bounds
 from uad.bundle import Bundle, read_bundle
 from uad.data import Dataset, load_dataset
 from uad.export import prepare
 from uad.export.prepare import split_of
-from uad.quantise import quantise
+from uad.quantise import ENGINES, quantise
 
 
 @pytest.fixture
@@ -28,6 +29,6 @@ def dataset(bundle: Bundle, parts: Path) -> Dataset:
 def int8_bundle(bundle: Bundle, dataset: Dataset) -> Bundle:
     """With an 8-bit model, however it scores, calibrated for ONNX Runtime."""
     rounded = quantise(
-        bundle, dataset.train, dataset.selection, largest_noise=99.0, largest_loss=1.0
+        bundle, dataset.train, dataset.selection, engines=ENGINES, bounds=Bounds(99.0, 1.0)
     )
     return prepare(rounded, dataset, engine="onnxruntime", precision="int8")

@@ -1,17 +1,21 @@
 """A bundle made ready for other engines and precisions."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from uad.bundle import INT8_MODEL, Bundle, DatasetRef, read_bundle
-from uad.data import Dataset
+from uad.agreement import Bounds
+from uad.bundle import INT8_MODEL, Bundle, DatasetRef, add_int8, read_bundle
+from uad.data import Dataset, load_dataset
 from uad.detector import load_detector
 from uad.errors import BundleError, CalibrationError, EngineError
 from uad.export import prepare
+from uad.export.automatic import add_int8_where_accepted
+from uad.export.prepare import split_of
 from uad.images import read
-from uad.quantise import quantise
+from uad.quantise import admit, quantise
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
@@ -41,7 +45,7 @@ def test_quantising_anew_drops_the_old_models_calibrations(
 ) -> None:
     both = prepare(int8_bundle, dataset, engine="openvino", precision="int8")
     assert {"onnxruntime/int8", "openvino/int8"} <= set(both.manifest.calibration)
-    anew = quantise(both, dataset.train, dataset.selection, largest_noise=99, largest_loss=1)
+    anew = quantise(both, dataset.train, dataset.selection, bounds=Bounds(99.0, 1.0))
     assert set(anew.manifest.calibration) == {"onnxruntime/fp32"}
 
 
@@ -76,7 +80,7 @@ def test_an_int8_model_that_scores_otherwise_is_refused_and_leaves_the_bundle_as
 ) -> None:
     before = (bundle.path / "bundle.json").read_bytes()
     with pytest.raises(EngineError, match=r"keeps its float32 model: .* use --precision fp32"):
-        quantise(bundle, dataset.train, dataset.selection, largest_noise=0.0)
+        quantise(bundle, dataset.train, dataset.selection, bounds=Bounds(noise=0.0))
     assert (bundle.path / "bundle.json").read_bytes() == before
     assert not (bundle.path / INT8_MODEL).exists()
 
@@ -87,3 +91,32 @@ def test_alpha_can_be_another_than_at_training(bundle: Bundle, dataset: Dataset)
     loose, strict = (b.manifest.calibration["openvino/fp32"] for b in (often, seldom))
     assert loose.requested_alpha == 0.4
     assert loose.threshold < strict.threshold
+
+
+def test_a_fresh_bundle_gets_8_bits_on_every_engine_that_keeps_to_float32(
+    tiny_bundle: Path, parts: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fresh = read_bundle(tiny_bundle)
+    dataset = load_dataset(parts, split_of(fresh))
+    ready = add_int8_where_accepted(fresh, dataset, alpha=0.05)
+    assert set(ready.manifest.calibration) == {"onnxruntime/fp32"} | {
+        f"{engine}/int8" for engine in ready.manifest.int8 or ()
+    }
+    refused = {"onnxruntime", "openvino"} - set(ready.manifest.int8 or ())
+    assert all(f"{engine}: 8-bit rounding" in caplog.text for engine in refused)
+    fastest = load_detector(ready.path, engine="fastest").engine.key
+    assert fastest == ("openvino/int8" if "openvino" not in refused else "onnxruntime/fp32")
+
+
+def test_an_engine_that_is_not_admitted_is_examined_before_it_is_calibrated(
+    int8_bundle: Bundle, dataset: Dataset
+) -> None:
+    only = add_int8(
+        int8_bundle,
+        (int8_bundle.path / INT8_MODEL).read_bytes(),
+        {"onnxruntime": (int8_bundle.manifest.int8 or {})["onnxruntime"]},
+    )
+    with pytest.raises(EngineError, match=r"openvino: 8-bit rounding"):
+        admit(only, dataset.selection, "openvino", bounds=Bounds(noise=0.0))
+    admitted = admit(only, dataset.selection, "openvino", bounds=Bounds(99.0, 1.0))
+    assert set(admitted.manifest.int8 or {}) == {"onnxruntime", "openvino"}

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from uad.config.training import InputSpec
 from uad.errors import BundleError
-from uad.graph import build
+from uad.graph import Range, build, build_observed
+from uad.graph.int8 import without_dead_values
 from uad.resnet import random_weights
 from uad.types import Weights
 
@@ -120,3 +121,19 @@ def test_it_equals_paddle_with_the_real_teacher(shared_teacher: object) -> None:
     student, batch = lived_in(64, 1), images(2, spec)
     ours = run(build(student, teacher, spec), batch)
     assert largest_difference(ours, run_paddle(student, teacher, spec, batch)) < 1e-3
+
+
+def test_cutting_dead_values_off_changes_no_sum() -> None:
+    spec = InputSpec(height=64, width=64)
+    model, observed = build_observed(lived_in(8, 1), lived_in(8, 2), spec)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    found = session.run(list(observed.values()), {"image": images(2, spec)})
+    values = dict(zip(observed, found, strict=True))
+    ranges = {name: Range(float(v.min()), float(v.max())) for name, v in values.items()}
+    narrowed = without_dead_values(ranges)
+    assert sum(narrowed[name].low > ranges[name].low for name in ranges) >= 2
+    for name in (name for name in ranges if name.endswith(".shortcut")):
+        block = name.removesuffix(".shortcut")
+        summands = [f"{block}.outer", name]
+        cut = [np.clip(values[each], *narrowed[each]) for each in summands]
+        np.testing.assert_allclose(np.maximum(sum(cut), 0), values[f"{block}.out"], atol=1e-5)

@@ -1,0 +1,65 @@
+"""What 8 bits may cost, and that it is noticed where it costs more."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from uad.agreement import Bounds, Examination, objection
+from uad.bundle import Bundle, read_bundle
+from uad.data import load_dataset
+from uad.engines import Engine, LevelMaps, load_engine
+from uad.export.prepare import split_of
+from uad.images import read, resize
+
+ANY_NOISE = Bounds(noise=99.0)
+
+
+@dataclass
+class Displaced:
+    """An engine whose maps are moved by half their size: the same scores in wrong places."""
+
+    inner: Engine
+    name: str = "displaced"
+    precision: str = "int8"
+    key: str = "displaced/int8"
+
+    def level_maps(self, batch: NDArray[np.uint8]) -> LevelMaps:
+        return [
+            np.roll(level, (level.shape[1] // 2, level.shape[2] // 2), axis=(1, 2))
+            for level in self.inner.level_maps(batch)
+        ]
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+@pytest.fixture
+def bundle(tiny_bundle: Path) -> Bundle:
+    """One that was trained: its maps have something to lose."""
+    return read_bundle(tiny_bundle)
+
+
+@pytest.fixture
+def examination(bundle: Bundle, parts: Path) -> Examination:
+    spec, dataset = bundle.manifest.input, load_dataset(parts, split_of(bundle))
+    normals = [resize(read(s.path), (spec.height, spec.width)) for s in dataset.selection]
+    return Examination(bundle, load_engine(bundle), normals)
+
+
+def test_float32_agrees_with_itself(bundle: Bundle, examination: Examination) -> None:
+    found = examination.of(load_engine(bundle), images=1)
+    assert (found.noise, found.pixel_auroc.least_loss) == (0, 0)
+    assert found.image_auroc.fp32 == found.image_auroc.int8
+    assert objection(found, Bounds(noise=0.0, loss=0.0)) is None
+
+
+def test_maps_that_go_wrong_are_noticed_though_the_scores_agree(
+    bundle: Bundle, examination: Examination
+) -> None:
+    found = examination.of(Displaced(load_engine(bundle)), images=1)
+    assert abs(found.image_auroc.fp32 - found.image_auroc.int8) < 0.1
+    assert found.pixel_auroc.least_loss > 0.005
+    assert "pixel AUROC" in (objection(found, ANY_NOISE) or "")
