@@ -48,6 +48,7 @@ class Product:
         served = self.holder.current
         known: dict[str, Any] = {
             "serving": served.version if served else None,
+            "engine": served.detector.key if served else None,
             "engines": len(served.detector.pids) if served else 0,
         }
         if self.followed is None:

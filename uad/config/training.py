@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from uad.config.loading import Settings
 from uad.config.score import ScoreDefinition
@@ -87,10 +87,15 @@ class OptimisationConfig(Settings):
     """Decoded images and teacher features above this size lie on disk, memory-mapped."""
 
 
+def _yaml_off(value: object) -> object:
+    """YAML reads a bare `off` as false."""
+    return "off" if value is False else value
+
+
 class ExportConfig(Settings):
     """What the bundle gets besides the float32 model."""
 
-    int8: Literal["auto", "off"] = "auto"
+    int8: Annotated[Literal["auto", "off"], BeforeValidator(_yaml_off)] = "auto"
     """`auto`: an 8-bit model too, on each engine here on which it judges as float32 does."""
 
 

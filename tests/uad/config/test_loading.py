@@ -52,3 +52,7 @@ def test_settings_cannot_be_changed_after_loading() -> None:
     config = load_settings(TrainingConfig)
     with pytest.raises(ValueError, match="frozen"):
         config.training.epochs = 1  # type: ignore[misc]
+
+
+def test_off_is_off_though_yaml_reads_it_as_false() -> None:
+    assert load_settings(TrainingConfig, overrides=["export.int8=off"]).export.int8 == "off"
