@@ -63,6 +63,7 @@ def train(
         ("selection loss", bundle.manifest.metrics["selection_loss"]),
         ("false alarm rate alpha", entry.alpha),
         ("threshold", f"{entry.threshold:.6g}"),
+        ("runs on", ", ".join(sorted(bundle.manifest.calibration))),
     ]
     print_table(f"bundle {bundle.path}", ["", ""], rows)
     console().print(f"next: uad evaluate {output} --data {data}")
