@@ -75,8 +75,8 @@ class OptimisationConfig(Settings):
     warmup_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.98
-    """The student kept is a moving average of the learning one's weights; 0 keeps itself."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Above 0 the student kept is a moving average of the learning one's weights."""
     augmentation: AugmentationConfig = AugmentationConfig()
     patience: Annotated[int, Field(ge=0)] = 0
     """Stop after this many epochs without a better selection loss; 0 never stops early."""
