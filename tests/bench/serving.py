@@ -1,11 +1,11 @@
-"""How fast the server is, on this machine: `python tests/bench/serving.py`.
+"""How fast the server is, on this machine: `python tests/bench/serving.py [BUNDLE]`.
 
     encoding     what an answer costs beside `cv2.imencode`, 1024x1024
     shapes       engine processes against threads that share one engine
     saturation   the server's throughput against its engines' own
     tail         p99 at 80 % open-loop load against a simulated queue with the same service times
 
-Random weights at full width: speed does not depend on what they are.
+Without a bundle random weights at full width, in float32: speed does not depend on what they are.
 """
 
 import asyncio
@@ -228,9 +228,14 @@ def run_open_loop(url: str, body: bytes, arrivals: np.ndarray) -> list[float]:
     return asyncio.run(open_loop(url, body, arrivals))
 
 
+def _random(folder: Path) -> Path:
+    return write_random_bundle(folder / "bundle", 1, width=64, size=256)
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        bundle = write_random_bundle(Path(folder) / "bundle", 1, width=64, size=256)
+        given = sys.argv[1:]
+        bundle = Path(given[0]) if given else _random(Path(folder))
         settings = ServerSettings.model_validate({"limits": {"deadline_seconds": 600}})
         engines = Engines(engine_spec(bundle, settings), CORES)
         time.sleep(3)
