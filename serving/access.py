@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,9 @@ from uad.errors import ConfigError, RequestRefused
 
 MOST_CLIENTS = 10_000
 RELOAD_SECONDS = 1.0
-NO_KEY = RequestRefused(401, "this server wants an API key: send `Authorization: Bearer KEY`")
+no_key = partial(
+    RequestRefused, 401, "this server wants an API key: send `Authorization: Bearer KEY`"
+)
 
 
 class AccessSettings(Settings):
@@ -118,7 +121,7 @@ class Access:
         if self.keys is not None:
             owner = self.keys.owner(_presented(request))
             if owner is None:
-                raise NO_KEY
+                raise no_key()
             client = f"key {owner}"
         if self.buckets is not None:
             self.buckets.take(client)

@@ -1,6 +1,7 @@
 """The administrators' port, on loopback only: counters, polls, pins."""
 
 import asyncio
+from functools import partial
 
 import orjson
 from fastapi import FastAPI
@@ -18,7 +19,7 @@ from serving.schemas import envelope
 from serving.state import State, state_of
 from uad.errors import RegistryError, RequestRefused
 
-NO_VERSION = RequestRefused(422, 'name a version like {"version": "3"}')
+no_version = partial(RequestRefused, 422, 'name a version like {"version": "3"}')
 
 
 def create_admin_app(state: State) -> FastAPI:
@@ -48,9 +49,9 @@ async def set_pin(request: Request, name: str) -> Response:
     try:
         version = orjson.loads(await request.body())["version"]
     except (ValueError, KeyError, TypeError) as exc:
-        raise NO_VERSION from exc
+        raise no_version() from exc
     if not isinstance(version, str) or not version.isdigit():
-        raise NO_VERSION
+        raise no_version()
     try:
         await asyncio.to_thread(pin, product.registered_name, version)
     except RegistryError as exc:

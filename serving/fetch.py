@@ -5,12 +5,12 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
-from functools import cached_property
+from functools import cached_property, partial
 from urllib.parse import urljoin
 
 import h11
 
-from serving.urls import NOT_ALLOWED, Address, Place, UrlInput, judged_url, may_connect
+from serving.urls import Address, Place, UrlInput, judged_url, may_connect, not_allowed
 from uad.errors import RequestRefused
 
 Resolve = Callable[[str, int], Awaitable[list[Address]]]
@@ -20,7 +20,7 @@ Connect = Callable[[Address, Place, ssl.SSLContext | None], Awaitable[Streams]]
 REDIRECTS = (301, 302, 303, 307, 308)
 CHUNK_BYTES = 65536
 # One sentence for all failures: what answers where is nobody's business.
-FAILED = RequestRefused(422, "the image could not be fetched from its URL")
+not_fetched = partial(RequestRefused, 422, "the image could not be fetched from its URL")
 
 
 async def system_resolve(host: str, port: int) -> list[Address]:
@@ -60,7 +60,7 @@ class Fetcher:
             async with asyncio.timeout(self._rules.seconds):
                 return await self._follow(url)
         except (OSError, h11.ProtocolError, UnicodeError, asyncio.IncompleteReadError) as exc:
-            raise FAILED from exc
+            raise not_fetched() from exc
 
     async def _follow(self, url: str) -> bytes:
         for _ in range(self._rules.redirects + 1):
@@ -69,17 +69,17 @@ class Fetcher:
             if status == 200:
                 return body
             if status not in REDIRECTS or not location:
-                raise FAILED
+                raise not_fetched()
             before, url = url, urljoin(url, location)
             if before.lower().startswith("https:") and not url.lower().startswith("https:"):
-                raise NOT_ALLOWED
-        raise FAILED
+                raise not_allowed()
+        raise not_fetched()
 
     async def _judged_address(self, place: Place) -> Address:
         """One address of the place, when every one of them may be connected to."""
         found = [place.address] if place.address else await self._resolve(place.host, place.port)
         if not found or not all(may_connect(each, self._rules) for each in found):
-            raise NOT_ALLOWED
+            raise not_allowed()
         return found[0]
 
     async def _get(self, place: Place, address: Address) -> tuple[int, str, bytes]:

@@ -1,5 +1,6 @@
 """Read a `multipart/form-data` body, as HTML forms and `curl -F` send it."""
 
+from functools import partial
 from typing import Any
 
 import orjson
@@ -10,7 +11,7 @@ from uad.errors import RequestRefused
 
 FORM = "multipart/form-data"
 MOST_PARTS = 1000
-BROKEN = RequestRefused(400, "the multipart body is broken or incomplete")
+broken = partial(RequestRefused, 400, "the multipart body is broken or incomplete")
 
 
 def is_multipart(content_type: str) -> bool:
@@ -31,9 +32,9 @@ def parse_multipart(body: bytes, content_type: str) -> dict[str, list[Any]]:
         parser.write(body)
         parser.finalize()
     except (KeyError, MultipartParseError, ValueError) as exc:
-        raise BROKEN from exc
+        raise broken() from exc
     if not form.is_whole:
-        raise BROKEN
+        raise broken()
     return form.fields
 
 

@@ -8,6 +8,7 @@ that a name cannot change its meaning in between.
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Literal
 
@@ -36,7 +37,9 @@ _NEVER = [
     )
 ]  # fmt: skip
 LONGEST_URL = 2048
-NOT_ALLOWED = RequestRefused(403, "this server may not fetch that URL; send the image as base64")
+not_allowed = partial(
+    RequestRefused, 403, "this server may not fetch that URL; send the image as base64"
+)
 
 
 class UrlInput(Settings):
@@ -82,12 +85,12 @@ def judged_url(url: str, rules: UrlInput) -> Place:
     """
     match = _URL.fullmatch(url.strip(" \r\n\t").partition("#")[0])
     if match is None or len(url) > LONGEST_URL:
-        raise NOT_ALLOWED
+        raise not_allowed()
     scheme, host = match["scheme"].lower(), match["host"].lower()
     port = int(match["port"] or _PORTS[scheme])
     address = _address(host)
     if scheme not in rules.schemes or port not in rules.ports or not _is_listed(host, rules):
-        raise NOT_ALLOWED
+        raise not_allowed()
     return Place(scheme, host.strip("[]"), port, match["path"] or "/", address)
 
 
@@ -110,9 +113,9 @@ def _address(host: str) -> Address | None:
         if _NUMBER.fullmatch(host.rpartition(".")[2]):
             return IPv4Address(host)  # four plain decimals and nothing else
     except ValueError as exc:
-        raise NOT_ALLOWED from exc
+        raise not_allowed() from exc
     if not all(_LABEL.fullmatch(label) for label in host.split(".")):
-        raise NOT_ALLOWED
+        raise not_allowed()
     return None
 
 

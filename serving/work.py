@@ -6,6 +6,7 @@ import math
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import cv2
@@ -23,7 +24,9 @@ from uad.images import Image
 
 logger = logging.getLogger(__name__)
 
-URLS_ARE_OFF = RequestRefused(403, "image URLs are off on this server; send the image as base64")
+urls_are_off = partial(
+    RequestRefused, 403, "image URLs are off on this server; send the image as base64"
+)
 TOO_MUCH_MEMORY = RequestRefused(413, "the image needs more memory than a request may use")
 FAILED = RequestRefused(500, "the server failed on this request; its log says why, by logId")
 SMALL_BYTES = 1024
@@ -185,7 +188,7 @@ def _with_fetched(
     """The sources with each URL replaced by what was fetched, or the URLs that are to be."""
     urls = tuple(each for each in sources if _names_a_place(each))
     if urls and not job.urls:
-        raise URLS_ARE_OFF
+        raise urls_are_off()
     if len(job.fetched) < len(urls):
         return (), tuple(map(str, urls))
     fetched = iter(job.fetched)

@@ -86,7 +86,11 @@ class ServingError(UadError):
 
 
 class RequestRefused(ServingError):  # noqa: N818 - read as `raise RequestRefused(413, ...)`
-    """One request that is answered with an HTTP status of 4xx or 5xx and our own words."""
+    """One request that is answered with an HTTP status of 4xx or 5xx and our own words.
+
+    Made anew for each request: an exception that is raised again keeps the frames of every time
+    before, and what they held.
+    """
 
     def __init__(
         self, status: int, message: str, *, retry_after_seconds: int | None = None
