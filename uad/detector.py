@@ -3,6 +3,7 @@
 images -> resize -> engine -> level maps -> anomaly map -> score -> verdict
 """
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,9 +15,12 @@ from numpy.typing import NDArray
 from uad.bundle import Bundle, CalibrationEntry, read_bundle
 from uad.calibration import conformal_threshold, p_value
 from uad.engines import Engine, load_engine
-from uad.errors import BundleError, CalibrationError
+from uad.engines.loading import by_speed
+from uad.errors import BundleError, CalibrationError, EngineError
 from uad.images import Image, resize
 from uad.scoring import Map, anomaly_map, image_score
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -170,12 +174,41 @@ def load_detector(
     alpha: float | None = None,
     threshold: float | None = None,
 ) -> Detector:
-    """Read and verify the bundle at `path`, load its engine, and check its golden scores."""
+    """Read and verify the bundle at `path`, load its engine, and check its golden scores.
+
+    Args:
+        path: the bundle's folder.
+        engine: see `uad.engines.load_engine`; or `fastest`, the first of `by_speed` that can be
+            loaded and reproduces its golden scores here, else what `auto` takes.
+        device: see `load_engine`.
+        precision: see `load_engine`.
+        threads: see `load_engine`.
+        alpha: see `Detector`.
+        threshold: see `Detector`.
+
+    Raises:
+        BundleError: the bundle is altered, or computes something else here.
+        CalibrationError: it is not calibrated for the engine.
+        EngineError: the engine cannot be had here.
+    """
     bundle = read_bundle(path)
-    loaded = load_engine(bundle, engine, device=device, precision=precision, threads=threads)
-    detector = Detector(bundle, loaded, alpha=alpha, threshold=threshold)
-    detector.check_golden()
-    return detector
+
+    def checked(name: str, own: str | None) -> Detector:
+        loaded = load_engine(bundle, name, device=device, precision=own, threads=threads)
+        detector = Detector(bundle, loaded, alpha=alpha, threshold=threshold)
+        detector.check_golden()
+        log.info("engine %s on %s", loaded.key, device)
+        return detector
+
+    if engine != "fastest":
+        return checked(engine, precision)
+    fast = by_speed(bundle, device, precision)
+    for name, own in fast[:-1]:
+        try:
+            return checked(name, own)
+        except (EngineError, BundleError) as exc:
+            log.warning("%s/%s cannot run %s here: %s", name, own, path, exc)
+    return checked(*fast[-1]) if fast else checked("auto", precision)
 
 
 def _entry(bundle: Bundle, engine: Engine) -> CalibrationEntry:

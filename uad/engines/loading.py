@@ -57,8 +57,7 @@ def load_engine(
         bundle: a verified bundle.
         engine: `onnxruntime`, `openvino`, `paddle`, `tensorrt`; or `auto`, the first of them that
             is installed, runs on the device and at the precision, and has a calibration in the
-            bundle if any has; or `fastest`, the first of `FASTEST` that is installed and has a
-            calibration in the bundle, else what `auto` takes.
+            bundle if any has.
         device: one of `cpu`, `gpu:0`, `npu:0`, `xpu:0`, `mlu:0`.
         precision: `fp32`, `bf16`, `fp16` or `int8`; None for the engine's own default.
         threads: of one inference; None for one a physical core.
@@ -67,8 +66,6 @@ def load_engine(
         EngineError: the engine, device or precision cannot be had here, with the cure.
     """
     one = parse_device(device)
-    if engine == "fastest":
-        return _fastest(bundle, one, precision, threads)
     if engine == "auto":
         return _load(bundle, *_automatic(bundle, one, precision), one, threads)
     return _load(bundle, *_checked(engine, one, precision), one, threads)
@@ -150,21 +147,23 @@ def bf16_pays(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     return "amx_bf16" in words or {"AuthenticAMD", "avx512_bf16"} <= words
 
 
-def _fastest(bundle: Bundle, device: str, precision: str | None, threads: int | None) -> Engine:
-    possible = list(_possible(device, precision))
-    for name, own in FASTEST.get(device.partition(":")[0], ()):
-        if f"{name}/{own}" not in bundle.manifest.calibration or (name, own) not in possible:
-            continue
-        if own == "bf16" and not bf16_pays():
-            continue
-        try:
-            loaded = _load(bundle, name, own, device, threads)
-        except EngineError as exc:
-            log.info("%s/%s cannot be had: %s", name, own, exc)  # a driver is missing: the next
-            continue
-        log.info("engine %s on %s, the fastest that is calibrated", loaded.key, device)
-        return loaded
-    return _load(bundle, *_automatic(bundle, device, precision), device, threads)
+def by_speed(bundle: Bundle, device: str, precision: str | None) -> list[tuple[str, str]]:
+    """Engine and precision of all that run here and that the bundle is calibrated for.
+
+    Args:
+        bundle: whose calibrations are looked at.
+        device: see `load_engine`.
+        precision: only those of this precision, where it is given.
+    """
+    one = parse_device(device)
+    possible = list(_possible(one, precision))
+    return [
+        pair
+        for pair in FASTEST.get(one.partition(":")[0], ())
+        if pair in possible
+        and "/".join(pair) in bundle.manifest.calibration
+        and (pair[1] != "bf16" or bf16_pays())
+    ]
 
 
 def _automatic(bundle: Bundle, device: str, precision: str | None) -> tuple[str, str]:

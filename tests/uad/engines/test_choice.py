@@ -7,8 +7,9 @@ from shutil import copytree
 import pytest
 
 from uad.bundle import Bundle, add_calibration, read_bundle
+from uad.detector import load_detector
 from uad.engines import load_engine
-from uad.engines.loading import bf16_pays
+from uad.engines.loading import bf16_pays, by_speed
 from uad.errors import EngineError
 
 
@@ -32,17 +33,31 @@ def test_auto_takes_an_engine_that_has_the_precision(bundle: Bundle) -> None:
     assert load_engine(bundle, precision="fp32").name == "onnxruntime"
 
 
-def test_the_fastest_that_is_calibrated_and_can_be_had_is_taken(
-    bundle: Bundle, tmp_path: Path
+def test_the_fastest_are_those_that_are_calibrated_by_speed(bundle: Bundle, tmp_path: Path) -> None:
+    other = read_bundle(Path(copytree(bundle.path, tmp_path / "other")))
+    entry = other.manifest.calibration["onnxruntime/fp32"]
+    for key in ("openvino/fp32", "openvino/int8", "paddle/fp32"):
+        other = add_calibration(other, key, entry)
+    fast = [("openvino", "int8"), ("openvino", "fp32"), ("onnxruntime", "fp32")]
+    assert by_speed(other, "cpu", None) == fast
+    assert by_speed(other, "cpu", "fp32") == fast[1:]
+    assert by_speed(bundle, "cpu", "int8") == []
+    assert by_speed(other, "npu:0", None) == []
+
+
+def test_the_fastest_that_reproduces_its_golden_scores_is_taken(
+    bundle: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = read_bundle(Path(copytree(bundle.path, tmp_path / "other")))
     entry = other.manifest.calibration["onnxruntime/fp32"]
-    assert load_engine(other, "fastest").key == "onnxruntime/fp32"
-    other = add_calibration(other, "openvino/fp32", entry)
-    assert load_engine(other, "fastest").key == "openvino/fp32"
-    assert load_engine(other, "fastest", precision="fp32").key == "openvino/fp32"
-    without_its_model = add_calibration(other, "openvino/int8", entry)
-    assert load_engine(without_its_model, "fastest").key == "openvino/fp32"
+    add_calibration(other, "openvino/fp32", entry)
+    assert load_detector(other.path, engine="fastest").engine.key == "openvino/fp32"
+    elsewhere = entry.model_copy(update={"golden_scores": (1e3,) * len(entry.golden_scores)})
+    strange = add_calibration(other, "openvino/fp32", elsewhere)
+    add_calibration(strange, "openvino/int8", entry)  # whose model is not there
+    assert load_detector(other.path, engine="fastest").engine.key == "onnxruntime/fp32"
+    assert "openvino/int8 cannot run" in caplog.text
+    assert "openvino/fp32 cannot run" in caplog.text
 
 
 @pytest.mark.parametrize(
