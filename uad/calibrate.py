@@ -25,6 +25,7 @@ def calibrate(
     device: str = "cpu",
     threads: int | None = None,
     progress: bool = False,
+    quiet: bool = False,
 ) -> Bundle:
     """Score the calibration images with one engine and write its entry into the bundle.
 
@@ -37,6 +38,7 @@ def calibrate(
         device: where that engine runs.
         threads: see `engine`.
         progress: show a bar on standard error.
+        quiet: do not warn that so few images promise less than `alpha`.
 
     Raises:
         CalibrationError: no images, or one of them trained or selected this bundle's model.
@@ -48,7 +50,8 @@ def calibrate(
         entry = _entry(Scorer(bundle, loaded), samples, loaded, alpha, progress)
     finally:
         loaded.close()
-    _warn_if_few(entry, len(samples))
+    if not quiet:
+        _warn_if_few(entry, len(samples))
     return add_calibration(bundle, loaded.key, entry)
 
 

@@ -40,5 +40,6 @@ def add_int8_where_accepted(
             engine=name,
             precision="int8",
             progress=progress,
+            quiet=True,  # float32's calibration on the same images says it
         )
     return bundle
