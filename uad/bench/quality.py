@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from uad.bundle import MANIFEST
-from uad.config import TrainingConfig
+from uad.config import ExportConfig, TrainingConfig
 from uad.data import Dataset, load_dataset
 from uad.detector import load_detector
 from uad.evaluation import Report, compare, evaluate
@@ -158,6 +158,7 @@ def _seeded(config: TrainingConfig, seed: int) -> TrainingConfig:
         update={
             "data": config.data.model_copy(update={"seed": seed}),
             "training": config.training.model_copy(update={"seed": seed}),
+            "export": ExportConfig(int8="off"),  # judged in float32, and timed
         }
     )
 

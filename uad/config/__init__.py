@@ -2,9 +2,10 @@
 
 from uad.config.loading import Settings, load_settings
 from uad.config.score import ScoreDefinition
-from uad.config.training import InputSpec, SplitConfig, TrainingConfig
+from uad.config.training import ExportConfig, InputSpec, SplitConfig, TrainingConfig
 
 __all__ = [
+    "ExportConfig",
     "InputSpec",
     "ScoreDefinition",
     "Settings",
