@@ -53,7 +53,10 @@ class Analyser:
         self._pool = ThreadPoolExecutor(batch)
 
     def answer(self, jobs: Sequence[Job]) -> list[Reply]:
-        """Answer jobs together; whatever happens inside, replies are envelopes in our own words."""
+        """Answer jobs together; whatever happens inside, replies are envelopes in our own words.
+
+        A job of many images comes alone: it shares out the threads among them.
+        """
         return self._together([self._answered(job) for job in jobs])
 
     def _answered(self, job: Job) -> Part[Reply]:
