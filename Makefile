@@ -20,6 +20,7 @@ install: $(VENV)/.installed ## make .venv and install uad with everything it nee
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV): minutes, without a word, while packages download"
 	$(PIP) install -q --upgrade pip
 	$(PIP) install -q $(PIP_INDEX) -c constraints.txt -e ".[$(DEVICE),dev]"
 	@touch $@

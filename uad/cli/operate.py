@@ -73,6 +73,7 @@ def retrain(
         uad retrain --data cookie --name cookie --set training.epochs=20 --promote never
     """
     parameters = _parameters(teacher, config, set_, device, promote, gate, alpha)
+    _check_images(data, name)
     console().print(f"retraining {name}; Prefect's engine starts, which takes about 10 seconds")
     outcome = _run({"data": data, "product": name, **parameters})
     _print_outcome(outcome)
@@ -132,6 +133,16 @@ def deploy(
         print_table(f"deployment retrain/{name}", ["", ""], rows)
         serve_until_stopped([made])
     console().print(f"stopped: retrain/{name} runs again when this command does")
+
+
+def _check_images(data: str, name: str) -> None:
+    """Refuse a mistyped path or name before Prefect's engine starts, which takes a while."""
+    from uad.data.layouts import find
+    from uad.data.versions import check_name, history
+
+    check_name(name)
+    if not history(data.partition("@")[0]):
+        find(Path(data))
 
 
 def _parameters(

@@ -176,7 +176,7 @@ def _row(version: "ModelVersion") -> tuple[object, ...]:
         ", ".join(version.aliases) or None,
         version.created.strftime("%Y-%m-%d %H:%M"),
         version.tags.get("uad.dataset"),
-        " ".join(f"{key} {metrics[key]:.4g}" for key in named) or None,
+        "\n".join(f"{key} {metrics[key]:.4g}".replace("_", " ") for key in named) or None,
     )
 
 

@@ -1,5 +1,6 @@
 """`uad train`."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +22,9 @@ def train(
     data: Annotated[
         str, typer.Option(help="A dataset that was ingested (NAME or NAME@VERSION), or a folder.")
     ],
-    output: Annotated[Path, typer.Option(help="The bundle's folder.")],
+    output: Annotated[
+        Path, typer.Option(help="The bundle's folder; a bundle that is there is replaced.")
+    ],
     config: Annotated[
         Path | None, typer.Option(help="YAML file of settings; see configs/training.")
     ] = None,
@@ -66,7 +69,13 @@ def train(
         ("runs on", ", ".join(sorted(bundle.manifest.calibration))),
     ]
     print_table(f"bundle {bundle.path}", ["", ""], rows)
-    console().print(f"next: uad evaluate {output} --data {data}")
+    console().print(f"next: {_next(output, data, measurable=bool(dataset.test))}")
+
+
+def _next(output: Path, data: str, *, measurable: bool) -> str:
+    if measurable:
+        return shlex.join(["uad", "evaluate", str(output), "--data", data])
+    return shlex.join(["uad", "register", str(output), "--name"]) + " NAME"
 
 
 def _counts(dataset: "Dataset") -> str:

@@ -42,7 +42,7 @@ def test_models_shows_versions_aliases_and_the_history_of_a_product(
     registry.promote("cookie", "1", reason="the first", actor="mia")
     every = uad("models").out
     assert "champion" in every
-    assert "image_auroc 0.97" in every
+    assert "image auroc 0.97" in every
     one = uad("models", "cookie").out
     assert "the first" in one
     assert "mia" in one
