@@ -5,6 +5,7 @@ command runs.
 """
 
 import importlib
+import inspect
 import os
 import pkgutil
 import sys
@@ -39,6 +40,7 @@ def build() -> typer.Typer:
         importlib.import_module(f"uad.cli.{area.name}").register(app)
     if app.registered_callback is None:
         app.callback()(_root)
+    _fit_help(app)
     return app
 
 
@@ -70,6 +72,21 @@ def show_version(asked: bool) -> None:
     if asked:
         typer.echo(f"uad {__version__}")
         raise typer.Exit
+
+
+def _fit_help(app: typer.Typer) -> None:
+    """Let the terminal break the paragraphs of the commands' help, not the source's line width."""
+    for command in app.registered_commands:
+        text = command.help or (command.callback and command.callback.__doc__)
+        if text:
+            command.help = "\n\n".join(map(_one_line, inspect.cleandoc(text).split("\n\n")))
+    for group in app.registered_groups:
+        if group.typer_instance:
+            _fit_help(group.typer_instance)
+
+
+def _one_line(paragraph: str) -> str:
+    return paragraph if paragraph.startswith((" ", "-")) else " ".join(paragraph.split())
 
 
 def _root(

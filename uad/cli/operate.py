@@ -23,7 +23,8 @@ class Promote(StrEnum):
 
 
 Data = Annotated[
-    str, typer.Option(help="A folder or manifest of images, or a stored dataset (NAME[@VERSION]).")
+    str,
+    typer.Option(help="A folder or manifest of images, or a stored dataset: NAME or NAME@VERSION."),
 ]
 Name = Annotated[str, typer.Option("--name", help="The product: the registered model's name.")]
 Teacher = Annotated[str, typer.Option(help="embedded, imagenet, or a weight file.")]

@@ -113,9 +113,8 @@ def download(
                         f"{url} took longer than {max_seconds:g} s: fetch it and give the file"
                     )
     except (httpx.HTTPError, httpx.InvalidURL) as exc:
-        raise ImageError(
-            f"cannot fetch {url}: {exc or type(exc).__name__}; check the address"
-        ) from exc
+        reason = str(exc).partition("\n")[0] or type(exc).__name__
+        raise ImageError(f"cannot fetch {url}: {reason}; check the address") from exc
     return bytes(content)
 
 

@@ -53,3 +53,27 @@ def test_debug_shows_the_error_whole() -> None:
 
     with pytest.raises(UadError):
         main(["evaluate", "no-such-bundle", "--data", "no-such-data", "--debug"])
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "reason"),
+    [("./nowhere", "cookie", "does not exist"), (".", "my cookie", "cannot name a dataset")],
+)
+def test_a_mistyped_retraining_is_refused_before_prefect_starts(
+    data: str, name: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["retrain", "--data", data, "--name", name])
+    shown = capsys.readouterr().err
+    assert reason in shown
+    assert "Prefect" not in shown
+
+
+def test_the_terminal_breaks_the_lines_of_a_help(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    with pytest.raises(SystemExit):
+        main(["retrain", "--help"])
+    shown = capsys.readouterr().out.splitlines()
+    assert any("The gate:" in line and "a person decides" in line for line in shown)
