@@ -14,6 +14,12 @@ def ingest_images(data: str, name: str) -> str:
     """The address `name@version` of what `data` stands for: a stored version, or a path."""
     if history(data.partition("@")[0]):
         version = read_version(data)
+        if Path(data).expanduser().exists():
+            logs.logger.warning(
+                "'%s' is taken as the stored dataset; for the folder of that name write ./%s",
+                data,
+                data,
+            )
     else:
         version = ingest(Path(data), name, progress=logs.interactive())
     logs.logger.info("dataset %s: %s", version.address, counted(version.counts))
