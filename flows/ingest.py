@@ -6,7 +6,9 @@ from prefect import flow, task
 
 from flows import logs
 from uad.data import ingest
+from uad.data.quarantine import quarantined
 from uad.data.versions import history, read_version
+from uad.evaluation.data_page import write_dataset_page
 
 
 @task(name="ingest", task_run_name="ingest {data}")
@@ -22,6 +24,8 @@ def ingest_images(data: str, name: str) -> str:
             )
     else:
         version = ingest(Path(data), name, progress=logs.interactive())
+        page = write_dataset_page(version, version.problems, quarantined(name))
+        logs.logger.info("%d findings, shown on %s", len(version.problems), page)
     logs.logger.info("dataset %s: %s", version.address, counted(version.counts))
     return version.address
 

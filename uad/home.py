@@ -14,6 +14,11 @@ def datasets_dir() -> Path:
     return _made(home() / "datasets")
 
 
+def quarantine_dir() -> Path:
+    """Copies of files that ingests could not use, by dataset."""
+    return _made(home() / "quarantine")
+
+
 def checkpoints_dir() -> Path:
     """Training checkpoints, one folder a run."""
     return _made(home() / "checkpoints")

@@ -52,13 +52,22 @@ def ingest(
             "images of one capture are never split."
         ),
     ] = None,
+    settle: Annotated[
+        float,
+        typer.Option(min=0, help="Leave files written in the last so many seconds for next time."),
+    ] = 0.0,
+    report: Annotated[
+        Path | None, typer.Option(help="The page of what was found; under UAD_HOME by default.")
+    ] = None,
 ) -> None:
     """Check a folder of images and store it as a version of a dataset.
 
-    Every image is decoded once; what is wrong is listed, and PATH is left as
+    Every image is decoded once; what is wrong is listed and shown on a page,
+    files that cannot be used are copied into quarantine, and PATH is left as
     it is. A version is named by its content: the same images again are the
-    same version, and only new files are read. Recognised are (data/README.md
-    has trees of them):
+    same version, and only new files are read. A file that a camera is still
+    writing is left for the next time. Recognised are (data/README.md has trees
+    of them):
 
     - MVTec AD: train/good, test/DEFECT, ground_truth/DEFECT
 
@@ -74,8 +83,15 @@ def ingest(
     from uad.data.versions import history
 
     before = {row["version"] for row in history(name)}
-    version = run(path, name, on_broken=on_broken.value, group_pattern=group_pattern)
-    _print_version(version)
+    version = run(
+        path,
+        name,
+        on_broken=on_broken.value,
+        settle_seconds=settle,
+        group_pattern=group_pattern,
+    )
+    problems = _print_version(version)
+    _write_page(version, problems, report)
     if version.version in before:
         console().print("These images were stored before; nothing was copied.")
     console().print(f"next: uad train --data {name} --output bundles/{name}", highlight=False)
@@ -103,15 +119,22 @@ def list_datasets() -> None:
     )
 
 
-def show(address: Address) -> None:
-    """Show what a version holds, its problems, and the dataset's history.
+def show(
+    address: Address,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a page with pictures to this file.")
+    ] = None,
+) -> None:
+    """Show what a version holds, its problems, what lies in quarantine, and the history.
 
-    Example: uad datasets show cookie@1f2e3d4c5b6a
+    Example: uad datasets show cookie@1f2e3d4c5b6a --report cookie.html
     """
     from uad.data.versions import history, read_version
 
     version = read_version(address)
-    _print_version(version)
+    problems = _print_version(version)
+    if report is not None:
+        _write_page(version, problems, report)
     log = [(row["version"], row["time"], row["source"]) for row in history(version.name)]
     print_table("history", ("version", "ingested", "from"), _escaped(log))
 
@@ -156,7 +179,8 @@ def verify(address: Address) -> None:
     console().print(f"{version.address}: all {len(version.images)} images are as they were stored.")
 
 
-def _print_version(version: "DatasetVersion") -> None:
+def _print_version(version: "DatasetVersion") -> "list[Problem]":
+    """Tables of what it holds and of its problems; returns the problems."""
     shares, leaks = _shares(version)
     rows = [*_content_rows(version, shares), *_file_rows(version)]
     print_table(f"dataset {version.address}", ("", ""), _escaped(rows))
@@ -167,6 +191,15 @@ def _print_version(version: "DatasetVersion") -> None:
         if more:
             shown.append(("...", f"and {more} more"))
         print_table(f"problems ({len(problems)})", ("kind", "what"), _escaped(shown))
+    return problems
+
+
+def _write_page(version: "DatasetVersion", problems: "list[Problem]", file: Path | None) -> None:
+    from uad.data.quarantine import quarantined
+    from uad.evaluation.data_page import write_dataset_page
+
+    written = write_dataset_page(version, problems, quarantined(version.name), file)
+    console().print(f"report: {written} (open it in a browser)", soft_wrap=True)
 
 
 def _content_rows(version: "DatasetVersion", shares: str) -> list[Row]:
@@ -195,7 +228,16 @@ def _file_rows(version: "DatasetVersion") -> list[Row]:
         ("height x width", common + others),
         ("bytes", f"{total / 1e6:.1f} MB"),
         ("problems", problems or "none"),
+        *_aside_row(version.name),
     ]
+
+
+def _aside_row(name: str) -> list[Row]:
+    """How many files are in quarantine and where."""
+    from uad.data.quarantine import folder_of, quarantined
+
+    copies = len(quarantined(name))
+    return [("quarantine", f"{copies} in {folder_of(name)}")] if copies else []
 
 
 def _shares(version: "DatasetVersion") -> tuple[str, "Sequence[Problem]"]:

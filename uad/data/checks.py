@@ -1,48 +1,21 @@
 """Read and judge every file of a listing: what can be used, and what a person should know."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from uad.data.checked import Checked
 from uad.data.index import Facts
-from uad.data.layouts import TEST, TRAIN, Item, Listing, find, relative_name
-from uad.data.reading import image_facts, mask_facts, read_all
-from uad.data.samples import GOOD, Problem, Sample, natural
+from uad.data.layouts import TEST, TRAIN, Listing, find, relative_name
+from uad.data.lookalikes import similar_across_splits
+from uad.data.outliers import outliers
+from uad.data.reading import Reading, image_facts, mask_facts, read_all
+from uad.data.samples import Problem, natural
 from uad.errors import DataError, ImageError
 
 OnBroken = Literal["skip", "refuse"]
-
-
-@dataclass(frozen=True)
-class Checked:
-    """One usable image of a listing."""
-
-    item: Item
-    facts: Facts
-    mask: Path | None = None
-    """Fits the image and marks something."""
-    mask_facts: Facts | None = None
-
-    @property
-    def label(self) -> int:
-        """0 normal, 1 anomalous."""
-        return int(self.item.defect != GOOD)
-
-    @property
-    def sample(self) -> Sample:
-        """The image where it lies."""
-        item, facts = self.item, self.facts
-        return Sample(
-            path=item.path,
-            label=self.label,
-            defect=item.defect,
-            mask=self.mask,
-            sha256=facts.sha256,
-            size=facts.size,
-            name=item.name,
-        )
 
 
 @dataclass(frozen=True)
@@ -57,59 +30,86 @@ class Scan:
     """Files that had to be read; the others were known from before."""
 
 
-def scan(path: Path, *, on_broken: OnBroken = "skip", progress: bool = True) -> Scan:
+def scan(
+    path: Path,
+    *,
+    on_broken: OnBroken = "skip",
+    settle_seconds: float = 0.0,
+    progress: bool = True,
+) -> Scan:
     """Find and check the images of `path`; nothing is written but the index of known files.
 
-    A broken image is skipped and named, or refused with `on_broken="refuse"`. Exact duplicates of
-    one split and label are used once. An anomalous training image is used for testing. A mask that
-    is missing, broken, empty or of another size leaves its image without one, for image metrics.
+    A broken image is skipped and named, or refused with `on_broken="refuse"`. An unfinished one,
+    which somebody is still writing, is left for the next time (see `reading.read_all`). Exact
+    duplicates of one split and label are used once. An anomalous training image is used for
+    testing. A mask that is missing, broken, empty or of another size leaves its image without one,
+    for image metrics. Near-duplicates and outliers are named.
 
     Raises:
         DataError: no images, no normal training image, or a broken image with "refuse".
     """
     listing = find(Path(path))
-    checked, broken, files_read = _read_images(listing, progress)
-    broken = [*_missing(listing), *broken]
+    files = [item.path for item in listing.items]
+    read = _read(listing.root, files, "image", settle_seconds, progress)
+    broken = [*_missing(listing), *_broken(read)]
     if broken and on_broken == "refuse":
         count = len(listing.items) + len(listing.missing)
         raise DataError(
             f"{len(broken)} of {count} images in {path} cannot be used: "
             f"{broken[0].message}; repair or remove them, or skip them with --on-broken skip"
         )
-    checked, mask_problems, masks_read = _with_masks(listing.root, checked, progress)
+    checked = [
+        Checked(item, read.facts[item.path]) for item in listing.items if item.path in read.facts
+    ]
+    masks = [entry.item.mask for entry in checked if entry.item.mask]
+    read_masks = _read(listing.root, masks, "mask", settle_seconds, progress)
+    checked = [entry for entry in checked if entry.item.mask not in read_masks.unfinished]
+    checked, mask_problems = _with_masks(checked, read_masks)
     checked, moved = _anomalous_to_test(checked)
     checked, twins = _without_duplicates(checked)
-    problems = (*broken, *mask_problems, *moved, *twins, *_remarks(checked))
-    _refuse_without_normals(listing, checked, broken)
+    late = _unfinished(listing.root, {**read.unfinished, **read_masks.unfinished})
+    remarks = (*_remarks(checked), *similar_across_splits(checked), *outliers(checked))
+    problems = (*broken, *late, *mask_problems, *moved, *twins, *remarks)
+    _refuse_without_normals(listing, checked, [*broken, *late])
     entries = tuple(sorted(checked, key=lambda entry: entry.item.name))
-    return Scan(listing.root, listing.layout, entries, problems, files_read + masks_read)
+    files_read = read.files_read + read_masks.files_read
+    return Scan(listing.root, listing.layout, entries, problems, files_read)
 
 
-def _read_images(listing: Listing, progress: bool) -> tuple[list[Checked], list[Problem], int]:
-    files = {item.path: item.name for item in listing.items}
-    facts, faults, read = read_all(files, "image", image_facts, progress)
-    checked = [Checked(item, facts[item.path]) for item in listing.items if item.path in facts]
-    broken = [Problem(path, "broken", str(exc)) for path, exc in faults.items()]
-    return checked, broken, read
+def _read(
+    root: Path, files: Sequence[Path], role: str, settle_seconds: float, progress: bool
+) -> Reading:
+    names = {file: relative_name(root, file) for file in files}
+    reader = mask_facts if role == "mask" else image_facts
+    return read_all(names, role, reader, settle_seconds=settle_seconds, progress=progress)
 
 
-def _with_masks(
-    root: Path, checked: Sequence[Checked], progress: bool
-) -> tuple[list[Checked], list[Problem], int]:
-    masks = {mask: relative_name(root, mask) for entry in checked if (mask := entry.item.mask)}
-    facts, faults, read = read_all(masks, "mask", mask_facts, progress)
+def _broken(read: Reading) -> list[Problem]:
+    return [Problem(path, "broken", str(fault)) for path, fault in read.faults.items()]
+
+
+def _unfinished(root: Path, files: Mapping[Path, str]) -> list[Problem]:
+    return [
+        Problem(path, "unfinished", f"{relative_name(root, path)} is left for next time: {reason}")
+        for path, reason in files.items()
+    ]
+
+
+def _with_masks(checked: Sequence[Checked], masks: Reading) -> tuple[list[Checked], list[Problem]]:
     result, problems = [], []
     for entry in checked:
         where = entry.item.mask or entry.item.path
-        if entry.item.mask_decides and where in faults:
-            message = f"{faults[where]}; {entry.item.name} is left out, nothing else labels it"
+        if entry.item.mask_decides and where in masks.faults:
+            message = (
+                f"{masks.faults[where]}; {entry.item.name} is left out, nothing else labels it"
+            )
             problems.append(Problem(where, "mask", message))
             continue
-        masked, complaint = _with_mask(entry, facts, faults)
+        masked, complaint = _with_mask(entry, masks.facts, masks.faults)
         result.append(masked)
         if complaint:
             problems.append(Problem(where, "mask", f"{complaint}; used for image metrics only"))
-    return result, problems, read
+    return result, problems
 
 
 def _with_mask(
@@ -158,7 +158,7 @@ def _without_duplicates(checked: Sequence[Checked]) -> tuple[list[Checked], list
         twin = next((t for t in twins if _use(t) == _use(entry)), None)
         if twin is not None:
             message = f"{entry.item.name} is the same file as {twin.item.name}; used once"
-            problems.append(Problem(entry.item.path, "duplicate", message))
+            problems.append(Problem(entry.item.path, "duplicate", message, twin.item.path))
             continue
         if twins:
             problems.append(_leak(entry, twins[0]))
@@ -175,9 +175,9 @@ def _leak(entry: Checked, twin: Checked) -> Problem:
     names = f"{entry.item.name} is the same file as {twin.item.name}"
     if entry.label != twin.label:
         message = f"{names}, but one is labelled normal and one anomalous; both kept, correct one"
-        return Problem(entry.item.path, "conflict", message)
+        return Problem(entry.item.path, "conflict", message, twin.item.path)
     message = f"{names}: train and test share it, so measurements flatter; both kept"
-    return Problem(entry.item.path, "leak", message)
+    return Problem(entry.item.path, "leak", message, twin.item.path)
 
 
 def _remarks(checked: Sequence[Checked]) -> list[Problem]:

@@ -12,8 +12,11 @@ from uad.home import cache_dir
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS files (path TEXT, role TEXT, bytes INTEGER, mtime_ns INTEGER, "
     "inode INTEGER, sha256 TEXT, height INTEGER, width INTEGER, format TEXT, remark TEXT, "
-    "PRIMARY KEY (path, role)) WITHOUT ROWID"
+    "brightness REAL, thumbnail BLOB, PRIMARY KEY (path, role)) WITHOUT ROWID"
 )
+INDEX_FILE = "files-v2.sqlite"
+THUMBNAIL_PX = 16
+Pixels = bytes
 _SETTLED_NS = 2_000_000_000
 """A file written this recently may change again within its file system's clock tick."""
 
@@ -39,6 +42,10 @@ class Facts:
     """`png`, `jpeg`, `bmp`, `tiff` or `webp`."""
     remark: str = ""
     """`blank`, `dark` or `empty`: see `reading.image_facts` and `reading.mask_facts`."""
+    brightness: float = 0.0
+    """Mean grey level of an image, 0 to 255."""
+    thumbnail: Pixels = b""
+    """An image's THUMBNAIL_PX x THUMBNAIL_PX grey levels, row by row; empty for a mask."""
 
 
 def stamp_of(path: Path) -> Stamp:
@@ -51,7 +58,7 @@ class Index:
     """Facts by path, role (`image` or `mask`) and stamp, in a file that may be deleted any time."""
 
     def __init__(self, file: Path | None = None) -> None:
-        self._file = file or cache_dir() / "files-v1.sqlite"
+        self._file = file or cache_dir() / INDEX_FILE
         try:
             self._create()
         except sqlite3.OperationalError:
@@ -66,12 +73,12 @@ class Index:
         with self._connected() as connection:
             for path, stamp in stamps.items():
                 row = connection.execute(
-                    "SELECT bytes, mtime_ns, inode, sha256, height, width, format, remark "
-                    "FROM files WHERE path = ? AND role = ?",
+                    "SELECT bytes, mtime_ns, inode, sha256, height, width, format, remark, "
+                    "brightness, thumbnail FROM files WHERE path = ? AND role = ?",
                     (str(path), role),
                 ).fetchone()
                 if row and row[:3] == (stamp.bytes, stamp.mtime_ns, stamp.inode):
-                    found[path] = Facts(row[3], (row[4], row[5]), row[0], row[6], row[7])
+                    found[path] = Facts(row[3], (row[4], row[5]), row[0], *row[6:])
         return found
 
     def remember(self, read: Iterable[tuple[Path, Stamp, Facts]], role: str) -> None:
@@ -86,12 +93,14 @@ class Index:
                 *facts.size,
                 facts.format,
                 facts.remark,
+                facts.brightness,
+                facts.thumbnail,
             )
             for path, stamp, facts in read
             if stamp.mtime_ns < settled
         ]
         with self._connected() as connection:
-            marks = ", ".join("?" * 10)
+            marks = ", ".join("?" * 12)
             connection.executemany(f"INSERT OR REPLACE INTO files VALUES ({marks})", rows)
 
     def _create(self) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from uad.config import SplitConfig
 from uad.data.checks import OnBroken, scan
+from uad.data.quarantine import quarantine
 from uad.data.samples import Dataset, Problem, Sample, natural
 from uad.data.split import compile_pattern, group_key, split_normals
 from uad.data.versions import (
@@ -24,6 +25,7 @@ def ingest(
     name: str,
     *,
     on_broken: OnBroken = "skip",
+    settle_seconds: float = 0.0,
     group_pattern: str | None = None,
     progress: bool = True,
 ) -> DatasetVersion:
@@ -32,7 +34,9 @@ def ingest(
     Args:
         path: a folder in one of the layouts, or a CSV or JSON Lines manifest.
         name: letters, digits, dash, underscore, dot.
-        on_broken: `skip` names broken images among the problems, `refuse` stops at them.
+        on_broken: `skip` names broken images among the problems and puts copies into quarantine,
+            `refuse` stops at them.
+        settle_seconds: leave files that were written in the last so many seconds for next time.
         group_pattern: regular expression whose group names a capture (`_num_(\d+)`); remembered
             with the version and used when its normals are split.
         progress: show a bar while many files are read.
@@ -47,8 +51,10 @@ def ingest(
     if group_pattern is not None:
         compile_pattern(group_pattern)
     path = Path(path).expanduser()
-    found = scan(path, on_broken=on_broken, progress=progress)
-    return store(found, name, source=path, group_pattern=group_pattern, progress=progress)
+    found = scan(path, on_broken=on_broken, settle_seconds=settle_seconds, progress=progress)
+    version = store(found, name, source=path, group_pattern=group_pattern, progress=progress)
+    quarantine(name, found)
+    return version
 
 
 def load_dataset(
@@ -99,7 +105,9 @@ def _dataset(
     problems: Sequence[Problem],
     split: SplitConfig,
 ) -> Dataset:
-    normals = [sample for use, sample in samples if use == "train"]
+    excluded = set(split.exclude)
+    normals = [s for use, s in samples if use == "train" and s.name not in excluded]
+    left_out = [s for use, s in samples if use == "train" and s.name in excluded]
     test = tuple(sample for use, sample in samples if use == "test")
     try:
         shares = split_normals(normals, split)
@@ -112,9 +120,17 @@ def _dataset(
         selection=shares.selection,
         calibration=shares.calibration,
         test=test,
-        problems=(*problems, *_shared_captures(normals, test, split.group_pattern)),
+        problems=(
+            *problems,
+            *_shared_captures(normals, test, split.group_pattern),
+            *(
+                Problem(s.path, "excluded", f"{s.name} is left out by data.exclude")
+                for s in left_out
+            ),
+        ),
         layout=layout,
         groups=shares.groups,
+        group_pattern=split.group_pattern,
     )
 
 

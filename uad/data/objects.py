@@ -8,12 +8,12 @@ import contextlib
 import hashlib
 import os
 import tempfile
+from datetime import datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from uad.data.index import Facts
-from uad.errors import DataError
 from uad.home import datasets_dir
 
 _SEAL = 315532800
@@ -45,21 +45,22 @@ class StoredFile(BaseModel):
         return datasets_dir() / "objects" / self.sha256[:2] / f"{self.sha256}.{self.format}"
 
 
-def keep(source: Path, facts: Facts) -> None:
-    """Copy a file into the store unless it is there.
-
-    Raises:
-        DataError: the file changed since it was read.
-    """
+def keep(source: Path, facts: Facts) -> bool:
+    """Copy a file into the store unless it is there; False if it changed since it was read."""
     stored = StoredFile.of(facts)
     if is_sound(stored):
-        return
-    data = source.read_bytes()
+        os.utime(stored.path, (_SEAL, _SEAL))  # changed just now, so that nothing sweeps it
+        return True
+    try:
+        data = source.read_bytes()
+    except FileNotFoundError:
+        return False
     if hashlib.sha256(data).hexdigest() != facts.sha256:
-        raise DataError(f"{source} changed while it was being ingested; run the command again")
+        return False
     write_whole(stored.path, data)
     stored.path.chmod(0o444)
     os.utime(stored.path, (_SEAL, _SEAL))
+    return True
 
 
 def is_sound(file: StoredFile) -> bool:
@@ -96,6 +97,25 @@ def break_seal(file: StoredFile) -> None:
         os.utime(file.path)
 
 
+def sweepable(referenced: set[str], before: datetime) -> list[Path]:
+    """Stored files that no version refers to and that nothing stored or used since `before`.
+
+    Args:
+        referenced: sha256 of the files of all versions that stay.
+        before: an ingest under way may have stored files for a version it has not written yet.
+    """
+    files = (datasets_dir() / "objects").glob("*/*")
+    return [
+        file for file in sorted(files) if file.stem not in referenced and _is_idle(file, before)
+    ]
+
+
+def sweep(file: Path, before: datetime) -> None:
+    """Remove a file of `sweepable`, unless something stored or used it meanwhile."""
+    if _is_idle(file, before):
+        file.unlink(missing_ok=True)
+
+
 def write_whole(target: Path, data: bytes) -> None:
     """Write and rename, so that a reader sees all or nothing.
 
@@ -111,3 +131,8 @@ def write_whole(target: Path, data: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _is_idle(file: Path, before: datetime) -> bool:
+    """By the time of its last change, which also renewing the seal sets."""
+    return file.exists() and file.stat().st_ctime < before.timestamp()

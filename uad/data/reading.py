@@ -2,20 +2,39 @@
 
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from uad.data.index import Facts, Index, Stamp, stamp_of
+import cv2
+
+from uad.data.index import THUMBNAIL_PX, Facts, Index, Stamp, stamp_of
 from uad.data.samples import readable
 from uad.errors import ImageError
-from uad.images import decode, decode_mask, header, read_bytes
+from uad.images import decode, decode_mask, header, read_bytes, resize
 
 T = TypeVar("T")
 Reader = Callable[[Path, str], Facts]
 _SLOW_FILES = 20
 """From this many files on, a person wants to see progress."""
+_YOUNG_SECONDS = 30.0
+"""A damaged file that was written this recently may still be coming."""
+
+
+@dataclass
+class Reading:
+    """What became of each file, by path."""
+
+    facts: dict[Path, Facts] = field(default_factory=dict)
+    faults: dict[Path, ImageError] = field(default_factory=dict)
+    """Files that cannot be used."""
+    unfinished: dict[Path, str] = field(default_factory=dict)
+    """Files that somebody is still writing, and how that was told."""
+    files_read: int = 0
+    """The others were known from before, or not looked into."""
 
 
 def image_facts(path: Path, name: str) -> Facts:
@@ -26,8 +45,16 @@ def image_facts(path: Path, name: str) -> Facts:
     remark = "blank" if image.min() == image.max() else ""
     if head.bits == 16 and image.max() < 16:
         remark = "dark"
-    sha = hashlib.sha256(data).hexdigest()
-    return Facts(sha, (image.shape[0], image.shape[1]), len(data), head.format, remark)
+    small = cv2.cvtColor(resize(image, (THUMBNAIL_PX, THUMBNAIL_PX)), cv2.COLOR_BGR2GRAY)
+    return Facts(
+        sha256=hashlib.sha256(data).hexdigest(),
+        size=(image.shape[0], image.shape[1]),
+        bytes=len(data),
+        format=head.format,
+        remark=remark,
+        brightness=float(small.mean()),
+        thumbnail=small.tobytes(),
+    )
 
 
 def mask_facts(path: Path, name: str) -> Facts:
@@ -41,44 +68,78 @@ def mask_facts(path: Path, name: str) -> Facts:
 
 
 def read_all(
-    names: Mapping[Path, str], role: str, reader: Reader, progress: bool
-) -> tuple[dict[Path, Facts], dict[Path, ImageError], int]:
-    """Facts of the files of `names`, by path.
+    names: Mapping[Path, str],
+    role: str,
+    reader: Reader,
+    *,
+    settle_seconds: float = 0.0,
+    progress: bool = False,
+) -> Reading:
+    """Look at the files of `names`.
+
+    A file is unfinished, not broken, if it changed while it was read, is younger than
+    `settle_seconds`, or cannot be decoded and was written in the last half minute.
 
     Args:
         names: what messages call each file.
         role: `image` or `mask`; an image that is also a mask is two things.
         reader: `image_facts` or `mask_facts`.
+        settle_seconds: leave files alone that were written in the last so many seconds.
         progress: show a bar while many files are read.
-
-    Returns:
-        Facts of the readable files, faults of the others, and how many files had to be read.
     """
+    found = Reading()
+    stamps = _stamps(names, found)
+    for path, stamp in stamps.items():
+        if settle_seconds and _age_seconds(stamp) < settle_seconds:
+            found.unfinished[path] = f"it was written less than {settle_seconds:g} s ago"
     index = Index()
+    keys = {path: path.absolute() for path in stamps if path not in found.unfinished}
+    known = index.known({key: stamps[path] for path, key in keys.items()}, role)
+    found.facts = {path: known[key] for path, key in keys.items() if key in known}
+    todo = {path: names[path] for path in keys if path not in found.facts}
+    found.files_read = len(todo)
+    for path, result in _in_threads(reader, todo, f"Checking {role}s", progress):
+        _take(found, path, stamps[path], result)
+    fresh = (path for path in todo if path in found.facts)
+    index.remember(((keys[p], stamps[p], found.facts[p]) for p in fresh), role)
+    return found
+
+
+def _stamps(names: Mapping[Path, str], found: Reading) -> dict[Path, Stamp]:
     stamps: dict[Path, Stamp] = {}
-    faults: dict[Path, ImageError] = {}
     for path in names:
         try:
             str(path).encode()
             stamps[path] = stamp_of(path)
         except UnicodeEncodeError:
-            faults[path] = ImageError(
-                f"the name of {readable(names[path])} is not UTF-8; rename it"
-            )
+            message = f"the name of {readable(names[path])} is not UTF-8; rename it"
+            found.faults[path] = ImageError(message)
         except OSError as exc:
-            faults[path] = ImageError(f"cannot read {path}: {exc.strerror or exc}")
-    keys = {path: path.absolute() for path in stamps}
-    known = index.known({keys[path]: stamp for path, stamp in stamps.items()}, role)
-    facts = {path: known[key] for path, key in keys.items() if key in known}
-    todo = {path: names[path] for path in stamps if path not in facts}
-    fresh = {}
-    for path, result in _in_threads(reader, todo, f"Checking {role}s", progress):
-        if isinstance(result, Facts):
-            facts[path] = fresh[path] = result
-        else:
-            faults[path] = result
-    index.remember(((keys[p], stamps[p], found) for p, found in fresh.items()), role)
-    return facts, faults, len(todo)
+            found.faults[path] = ImageError(f"cannot read {path}: {exc.strerror or exc}")
+    return stamps
+
+
+def _take(found: Reading, path: Path, before: Stamp, result: Facts | ImageError) -> None:
+    """File what reading told under facts, faults or unfinished."""
+    if not _is_still(path, before):
+        found.unfinished[path] = "it changed while it was read"
+    elif isinstance(result, Facts):
+        found.facts[path] = result
+    elif abs(age := _age_seconds(before)) < _YOUNG_SECONDS:
+        found.unfinished[path] = f"{result}; it was written {abs(age):.0f} s ago"
+    else:
+        found.faults[path] = result
+
+
+def _is_still(path: Path, before: Stamp) -> bool:
+    try:
+        return stamp_of(path) == before
+    except OSError:
+        return False
+
+
+def _age_seconds(stamp: Stamp) -> float:
+    return time.time() - stamp.mtime_ns / 1e9
 
 
 def _in_threads(

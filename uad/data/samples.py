@@ -32,9 +32,12 @@ class Problem:
 
     path: Path
     kind: str
-    """`broken`, `duplicate`, `leak`, `conflict`, `mask`, `moved`, `blank`, `dark` or `missing`."""
+    """`broken`, `unfinished`, `missing`, `duplicate`, `leak`, `similar`, `conflict`, `mask`,
+    `moved`, `blank`, `dark`, `size`, `brightness` or `excluded`."""
     message: str
     """What is wrong and what was done about it."""
+    other: Path | None = None
+    """The file it is compared with: the twin of a duplicate."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class Dataset:
     layout: str = ""
     groups: int | None = None
     """How many capture groups the normals fall into; None when no pattern was given."""
+    group_pattern: str | None = None
+    """What told them apart."""
 
     @property
     def normals(self) -> tuple[Sample, ...]:

@@ -6,20 +6,21 @@
 
 A version is named by its content, so the same images are the same version on any machine. Files
 are copied in, never linked: a user who edits the source does not alter a version. Nothing is
-deleted.
+deleted but by `uad gc`.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from uad.data.checks import Checked, Scan
+from uad.data.checked import Checked
+from uad.data.checks import Scan
 from uad.data.objects import StoredFile, break_seal, is_sound, is_whole, keep, write_whole
 from uad.data.reading import shown
 from uad.data.samples import Problem, Sample, natural, readable
@@ -79,6 +80,21 @@ class StoredProblem(_Part):
     path: str
     kind: str
     message: str
+    other: str | None = None
+
+    @classmethod
+    def of(cls, problem: Problem) -> "StoredProblem":
+        """The stored form of a problem."""
+        other = None if problem.other is None else readable(problem.other)
+        return cls(
+            path=readable(problem.path), kind=problem.kind, message=problem.message, other=other
+        )
+
+    @property
+    def problem(self) -> Problem:
+        """What `of` took."""
+        other = None if self.other is None else Path(self.other)
+        return Problem(Path(self.path), self.kind, self.message, other)
 
 
 class DatasetVersion(_Part):
@@ -102,7 +118,7 @@ class DatasetVersion(_Part):
     @property
     def problems(self) -> tuple[Problem, ...]:
         """What the checks found."""
-        return tuple(Problem(Path(p.path), p.kind, p.message) for p in self.reported)
+        return tuple(stored.problem for stored in self.reported)
 
     @property
     def address(self) -> str:
@@ -150,10 +166,32 @@ def version_id(images: Iterable[StoredImage], group_pattern: str | None = None) 
 def store(
     found: Scan, name: str, *, source: Path, group_pattern: str | None, progress: bool
 ) -> DatasetVersion:
-    """Copy the scan's files into the store and write its version; safe beside other ingests."""
+    """Copy the scan's files into the store and write its version; safe beside other ingests.
+
+    A file that changed since it was scanned is left out and named.
+
+    Raises:
+        DataError: a bad name, or no normal training image is left.
+    """
     check_name(name)
-    images = stored_images(found.entries)
-    version = DatasetVersion(
+    _folder(name).mkdir(parents=True, exist_ok=True)
+    with FileLock(_folder(name) / ".lock"):
+        kept, late = _kept(found.entries, progress)
+        images = stored_images(kept)
+        if not any(image.split == "train" and not image.label for image in images):
+            raise DataError(f"all normal images of {source} are being written; ingest again later")
+        return _record(_version(found, images, late, name, source, group_pattern))
+
+
+def _version(
+    found: Scan,
+    images: tuple[StoredImage, ...],
+    late: Sequence[Problem],
+    name: str,
+    source: Path,
+    group_pattern: str | None,
+) -> DatasetVersion:
+    return DatasetVersion(
         name=name,
         version=version_id(images, group_pattern),
         created=datetime.now(UTC).replace(microsecond=0),
@@ -162,18 +200,23 @@ def store(
         counts=_counts(images),
         group_pattern=group_pattern,
         images=images,
-        reported=tuple(
-            StoredProblem(path=readable(p.path), kind=p.kind, message=p.message)
-            for p in found.problems
-        ),
+        reported=tuple(StoredProblem.of(problem) for problem in (*found.problems, *late)),
     )
-    _folder(name).mkdir(parents=True, exist_ok=True)
-    with FileLock(_folder(name) / ".lock"):
-        for entry in shown(found.entries, len(found.entries), "Storing", progress):
-            keep(entry.item.path, entry.facts)
-            if entry.mask is not None and entry.mask_facts is not None:
-                keep(entry.mask, entry.mask_facts)
-        return _record(version)
+
+
+def _kept(entries: Sequence[Checked], progress: bool) -> tuple[list[Checked], list[Problem]]:
+    """Entries whose files are in the store now; the others changed meanwhile."""
+    kept, late = [], []
+    for entry in shown(entries, len(entries), "Storing", progress):
+        whole = keep(entry.item.path, entry.facts)
+        if whole and entry.mask is not None and entry.mask_facts is not None:
+            whole = keep(entry.mask, entry.mask_facts)
+        if whole:
+            kept.append(entry)
+        else:
+            message = f"{entry.item.name} is left for next time: it changed while it was ingested"
+            late.append(Problem(entry.item.path, "unfinished", message))
+    return kept, late
 
 
 def read_version(address: str) -> DatasetVersion:
@@ -210,6 +253,15 @@ def history(name: str) -> list[dict[str, str]]:
 def dataset_names() -> list[str]:
     """Names of all stored datasets."""
     return sorted(file.parent.name for file in datasets_dir().glob("*/history.json"))
+
+
+def forget(name: str, versions: Collection[str]) -> None:
+    """Remove versions of a dataset; the stored files stay until they are swept."""
+    with FileLock(_folder(name) / ".lock"):
+        log = [row for row in history(name) if row["version"] not in versions]
+        write_whole(_folder(name) / "history.json", json.dumps(log, indent=1).encode())
+        for version in versions:
+            _file(name, version).unlink(missing_ok=True)
 
 
 def verify(version: DatasetVersion, *, progress: bool = True) -> list[str]:

@@ -136,7 +136,7 @@ def _changes(
         shown = ((_tiles(row, names), _caption(reports, names, row.change)) for row in drawn)
         more = len(changed) - len(drawn)
         note = f"<p>{more} more are not shown.</p>" if more else ""
-        return scale() + gallery(shown, wide=True) + note
+        return scale() + gallery(shown, style="wide") + note
     rows = [
         (change.a.name, change.a.defect, *map(_said, (change.a, change.b))) for change in changed
     ]

@@ -50,9 +50,9 @@ def pictures(
         image = images.read(sample.path)
         (detection,) = detector.detect([image])
         heat = heatmap_overlay(image, detection.anomaly_map, detection.threshold)
-        heat = _tile(heat)
+        heat = tile(heat)
         draw_outline(heat, _small_mask(detection.anomaly_map > detection.threshold))
-        yield Picture(result, _tile(image), heat, _masked(sample, image))
+        yield Picture(result, tile(image), heat, masked(sample, image))
 
 
 def jpeg_uri(image: Image) -> str:
@@ -85,7 +85,7 @@ def _row(picture: Picture) -> Image:
     if picture.mask is not None:
         tiles.append(picture.mask)
     gap = np.full((picture.image.shape[0], 6, 3), 255, np.uint8)
-    joined = np.hstack([part for tile in tiles for part in (tile, gap)])
+    joined = np.hstack([part for each in tiles for part in (each, gap)])
     verdict = "alarm" if picture.result.is_anomalous else "no alarm"
     text = f"{picture.result.name}  score {picture.result.score:.4g}  {verdict}"
     bar = np.full((20, joined.shape[1], 3), 255, np.uint8)
@@ -93,17 +93,18 @@ def _row(picture: Picture) -> Image:
     return np.vstack([bar, joined])
 
 
-def _masked(sample: Sample, image: Image) -> Image | None:
+def masked(sample: Sample, image: Image) -> Image | None:
+    """A tile with the sample's mask outlined; None without a mask."""
     mask = read_mask(sample, (image.shape[0], image.shape[1]))
     if mask is None:
         return None
-    shown = _tile(image)
+    shown = tile(image)
     draw_outline(shown, _small_mask(mask), _MARK)
     return shown
 
 
-def _tile(image: Image) -> Image:
-    """TILE_PX on the longer side."""
+def tile(image: Image) -> Image:
+    """The image with TILE_PX on the longer side."""
     interpolation = cv2.INTER_AREA if max(image.shape[:2]) > TILE_PX else cv2.INTER_NEAREST
     resized = cv2.resize(image, _size(image.shape), interpolation=interpolation)
     return np.array(resized, np.uint8)

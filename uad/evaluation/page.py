@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
+from typing import Literal
 
 from uad.evaluation.gallery import Picture, file_uri, jpeg_uri
 from uad.evaluation.ranking import Shelf, most_wrong_first
@@ -107,13 +108,22 @@ def defect_table(defects: Sequence[DefectResult]) -> str:
     return table(head, defect_rows(defects), figures_in=range(1, 8))
 
 
-def gallery(shown: Iterable[tuple[Sequence[Tile], str]], *, wide: bool = False) -> str:
-    """Rows of tiles, each row with its caption (HTML)."""
+def gallery(
+    shown: Iterable[tuple[Sequence[Tile], str]],
+    *,
+    style: Literal["", "wide", "pairs", "single"] = "",
+) -> str:
+    """Rows of tiles, each row with its caption (HTML).
+
+    Args:
+        shown: rows of up to three tiles; four if `wide`, two if `pairs`, one if `single`.
+        style: see `shown`.
+    """
     items = (
         f"<figure>{''.join(map(_tile, row))}<figcaption>{text}</figcaption></figure>"
         for row, text in shown
     )
-    return f'<div class="gallery{" wide" if wide else ""}">{"".join(items)}</div>'
+    return f'<div class="gallery {style}">{"".join(items)}</div>'
 
 
 def scale() -> str:

@@ -1,5 +1,6 @@
 """Small real image files, and a small dataset in the MVTec layout."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,14 @@ import numpy as np
 import pytest
 
 Draw = Callable[..., Path]
+LONG_AGO = 1_600_000_000
+
+
+def write_long_ago(file: Path, data: bytes) -> Path:
+    """A damaged file that nobody is still writing."""
+    file.write_bytes(data)
+    os.utime(file, (LONG_AGO, LONG_AGO))
+    return file
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.uad.data.conftest import LONG_AGO, write_long_ago
 from uad.data import ingest, load_dataset
 from uad.data.checks import scan
 from uad.errors import DataError
@@ -27,7 +28,7 @@ def names(path: Path) -> set[str]:
 def aged(folder: Path) -> None:
     """Make files look settled, as they are in practice."""
     for file in folder.rglob("*"):
-        os.utime(file, (1_600_000_000, 1_600_000_000))
+        os.utime(file, (LONG_AGO, LONG_AGO))
 
 
 def test_a_sound_dataset_has_no_problems_and_knows_sizes(parts: Path) -> None:
@@ -41,7 +42,7 @@ def test_a_sound_dataset_has_no_problems_and_knows_sizes(parts: Path) -> None:
 
 def test_a_truncated_jpeg_among_good_ones_is_named_and_skipped(parts: Path, draw: Draw) -> None:
     torn = draw("parts/train/good/Torn 1.jpg", seed=50)
-    torn.write_bytes(torn.read_bytes()[:-300])
+    write_long_ago(torn, torn.read_bytes()[:-300])
     found = scan(parts)
     assert [(p.kind, p.path) for p in found.problems] == [("broken", torn)]
     assert "Torn 1.jpg is damaged or truncated" in found.problems[0].message
@@ -50,7 +51,7 @@ def test_a_truncated_jpeg_among_good_ones_is_named_and_skipped(parts: Path, draw
 
 
 def test_broken_images_can_be_refused(parts: Path) -> None:
-    (parts / "train/good/000.png").write_bytes(b"")
+    write_long_ago(parts / "train/good/000.png", b"")
     with pytest.raises(DataError, match=r"1 of 19 images.*000\.png.*--on-broken skip"):
         ingest(parts, "parts", on_broken="refuse")
 
@@ -80,7 +81,7 @@ def test_a_mask_that_cannot_be_used_leaves_image_metrics(
 ) -> None:
     draw_mask("parts/ground_truth/cracked/000_mask.png", size=(16, 20))
     draw_mask("parts/ground_truth/cracked/001_mask.png", value=0)
-    (parts / "ground_truth/cracked/002_mask.png").write_bytes(b"\x89PNG")
+    write_long_ago(parts / "ground_truth/cracked/002_mask.png", b"\x89PNG")
     (parts / "ground_truth/cracked/003_mask.png").unlink()
     draw_mask("parts/ground_truth/cracked/004_mask.png")
     draw("parts/test/cracked/004.png", seed=400)
@@ -119,7 +120,7 @@ def test_no_normal_image_is_an_error_that_says_where_to_put_them(parts: Path) ->
 
 def test_a_folder_of_broken_images_says_so(parts: Path) -> None:
     for file in (parts / "train/good").iterdir():
-        file.write_bytes(file.read_bytes()[:50])
+        write_long_ago(file, file.read_bytes()[:50])
     with pytest.raises(DataError, match=r"12 could not be read: .*000\.png is"):
         scan(parts)
 

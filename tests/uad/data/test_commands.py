@@ -1,8 +1,10 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.uad.data.conftest import write_long_ago
 from uad.cli import main
 
 Draw = Callable[..., Path]
@@ -17,7 +19,7 @@ def run(*arguments: str) -> int:
 def test_ingest_shows_what_was_found_and_the_next_command(
     parts: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (parts / "train/good/[x] torn.png").write_bytes(b"torn")
+    write_long_ago(parts / "train/good/[x] torn.png", b"torn")
     assert run("ingest", str(parts), "--name", "parts") == 0
     captured = capsys.readouterr()
     for text in ("parts@", "MVTec AD", "6 train, 2 selection, 4 calibration", "1 broken"):
@@ -31,7 +33,7 @@ def test_ingest_shows_what_was_found_and_the_next_command(
 def test_broken_images_stop_an_ingest_that_refuses_them(
     parts: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (parts / "train/good/torn.png").write_bytes(b"torn")
+    write_long_ago(parts / "train/good/torn.png", b"torn")
     assert run("ingest", str(parts), "--name", "parts", "--on-broken", "refuse") == 1
     error = capsys.readouterr().err
     assert error.startswith("error: 1 of 20 images")
@@ -85,3 +87,40 @@ def test_verify_fails_by_name_on_an_altered_file(
 def test_no_datasets_yet_is_said_with_the_cure(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("datasets", "list") == 1
     assert "uad ingest PATH" in capsys.readouterr().err
+
+
+def test_a_failed_file_is_said_to_be_in_quarantine_and_where(
+    parts: Path,
+    uad_home: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    write_long_ago(parts / "train/good/torn.png", b"torn")
+    run("ingest", str(parts), "--name", "parts")
+    capsys.readouterr()
+    assert run("datasets", "show", "parts") == 0
+    assert f"1 in {uad_home / 'quarantine/parts'}" in capsys.readouterr().out
+
+
+def test_the_report_needs_nothing_but_itself_and_shows_findings_beside_their_twins(
+    parts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_long_ago(parts / "train/good/<torn>.png", b"torn")
+    shutil.copy(parts / "train/good/003.png", parts / "test/good/new.png")
+    page = tmp_path / "pages/parts.html"
+    assert run("ingest", str(parts), "--name", "parts", "--report", str(page)) == 0
+    html = page.read_text(encoding="utf-8")
+    assert "&lt;torn&gt;.png" in html
+    assert "<torn>" not in html
+    assert "://" not in html
+    assert html.count("data:image/jpeg") == 2 + 12 + 4 + 4  # the leak's twins, samples of each kind
+    assert "the same file as" in html
+
+
+def test_the_page_of_an_older_version_can_be_written_again(parts: Path, tmp_path: Path) -> None:
+    run("ingest", str(parts), "--name", "parts")
+    shutil.rmtree(parts)
+    page = tmp_path / "parts.html"
+    assert run("datasets", "show", "parts", "--report", str(page)) == 0
+    assert "nothing was found" in page.read_text(encoding="utf-8")

@@ -1,0 +1,92 @@
+"""Near-duplicates and outliers, which are kept and named."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from uad.data import make_demo_images
+from uad.data.checks import scan
+from uad.images import Image, read
+
+Write = Callable[[str, Image], None]
+
+
+def casting(seed: int, *, light: int = 128) -> Image:
+    """The same mould, another surface: a pattern that all share and a texture of its own."""
+    mould, own = (np.random.default_rng(each).normal(size=(48, 64, 3)) for each in (0, seed + 1))
+    blurred = cv2.GaussianBlur(mould, (0, 0), 6) * 300 + cv2.GaussianBlur(own, (0, 0), 3) * 100
+    return np.clip(light + blurred, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def castings(tmp_path: Path) -> Path:
+    """20 good castings to train, 4 good and 4 cracked ones to test."""
+    for index in range(28):
+        kind = "train/good" if index < 20 else "test/good" if index < 24 else "test/cracked"
+        file = tmp_path / "castings" / kind / f"{index:03}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(file), casting(index))
+    return tmp_path / "castings"
+
+
+@pytest.fixture
+def write(castings: Path) -> Write:
+    def save(name: str, image: Image) -> None:
+        cv2.imwrite(str(castings / name), image)
+
+    return save
+
+
+def found(folder: Path) -> list[tuple[str, str]]:
+    return sorted((problem.kind, problem.path.name) for problem in scan(folder).problems)
+
+
+def test_unlike_images_of_one_line_are_not_taken_for_the_same(
+    castings: Path, tmp_path: Path
+) -> None:
+    assert found(castings) == []
+    for category in make_demo_images(tmp_path / "demo"):
+        assert found(category) == []
+
+
+@pytest.mark.parametrize("change", ["re-encoded", "smaller", "brighter", "noisier"])
+def test_another_file_of_a_training_picture_in_test_is_named_with_its_twin(
+    castings: Path, write: Write, change: str
+) -> None:
+    image = read(castings / "train/good/003.png")
+    noise = np.random.default_rng(0).normal(0, 3, image.shape)
+    changed = {
+        "re-encoded": image,
+        "smaller": cv2.resize(image, None, fx=0.75, fy=0.75, interpolation=cv2.INTER_AREA),
+        "brighter": cv2.convertScaleAbs(image, alpha=1.05, beta=4),
+        "noisier": np.clip(image + noise, 0, 255).astype(np.uint8),
+    }[change]
+    write("test/good/other.jpg", np.asarray(changed, np.uint8))
+    twins = [problem for problem in scan(castings).problems if problem.kind == "similar"]
+    assert [problem.path.name for problem in twins] == ["other.jpg"]
+    assert twins[0].other == castings / "train/good/003.png"
+    assert "nearly the same picture as train/good/003.png" in twins[0].message
+
+
+def test_near_duplicates_within_training_are_no_matter(castings: Path, write: Write) -> None:
+    write("train/good/other.jpg", read(castings / "train/good/003.png"))
+    assert found(castings) == []
+
+
+def test_an_image_of_another_size_is_named(castings: Path, write: Write) -> None:
+    write("train/good/large.png", cv2.resize(casting(99), (96, 48)))
+    assert found(castings) == [("size", "large.png")]
+
+
+def test_an_image_taken_with_the_lamp_off_is_named(castings: Path, write: Write) -> None:
+    write("train/good/night.png", np.asarray(casting(99) // 8, np.uint8))
+    assert found(castings) == [("brightness", "night.png")]
+
+
+def test_a_dark_defect_is_no_outlier(castings: Path, write: Write) -> None:
+    dark = np.asarray(casting(99) // 8, np.uint8)
+    write("test/cracked/dark.png", dark)
+    assert found(castings) == []

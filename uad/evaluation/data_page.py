@@ -1,0 +1,155 @@
+"""The page of a dataset version: what it holds, what the checks found, with pictures."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+
+from uad import images
+from uad.data import DatasetVersion, Problem, Sample
+from uad.data.quarantine import Quarantined
+from uad.data.samples import GOOD
+from uad.errors import DataError
+from uad.evaluation.gallery import masked, tile
+from uad.evaluation.page import Tile, gallery, page, section, table
+from uad.home import reports_dir
+
+MEANINGS = {
+    "broken": "cannot be decoded; left out",
+    "missing": "listed, but not there; left out",
+    "unfinished": "somebody was writing the file; left for the next ingest",
+    "conflict": "the same file is labelled good and defective; kept, correct one",
+    "leak": "the same file or capture is in train and test; kept, measurements flatter",
+    "similar": "a test image is nearly a training image; kept, measurements may flatter",
+    "moved": "a defective image was listed for training; used for testing",
+    "mask": "missing, damaged, empty or of another size; the image counts for image metrics only",
+    "duplicate": "the same file twice in one split; used once",
+    "size": "far from the other images' size; kept",
+    "brightness": "far from the other good images' mean grey level; kept",
+    "blank": "all of one colour; kept",
+    "dark": "16-bit with at most 12 bits used; kept",
+}
+"""By kind of problem, the worst first."""
+SHOWN = 12
+"""Pictures of a kind."""
+_UNSEEN = ("broken", "missing", "unfinished")
+
+
+def write_dataset_page(
+    version: DatasetVersion,
+    problems: Sequence[Problem],
+    aside: Sequence[Quarantined] = (),
+    file: Path | None = None,
+) -> Path:
+    """Write the page of a stored version; returns its file.
+
+    Args:
+        version: its images are read from the store.
+        problems: what the checks found; their files are shown where they still are.
+        aside: the dataset's quarantine.
+        file: under `UAD_HOME` unless named.
+    """
+    file = file or reports_dir() / version.name / f"data-{version.version}.html"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(dataset_page(version, problems, aside), encoding="utf-8")
+    except OSError as exc:
+        raise DataError(f"cannot write {file}: {exc.strerror}; choose another file") from exc
+    return file
+
+
+def dataset_page(
+    version: DatasetVersion, problems: Sequence[Problem], aside: Sequence[Quarantined] = ()
+) -> str:
+    """The page as HTML."""
+    kinds = Counter(problem.kind for problem in problems)
+    return page(
+        f"Images of {version.name}",
+        f"version {version.version}, stored {version.created:%Y-%m-%d %H:%M} UTC, "
+        f"from {version.source}",
+        _cards(version, len(problems)),
+        section("What the checks found", _findings(kinds)),
+        *(_problems_of(kind, problems) for kind in MEANINGS if kind in kinds),
+        section("Put aside", _aside(aside)) if aside else "",
+        section("Good images to learn from", _samples(version, "train", GOOD)),
+        *_tests(version),
+    )
+
+
+def _cards(version: DatasetVersion, problems: int) -> str:
+    counts = version.counts
+    items = (
+        ("to learn from", counts["normal"], "good images", ""),
+        ("to measure with", counts["test_normal"], "good images", ""),
+        ("to measure with", counts["test_anomalous"],
+         f"defective images, {counts['masks']} with a mask", ""),
+        ("findings", problems, "see below" if problems else "nothing was found",
+         "bad" if problems else "good"),
+    )  # fmt: skip
+    shown = (
+        f'<div class="card {kind}"><span>{what}</span><b>{count}</b><i>{of}</i></div>'
+        for what, count, of, kind in items
+    )
+    return f'<div class="cards">{"".join(shown)}</div>'
+
+
+def _findings(kinds: Counter[str]) -> str:
+    if not kinds:
+        return (
+            "<p>Every file could be read; no duplicates, no test image like a training image, no "
+            "size or brightness far from the others'.</p>"
+        )
+    rows = [(kind, kinds[kind], MEANINGS[kind]) for kind in MEANINGS if kind in kinds]
+    return table(("", "files", "what it means, and what was done"), rows, figures_in=(1,))
+
+
+def _problems_of(kind: str, problems: Sequence[Problem]) -> str:
+    found = [problem for problem in problems if problem.kind == kind]
+    shown = found[:SHOWN]
+    more = f"<p>and {len(found) - len(shown)} more</p>" if len(found) > len(shown) else ""
+    if kind in _UNSEEN:
+        body = table(("", ""), [(problem.path.name, problem.message) for problem in shown])
+    else:
+        rows = ((list(_tiles(problem)), escape(problem.message)) for problem in shown)
+        body = gallery(rows, style="pairs" if any(p.other for p in shown) else "single")
+    return section(f"{kind.capitalize()} ({len(found)})", body + more)
+
+
+def _tiles(problem: Problem) -> Iterator[Tile]:
+    for path in (problem.path, problem.other):
+        image = None if path is None else _read(path)
+        if path is not None and image is not None:
+            yield path.name, tile(image)
+
+
+def _read(path: Path) -> images.Image | None:
+    """The image; None where it can no longer be read."""
+    try:
+        return images.read(path)
+    except DataError:
+        return None
+
+
+def _aside(aside: Sequence[Quarantined]) -> str:
+    rows = [(row.file or "could not be copied", row.path, row.message) for row in aside[-SHOWN:]]
+    return table(("copy", "file", "why"), rows)
+
+
+def _tests(version: DatasetVersion) -> Iterator[str]:
+    defects = sorted({image.defect for image in version.images if image.split == "test"})
+    for defect in sorted(defects, key=lambda defect: defect != GOOD):
+        count = sum(i.split == "test" and i.defect == defect for i in version.images)
+        yield section(f"Test: {defect} ({count})", _samples(version, "test", defect))
+
+
+def _samples(version: DatasetVersion, split: str, defect: str) -> str:
+    """Some images of a kind, evenly spaced by name; defects with their masks outlined."""
+    found = [image for image in version.images if (image.split, image.defect) == (split, defect)]
+    step = max(1, len(found) // SHOWN)
+    return gallery((_sample_row(image.sample) for image in found[::step][:SHOWN]), style="single")
+
+
+def _sample_row(sample: Sample) -> tuple[list[Tile], str]:
+    image = images.read(sample.path)
+    outlined = masked(sample, image) if sample.mask else None
+    return [(sample.name, tile(image) if outlined is None else outlined)], escape(sample.name)
