@@ -84,5 +84,8 @@ def is_complete(bundle: Path) -> bool:
 def _inputs(
     dataset: str, teacher: str, config: TrainingConfig
 ) -> tuple[Dataset, TrainingConfig, Teacher]:
+    from uad.suspects import leave_out_suspects
+
     weights = load_teacher(teacher, width=config.model.width, seed=config.training.seed)
+    config = leave_out_suspects(dataset, config, weights, progress=logs.interactive())
     return load_dataset(dataset, config.data), config, weights

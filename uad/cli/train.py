@@ -36,6 +36,10 @@ def train(
         str, typer.Option(help="embedded, imagenet, or a weight file.")
     ] = "embedded",
     device: Annotated[str, typer.Option(help="Where to train: cpu, gpu:0, ...")] = "cpu",
+    without_suspects: Annotated[
+        bool,
+        typer.Option("--without-suspects", help="The same as --set data.without_suspects=true."),
+    ] = False,
     resume: Annotated[
         bool, typer.Option(help="Go on from this training's checkpoint, if there is one.")
     ] = True,
@@ -49,18 +53,22 @@ def train(
         uad train --data cookie --output bundles/cookie
         uad train --data ./my-images --output out --set training.epochs=20 --set data.alpha=0.01
     """
-    settings = load_settings(TrainingConfig, config, set_ or [])
+    asked = ["data.without_suspects=true"] if without_suspects else []
+    settings = load_settings(TrainingConfig, config, [*(set_ or []), *asked])
 
     from uad.data import load_dataset
+    from uad.suspects import leave_out_suspects
     from uad.teacher import load_teacher
     from uad.training import train as run
 
-    dataset = load_dataset(data, settings.data)
     chosen = load_teacher(teacher, width=settings.model.width, seed=settings.training.seed)
+    settings = leave_out_suspects(data, settings, chosen, progress=True)
+    dataset = load_dataset(data, settings.data)
     bundle = run(dataset, settings, chosen, output, device=device, resume=resume, progress=True)
     entry = bundle.manifest.calibration["onnxruntime/fp32"]
     rows = [
         ("images (train / selection / calibration)", _counts(dataset)),
+        *_left_out(dataset),
         ("teacher", chosen.id),
         ("epoch kept", f"{bundle.manifest.chosen_epoch} of {len(bundle.manifest.history)}"),
         ("selection loss", bundle.manifest.metrics["selection_loss"]),
@@ -76,6 +84,14 @@ def _next(output: Path, data: str, *, measurable: bool) -> str:
     if measurable:
         return shlex.join(["uad", "evaluate", str(output), "--data", data])
     return shlex.join(["uad", "register", str(output), "--name"]) + " NAME"
+
+
+def _left_out(dataset: "Dataset") -> list[tuple[str, str]]:
+    """The images that `data.exclude` names, if there are any."""
+    from uad.data.samples import natural
+
+    names = [p.message.partition(" is ")[0] for p in dataset.problems if p.kind == "excluded"]
+    return [("left out", f"{len(names)}: {natural(names)}")] if names else []
 
 
 def _counts(dataset: "Dataset") -> str:

@@ -23,6 +23,10 @@ class SplitConfig(Settings):
     """Target false alarm rate; alpha needs ceil(1/alpha) - 1 calibration images."""
     group_pattern: str | None = None
     r"""Regular expression with one group; names that share it stay together (`_num_(\d+)`)."""
+    exclude: tuple[str, ...] = ()
+    """Names of normal images that are used for nothing, as `uad suspects` prints them."""
+    without_suspects: bool = False
+    """Training adds what `uad suspects` reports to `exclude`."""
 
 
 class InputSpec(Settings):

@@ -1,0 +1,73 @@
+"""`uad suspects`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from uad.config import TrainingConfig, load_settings
+from uad.console import console, print_table
+
+_SHOWN = 20
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to `app`."""
+    app.command()(suspects)
+
+
+def suspects(
+    data: Annotated[
+        str, typer.Argument(help="A dataset that was ingested (NAME or NAME@VERSION), or a folder.")
+    ],
+    teacher: Annotated[
+        str, typer.Option(help="embedded, imagenet, random, or a weight file.")
+    ] = "embedded",
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file of training settings; see configs/training.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="One setting, as section.key=value; may be repeated."),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="The page with pictures; under UAD_HOME by default.")
+    ] = None,
+) -> None:
+    """Find images among the good ones that look unlike the others: defects put there by mistake.
+
+    Each good image is compared with its nearest fellows by what the frozen teacher sees; nothing is
+    trained. Look at the page before you leave any out: a rare but good part is suspect too, and a
+    detector that never saw it will raise an alarm at the next one.
+
+        uad suspects cookie
+        uad train --data cookie --output out --set 'data.exclude=[train/good/007.png]'
+        uad train --data cookie --output out --without-suspects
+    """
+    settings = load_settings(TrainingConfig, config, set_ or [])
+
+    from uad.data import load_dataset
+    from uad.suspects import find_suspects
+    from uad.suspects.page import write_suspects_page
+    from uad.teacher import load_teacher
+
+    dataset = load_dataset(data, settings.data)
+    chosen = load_teacher(teacher, width=settings.model.width, seed=settings.training.seed)
+    ranking = find_suspects(dataset, chosen, settings.input, progress=True)
+    found = ranking.suspects
+    rows = [(each.sample.name, f"{each.score / ranking.limit:.2f}") for each in found[:_SHOWN]]
+    if len(found) > _SHOWN:
+        rows.append(("...", f"and {len(found) - _SHOWN} more"))
+    title = f"suspects among the {len(ranking.images)} good images of {dataset.name}: {len(found)}"
+    print_table(title, ("image", "score / limit"), rows)
+    page = write_suspects_page(dataset, ranking, chosen.id, report)
+    console().print(f"report: {page} (open it in a browser)", soft_wrap=True)
+    if found:
+        names = ", ".join(each.sample.name for each in found[:3])
+        console().print(
+            "next: look at them, take defects out of the folder, or train without: "
+            f"--set 'data.exclude=[{names}]' or --without-suspects",
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+        )

@@ -1,0 +1,9 @@
+"""Find the images among the good ones that look unlike their fellows, without training anything.
+
+ranking = find_suspects(dataset, load_teacher("embedded"), InputSpec())
+ranking.suspects        # most unlike first: show them to a person
+"""
+
+from uad.suspects.find import Ranking, Suspicion, find_suspects, leave_out_suspects
+
+__all__ = ["Ranking", "Suspicion", "find_suspects", "leave_out_suspects"]

@@ -1,0 +1,72 @@
+"""How unlike the other images each image is: every one is judged by the others alone.
+
+An image's nearest fellows are found by its vector (as in SPADE, Cohen and Hoshen, arXiv
+2005.02357). Each patch is then compared with the most similar patch of each fellow, and takes the
+mean over the most agreeing share of them (as in MuSc, Li et al., ICLR 2024, arXiv 2401.16753): a
+patch that a third of the fellows also show is no defect, and one defective fellow does not hide
+another.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uad.console import progress_bar
+from uad.suspects.features import Features
+
+FELLOWS = 20
+AGREEING = 0.3
+"""Share of the fellows, the most similar ones, that a patch is judged by."""
+WORST = 0.05
+"""Share of an image's patches, the most unlike ones, that make its score."""
+
+Maps = NDArray[np.float32]
+
+
+def patch_maps(
+    features: Features, groups: Sequence[str], *, fellows: int = FELLOWS, progress: bool = False
+) -> Maps:
+    """(N, h, w) float32, cosine distances in [0, 2]: how unlike the fellows each patch is.
+
+    Args:
+        features: of N images, 2 or more groups.
+        groups: each image's capture; images of one are never fellows, since a defective part shot
+            twice would vouch for itself.
+        fellows: how many.
+        progress: show a bar.
+    """
+    count = len(features.images)
+    maps = np.empty((count, *features.grid), np.float32)
+    names = np.asarray(groups)
+    with progress_bar(visible=progress) as bar:
+        task = bar.add_task("compare", total=count, note="")
+        for index in range(count):
+            near = _fellows(features, index, names, fellows)
+            maps[index] = _unlikeness(features, index, near).reshape(features.grid)
+            bar.advance(task)
+    return maps
+
+
+def image_scores(maps: Maps) -> NDArray[np.float64]:
+    """(N,) the mean of each map's most unlike patches."""
+    flat = np.sort(maps.reshape(len(maps), -1), axis=1)
+    worst = max(1, round(WORST * flat.shape[1]))
+    return np.asarray(flat[:, -worst:].mean(axis=1), np.float64)
+
+
+def _fellows(
+    features: Features, index: int, groups: NDArray[np.str_], count: int
+) -> NDArray[np.intp]:
+    similarity = features.images @ features.images[index]
+    others = np.flatnonzero(groups != groups[index])
+    return others[np.argsort(-similarity[others], kind="stable")[:count]]
+
+
+def _unlikeness(features: Features, index: int, near: NDArray[np.intp]) -> NDArray[np.float32]:
+    own = features.patches[index].astype(np.float32)  # (P, D)
+    theirs = features.patches[near].astype(np.float32)  # (K, P, D)
+    similarity = own @ theirs.reshape(-1, own.shape[1]).T  # (P, K * P)
+    nearest = similarity.reshape(len(own), *theirs.shape[:2]).max(axis=2)  # (P, K)
+    agreeing = max(1, round(AGREEING * len(near)))
+    return np.asarray(1.0 - np.sort(nearest, axis=1)[:, -agreeing:].mean(axis=1), np.float32)
