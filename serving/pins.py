@@ -4,13 +4,12 @@ A pin is a small file under UAD_HOME that every server on this machine reads wit
 needs no registry when the version is in the local store, as the last three are.
 """
 
-from pathlib import Path
 from urllib.parse import quote
 
 from uad.bundle import MANIFEST, sha256
 from uad.errors import RegistryError, RegistryUnreachableError
-from uad.home import home
 from uad.live import BundleStore, Stored
+from uad.live.pins import pin_file, pinned
 from uad.registry import ModelRegistry
 from uad.registry.types import BUNDLE_SHA256, ModelVersion
 
@@ -31,7 +30,7 @@ def pin(name: str, version: str) -> None:
                 f"version {version} of '{name}' is not on this machine and the registry does not "
                 f"answer: pin one of {', '.join(local_versions(name)) or 'none'}"
             ) from exc
-    file = _file(name)
+    file = pin_file(name)
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(".new")
     temporary.write_text(version, encoding="utf-8")
@@ -40,17 +39,9 @@ def pin(name: str, version: str) -> None:
 
 def unpin(name: str) -> bool:
     """Follow the registry again; whether there was a pin."""
-    was_pinned = _file(name).is_file()
-    _file(name).unlink(missing_ok=True)
+    was_pinned = pin_file(name).is_file()
+    pin_file(name).unlink(missing_ok=True)
     return was_pinned
-
-
-def pinned(name: str) -> str | None:
-    """The version that the product is pinned to on this machine."""
-    try:
-        return _file(name).read_text(encoding="utf-8").strip() or None
-    except FileNotFoundError:
-        return None
 
 
 def pinned_version(name: str, store: BundleStore) -> ModelVersion | None:
@@ -83,7 +74,3 @@ def _described(stored: Stored) -> ModelVersion:
     return ModelVersion(
         stored.name, stored.version, None, str(stored.path), tags={BUNDLE_SHA256: digest}
     )
-
-
-def _file(name: str) -> Path:
-    return home() / "pins" / quote(name, safe=" ")

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from serving.engines import Engines
-from serving.pins import pinned
 from serving.shadow import Shadow
 from serving.watched import Followed
 from uad.errors import RequestRefused
 from uad.live import Holder, Served
+from uad.live.pins import pinned
 
 CLOSE_SECONDS = 10.0
 

@@ -7,10 +7,11 @@ from mlflow import MlflowClient
 from starlette.testclient import TestClient
 
 from serving.admin import create_admin_app
-from serving.pins import pin, pinned, unpin
+from serving.pins import pin, unpin
 from tests.serving.running import Running, until
 from uad.cli import main
 from uad.errors import RegistryError
+from uad.live.pins import pinned
 from uad.registry import ModelRegistry
 
 Bundles = Callable[[int], Path]

@@ -114,6 +114,7 @@ def pin(
         uad pin cookie --off
     """
     from serving import pins
+    from uad.live.pins import pinned
 
     if off:
         was_pinned = pins.unpin(name)
@@ -124,9 +125,7 @@ def pin(
         typer.echo(f"{name} is pinned to version {version}")
     else:
         local = ", ".join(pins.local_versions(name)) or "none"
-        typer.echo(
-            f"pinned to: {pins.pinned(name) or 'nothing'}; versions on this machine: {local}"
-        )
+        typer.echo(f"pinned to: {pinned(name) or 'nothing'}; versions on this machine: {local}")
 
 
 def api_key(

@@ -87,6 +87,15 @@ class BundleStore:
         found = (_stored(folder) for folder in sorted(self._home(name).glob(f"{version}-*")))
         return next((each for each in found if each is not None), None)
 
+    def copies(self) -> list[Stored]:
+        """All complete bundles here, but those that last served under an alias."""
+        found = []
+        for home in sorted(folder for folder in self.root.iterdir() if folder.is_dir()):
+            aliased = {file.read_text(encoding="utf-8") for file in home.glob("@*")}
+            folders = sorted(each for each in home.iterdir() if each.name not in aliased)
+            found += [stored for each in folders if (stored := _stored(each))]
+        return found
+
     def _home(self, name: str) -> Path:
         home = self.root / quote(name, safe=" ")
         home.mkdir(parents=True, exist_ok=True)

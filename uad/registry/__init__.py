@@ -4,6 +4,15 @@ One registered model per product; the alias `champion` serves, `challenger` wait
 """
 
 from uad.registry.models import CHALLENGER, CHAMPION, ModelRegistry
+from uad.registry.removal import TrackedRun, local_folder
 from uad.registry.types import ModelVersion, Promotion
 
-__all__ = ["CHALLENGER", "CHAMPION", "ModelRegistry", "ModelVersion", "Promotion"]
+__all__ = [
+    "CHALLENGER",
+    "CHAMPION",
+    "ModelRegistry",
+    "ModelVersion",
+    "Promotion",
+    "TrackedRun",
+    "local_folder",
+]

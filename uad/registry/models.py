@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from uad.bundle import MANIFEST, read_bundle
 from uad.errors import BundleError, RegistryError
-from uad.registry import moves, promotions, registration, runs
+from uad.registry import moves, promotions, registration, removal, runs
 from uad.registry.connection import Connection, connect, tracking_uri, translated
+from uad.registry.removal import TrackedRun
 from uad.registry.types import ModelVersion, Promotion
 from uad.types import EpochMetrics
 
@@ -297,6 +298,30 @@ class ModelRegistry:
         """Close a run."""
         with self._open() as connection:
             connection.client.set_terminated(run_id, status)
+
+    # Removal, for `uad gc`
+
+    def earlier(self, name: str, *, alias: str = CHAMPION) -> list[str]:
+        """Versions that a rollback can go back to, nearest first; nothing is written."""
+        with self._open() as connection:
+            found = moves.state(connection, name, alias)
+        outside = promotions.external(name, alias, found.moves, found.actual)
+        return promotions.earlier([*found.moves, *([outside] if outside else [])])
+
+    def tracked_runs(self) -> list[TrackedRun]:
+        """All runs that uad made, newest first."""
+        with self._open() as connection:
+            return removal.tracked_runs(connection)
+
+    def delete_version(self, version: ModelVersion, *, files: bool) -> None:
+        """Remove a version and, with `files`, its artifacts."""
+        with self._open() as connection:
+            removal.delete_version(connection, version, files=files)
+
+    def delete_run(self, run_id: str) -> None:
+        """Mark a run as deleted and remove its artifacts; its figures stay in the database."""
+        with self._open() as connection:
+            removal.delete_run(connection, run_id)
 
     # Inside
 

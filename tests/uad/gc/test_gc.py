@@ -1,0 +1,213 @@
+"""Housekeeping of a UAD_HOME with a real registry, store and datasets."""
+
+import os
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from tests.images import write_mvtec
+from uad.cli import main
+from uad.data import ingest, load_dataset
+from uad.data.versions import history, verify
+from uad.errors import DataError
+from uad.gc import Plan, Rule, make_plan
+from uad.home import bundles_dir, cache_dir, checkpoints_dir
+from uad.live import BundleStore
+from uad.live.pins import pin_file
+from uad.registry import ModelRegistry
+
+LATER = datetime.now(UTC) + timedelta(days=30)
+FEW = Rule(keep=1, keep_runs=1)
+
+
+def planned(registry: ModelRegistry, rule: Rule = FEW) -> Plan:
+    return make_plan(registry, rule, now=LATER)
+
+
+def of(plan: Plan, kind: str) -> list[str]:
+    return [item.what for item in plan.items if item.kind == kind]
+
+
+def stock(registry: ModelRegistry, random_bundle: Callable[[int], Path]) -> ModelRegistry:
+    """Versions 1 to 5 of cookie: 1, then 3 was champion before 4 is, 2 is the challenger."""
+    for seed in (1, 2, 3, 4, 5):
+        registry.register(random_bundle(seed), "cookie")
+    for version in ("1", "3", "4"):
+        registry.promote("cookie", version)
+    registry.promote("cookie", "2", alias="challenger")
+    return registry
+
+
+@pytest.fixture(scope="module")
+def stocked(
+    tmp_path_factory: pytest.TempPathFactory,
+    empty_registry: Path,
+    random_bundle: Callable[[int], Path],
+) -> Path:
+    file = Path(shutil.copy(empty_registry, tmp_path_factory.mktemp("line") / "mlflow.db"))
+    stock(ModelRegistry(f"sqlite:///{file}"), random_bundle)
+    return file
+
+
+@pytest.fixture
+def line(registry: ModelRegistry, uad_home: Path, stocked: Path) -> ModelRegistry:
+    """A copy of `stock`'s registry for plans only: the bundles behind it are shared."""
+    shutil.copy(stocked, uad_home / "mlflow" / "mlflow.db")
+    return registry
+
+
+def test_what_goes_is_freed_and_what_serves_or_may_serve_again_stays(
+    registry: ModelRegistry, random_bundle: Callable[[int], Path], tmp_path: Path
+) -> None:
+    plan = planned(stock(registry, random_bundle))
+    assert of(plan, "model version") == ["cookie 1"]
+    assert plan.freed_bytes > 10_000
+    plan.carry_out()
+    assert planned(registry).items == ()
+    database_bytes = 200_000
+    assert abs(planned(registry).before_bytes - plan.after_bytes) < database_bytes
+    assert [each.version for each in registry.versions("cookie")] == ["5", "4", "3", "2"]
+    for version in registry.versions("cookie"):
+        assert registry.fetch(version, tmp_path / version.version).is_dir()
+    assert registry.rollback("cookie").to_version == "3"
+
+
+def test_more_steps_back_stay_where_more_are_kept(line: ModelRegistry) -> None:
+    assert of(planned(line, Rule(keep=2, keep_runs=99)), "model version") == []
+
+
+def test_a_champion_set_elsewhere_and_the_one_before_it_stay(line: ModelRegistry) -> None:
+    MlflowClient(line.uri).set_registered_model_alias("cookie", "champion", "1")
+    assert of(planned(line), "model version") == ["cookie 3"]
+
+
+def test_a_pinned_version_stays(line: ModelRegistry) -> None:
+    pin_file("cookie").parent.mkdir(parents=True)
+    pin_file("cookie").write_text("1")
+    assert of(planned(line), "model version") == []
+
+
+def test_a_dry_run_removes_nothing(line: ModelRegistry, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["gc", "--dry-run", "--keep", "1", "--keep-runs", "1"])
+    assert not stopped.value.code
+    assert "would be removed" in capsys.readouterr().out
+    assert len(line.versions("cookie")) == 5
+    assert line.fetch(line.version("cookie", "1"), Path(line.uri[10:]).parent).is_dir()
+
+
+def test_runs_under_way_and_the_newest_stay(registry: ModelRegistry) -> None:
+    under_way, finished, newest = (registry.start_run("cookie") for _ in range(3))
+    for run in (finished, newest):
+        registry.finish_run(run)
+    planned(registry).carry_out()
+    assert {run.id for run in registry.tracked_runs()} == {under_way, newest}
+
+
+def test_nothing_goes_while_the_registry_does_not_answer(
+    uad_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    leftover = cache_dir() / "training-x"
+    leftover.mkdir()
+    os.utime(leftover, (0, 0))
+    with pytest.raises(SystemExit) as stopped:
+        main(["gc"])
+    assert stopped.value.code == 1
+    assert "cannot reach the registry" in capsys.readouterr().err
+    assert leftover.is_dir()
+
+
+@pytest.fixture
+def grown(tmp_path: Path) -> list[str]:
+    """Addresses of four versions of a dataset, each with an image more and one less."""
+    folder = write_mvtec(tmp_path / "parts", train=12, good=2, bad=2)
+    addresses = []
+    for index in range(4):
+        (folder / f"train/good/{index:03}.png").rename(folder / f"train/good/late {index}.png")
+        if index:
+            (folder / f"train/good/late {index - 1}.png").unlink()
+        addresses.append(ingest(folder, "parts").address)
+    return addresses
+
+
+def test_dataset_versions_that_nobody_refers_to_go_with_their_files(
+    registry: ModelRegistry, grown: list[str], uad_home: Path
+) -> None:
+    run = registry.start_run("parts", tags={"uad.dataset": grown[1]})
+    registry.finish_run(run)
+    plan = planned(registry)
+    assert of(plan, "dataset version") == [grown[0], grown[2]]
+    assert len(of(plan, "image file")) == 1  # the other removed images are in a kept version
+    plan.carry_out()
+    assert [f"parts@{row['version']}" for row in history("parts")] == [grown[1], grown[3]]
+    for address in (grown[1], grown[3], "parts"):
+        assert load_dataset(address).counts["test_normal"] == 2
+    with pytest.raises(DataError, match="does not exist"):
+        load_dataset(grown[0])
+
+
+def test_what_was_ingested_today_stays(registry: ModelRegistry, grown: list[str]) -> None:
+    assert not make_plan(registry, FEW).items
+
+
+def test_files_that_an_ingest_just_found_stored_are_not_swept(
+    registry: ModelRegistry, grown: list[str], tmp_path: Path
+) -> None:
+    """Its version is not written yet, and the files may be of a version that goes."""
+    version = ingest(tmp_path / "parts", "again")
+    shutil.rmtree(tmp_path / "uad-home/datasets/again")
+    make_plan(registry, FEW, now=datetime.now(UTC)).carry_out()
+    assert verify(version) == []
+
+
+def test_old_bundles_checkpoints_and_leftovers_go_by_age(
+    registry: ModelRegistry, uad_home: Path
+) -> None:
+    old = [
+        bundles_dir() / "cookie/1",
+        checkpoints_dir() / "cookie-1",
+        cache_dir() / "training-1",
+        cache_dir() / "files-v1.sqlite",
+    ]
+    new = [bundles_dir() / "cookie/2", cache_dir() / "files-v2.sqlite"]
+    for path in (*old, *new):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x") if path.suffix else path.mkdir()
+    os.utime(old[0], (0, 0))
+    assert not make_plan(registry, Rule(keep=2)).items
+    planned(registry).carry_out()
+    assert not any(path.exists() for path in old)
+    assert all(path.exists() for path in new)
+
+
+def test_fetched_copies_of_removed_versions_go_but_not_what_serves(line: ModelRegistry) -> None:
+    store = BundleStore(keep=9)
+    for version in ("1", "3", "4"):
+        store.ensure(line.version("cookie", version), line.fetch)
+    former = store.find("cookie", "3")
+    assert former is not None
+    store.remember("cookie", "champion", former.path)
+    gone = [item for item in planned(line).items if item.kind == "fetched copy"]
+    assert [Path(item.what).name.partition("-")[0] for item in gone] == ["1"]
+    gone[0].remove()
+    assert [copy.version for copy in store.copies()] == ["4"]
+
+
+def test_a_disk_bound_keeps_fewer_and_says_if_that_is_not_enough(
+    line: ModelRegistry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rule = Rule(keep=3)
+    loose = make_plan(line, rule, now=LATER)
+    assert of(loose, "model version") == []
+    tight = make_plan(line, rule, max_bytes=loose.after_bytes - 1, now=LATER)
+    assert of(tight, "model version") == ["cookie 1"]
+    with pytest.raises(SystemExit) as stopped:
+        main(["gc", "--max-gb", "0.000001"])
+    assert stopped.value.code == 3
+    assert "what is left is protected" in " ".join(capsys.readouterr().err.split())
+    assert line.champion("cookie") is not None

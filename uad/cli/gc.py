@@ -1,0 +1,94 @@
+"""`uad gc`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from uad.console import console, print_table
+
+if TYPE_CHECKING:
+    from uad.gc import Plan
+
+_SHOWN = 30
+TOO_LARGE = 3
+"""Exit status where the bound cannot be met, for scripts."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to `app`."""
+    app.command()(gc)
+
+
+def gc(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go.")] = False,
+    keep: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Of each product: newest versions, steps back, bundles, dataset versions."
+        ),
+    ] = 5,
+    keep_runs: Annotated[
+        int, typer.Option(min=1, help="Of each product: newest MLflow runs.")
+    ] = 50,
+    max_gb: Annotated[
+        float | None,
+        typer.Option(min=0, help="Keep fewer, down to 1, until UAD_HOME takes no more than this."),
+    ] = None,
+) -> None:
+    """Free the disk of old versions, runs, dataset versions, bundles, checkpoints and caches.
+
+    Never removed: a version that is champion or challenger or carries an alias of yours, that is
+    pinned on this machine, or that `uad rollback` would go back to within --keep steps; the dataset
+    version that a kept model or run was made of; anything touched within a day; what lies in
+    quarantine; and your own folders. A removed run's figures stay in MLflow's database, its files
+    go. Where the registry does not answer, nothing is removed.
+
+    Exit status 3 where --max-gb cannot be met.
+
+        uad gc --dry-run
+        uad gc --keep 3 --max-gb 20
+    """
+    from uad.gc import Rule, make_plan
+    from uad.registry import ModelRegistry
+
+    bound = None if max_gb is None else max_gb * 1e9
+    plan = make_plan(ModelRegistry(), Rule(keep=keep, keep_runs=keep_runs), max_bytes=bound)
+    _print(plan, dry_run)
+    if plan.rule.keep < keep:
+        console().print(f"to meet the bound, {plan.rule.keep} are kept of each product, not {keep}")
+    if not dry_run:
+        plan.carry_out()
+    if bound is not None and plan.after_bytes > bound:
+        console().print(
+            f"UAD_HOME takes {plan.after_bytes / 1e9:.2f} GB even so, more than {max_gb:g}: what "
+            "is left is protected; raise the bound, or move the folder to a larger disk",
+            soft_wrap=True,
+        )
+        raise typer.Exit(TOO_LARGE)
+
+
+def _print(plan: "Plan", dry_run: bool) -> None:
+    from collections import Counter
+
+    counts: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    for item in plan.items:
+        counts[item.kind] += 1
+        sizes[item.kind] += item.bytes
+    title = "would be removed" if dry_run else "removed"
+    named = [item for item in plan.items if item.kind != "image file"]
+    rows = [(item.kind, item.what, _megabytes(item.bytes)) for item in named[:_SHOWN]]
+    if len(named) > _SHOWN:
+        rows.append(("...", f"and {len(named) - _SHOWN} more", ""))
+    if rows:
+        print_table(title, ("kind", "what", "MB"), rows)
+    total = [(kind, counts[kind], _megabytes(sizes[kind])) for kind in counts]
+    total.append(("all", len(plan.items), _megabytes(plan.freed_bytes)))
+    print_table(f"{title}, in sum", ("kind", "number", "MB"), total)
+    console().print(
+        f"UAD_HOME: {plan.before_bytes / 1e6:.1f} MB, afterwards {plan.after_bytes / 1e6:.1f} MB"
+    )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f}"

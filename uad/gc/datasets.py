@@ -1,0 +1,38 @@
+"""Dataset versions that nobody refers to, and the files that only they used."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from functools import partial
+
+from uad.data.objects import sweep, sweepable
+from uad.data.versions import dataset_names, forget, history, read_version
+from uad.gc.kept import Kept
+from uad.gc.rule import Item, Rule
+
+
+def dataset_items(kept: Kept, rule: Rule, now: datetime) -> Iterator[Item]:
+    """Versions that are not the newest ones and made no kept model or run; then their files."""
+    referenced: set[str] = set()
+    for name in dataset_names():
+        log = history(name)
+        stay = _staying(name, kept, rule, now)
+        for version in dict.fromkeys(row["version"] for row in log):
+            if version in stay:
+                images = read_version(f"{name}@{version}").images
+                referenced |= {file.sha256 for image in images for file in image.files}
+            else:
+                remove = partial(forget, name, {version})
+                yield Item("dataset version", f"{name}@{version}", 0, remove)
+    for file in sweepable(referenced, now - rule.in_use):
+        remove = partial(sweep, file, now - rule.in_use)
+        yield Item("image file", file.name, file.stat().st_size, remove)
+
+
+def _staying(name: str, kept: Kept, rule: Rule, now: datetime) -> set[str]:
+    log = history(name)
+    newest_first = list(dict.fromkeys(row["version"] for row in reversed(log)))
+    recent = {
+        row["version"] for row in log if datetime.fromisoformat(row["time"]) > now - rule.in_use
+    }
+    used = {version for version in newest_first if f"{name}@{version}" in kept.datasets}
+    return {*newest_first[: rule.keep], *recent, *used}

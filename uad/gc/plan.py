@@ -1,0 +1,70 @@
+"""What goes, worked out as a whole before anything is touched."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from uad.gc.datasets import dataset_items
+from uad.gc.kept import find_kept
+from uad.gc.leftovers import leftover_items
+from uad.gc.models import copy_items, model_items
+from uad.gc.rule import Item, Rule, size_bytes
+from uad.home import home
+from uad.registry import ModelRegistry
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Items in the order they are removed: what refers first, what is referred to last."""
+
+    items: tuple[Item, ...]
+    rule: Rule
+    """In force; stricter than the one asked for where the disk bound needed it."""
+    before_bytes: int
+    """Of the whole of UAD_HOME."""
+
+    @property
+    def freed_bytes(self) -> int:
+        """What removing everything frees."""
+        return sum(item.bytes for item in self.items)
+
+    @property
+    def after_bytes(self) -> int:
+        """What UAD_HOME takes afterwards."""
+        return self.before_bytes - self.freed_bytes
+
+    def carry_out(self) -> None:
+        """Remove everything; interrupted, the next plan holds the rest."""
+        for item in self.items:
+            item.remove()
+
+
+def make_plan(
+    registry: ModelRegistry,
+    rule: Rule,
+    *,
+    max_bytes: float | None = None,
+    now: datetime | None = None,
+) -> Plan:
+    """What goes by `rule`; with `max_bytes` fewer and fewer are kept, down to 1, until it fits.
+
+    Raises:
+        RegistryError: the registry does not answer, so nothing can be known to be unneeded.
+    """
+    now = now or datetime.now(UTC)
+    plan = _plan(registry, rule, now)
+    while max_bytes is not None and plan.after_bytes > max_bytes and plan.rule.keep > 1:
+        keep = plan.rule.keep - 1
+        runs = max(keep, rule.keep_runs * keep // rule.keep)
+        plan = _plan(registry, replace(rule, keep=keep, keep_runs=runs), now)
+    return plan
+
+
+def _plan(registry: ModelRegistry, rule: Rule, now: datetime) -> Plan:
+    kept = find_kept(registry, rule)
+    items = (
+        *model_items(registry, kept),
+        *copy_items(kept),
+        *leftover_items(rule, now),
+        *dataset_items(kept, rule, now),
+    )
+    return Plan(items, rule, size_bytes(home()))

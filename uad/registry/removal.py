@@ -1,0 +1,91 @@
+"""Take versions and runs out of MLflow, with their files."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from uad.registry.connection import Connection
+from uad.registry.types import ModelVersion
+
+_PAGE = 1000
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """A run of a training or registration."""
+
+    id: str
+    product: str
+    name: str
+    under_way: bool
+    started: datetime
+    dataset: str | None
+    """`name@version`."""
+    artifacts: str
+    """Where its files are, as MLflow writes it."""
+
+
+def tracked_runs(connection: Connection) -> list[TrackedRun]:
+    """All runs with uad's tags, newest first."""
+    client = connection.client
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    found: list[TrackedRun] = []
+    token = None
+    while experiments:
+        page = client.search_runs(
+            experiments,
+            max_results=_PAGE,
+            order_by=["attributes.start_time DESC"],
+            page_token=token,
+        )
+        found += [_tracked(run) for run in page if "uad.product" in run.data.tags]
+        token = page.token
+        if not token:
+            break
+    return found
+
+
+def delete_version(connection: Connection, version: ModelVersion, *, files: bool) -> None:
+    """Remove a version; with `files`, what lies at its source too."""
+    connection.client.delete_model_version(version.name, version.version)
+    if files:
+        _delete_files(connection, version.source)
+
+
+def delete_run(connection: Connection, run_id: str) -> None:
+    """Remove a run's files and mark it as deleted."""
+    run = connection.client.get_run(run_id)
+    connection.client.delete_run(run_id)
+    _delete_files(connection, str(run.info.artifact_uri))
+
+
+def local_folder(uri: str) -> Path | None:
+    """The folder that an artifact address stands for; None where it is not on this machine."""
+    parts = urlsplit(uri)
+    if parts.scheme == "file":
+        return Path(unquote(parts.path))
+    return Path(uri) if not parts.scheme else None
+
+
+def _delete_files(connection: Connection, uri: str) -> None:
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    folder = local_folder(uri)
+    if folder is None or folder.exists():
+        repository: Any = get_artifact_repository(uri, connection.uri)
+        repository.delete_artifacts()
+
+
+def _tracked(run: Any) -> TrackedRun:
+    info, tags = run.info, run.data.tags
+    return TrackedRun(
+        id=str(info.run_id),
+        product=tags["uad.product"],
+        name=str(info.run_name),
+        under_way=info.status in ("RUNNING", "SCHEDULED"),
+        started=datetime.fromtimestamp(info.start_time / 1000, UTC),
+        dataset=tags.get("uad.dataset"),
+        artifacts=str(info.artifact_uri),
+    )
