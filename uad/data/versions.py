@@ -12,7 +12,7 @@ deleted but by `uad gc`.
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -255,13 +255,16 @@ def dataset_names() -> list[str]:
     return sorted(file.parent.name for file in datasets_dir().glob("*/history.json"))
 
 
-def forget(name: str, versions: Collection[str]) -> None:
-    """Remove versions of a dataset; the stored files stay until they are swept."""
+def forget(name: str, version: str, before: datetime) -> None:
+    """Remove a version unless it was ingested since `before`; its files stay until swept."""
     with FileLock(_folder(name) / ".lock"):
-        log = [row for row in history(name) if row["version"] not in versions]
-        write_whole(_folder(name) / "history.json", json.dumps(log, indent=1).encode())
-        for version in versions:
-            _file(name, version).unlink(missing_ok=True)
+        log = history(name)
+        own = [row for row in log if row["version"] == version]
+        if any(datetime.fromisoformat(row["time"]) >= before for row in own):
+            return
+        rest = [row for row in log if row["version"] != version]
+        write_whole(_folder(name) / "history.json", json.dumps(rest, indent=1).encode())
+        _file(name, version).unlink(missing_ok=True)
 
 
 def verify(version: DatasetVersion, *, progress: bool = True) -> list[str]:

@@ -21,7 +21,7 @@ def dataset_items(kept: Kept, rule: Rule, now: datetime) -> Iterator[Item]:
                 images = read_version(f"{name}@{version}").images
                 referenced |= {file.sha256 for image in images for file in image.files}
             else:
-                remove = partial(forget, name, {version})
+                remove = partial(forget, name, version, now - rule.in_use)
                 yield Item("dataset version", f"{name}@{version}", 0, remove)
     for file in sweepable(referenced, now - rule.in_use):
         remove = partial(sweep, file, now - rule.in_use)
