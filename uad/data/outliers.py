@@ -24,7 +24,12 @@ def outliers(entries: Sequence[Checked]) -> list[Problem]:
     What is reported as blank or dark already is left out.
     """
     normal = [entry for entry in entries if not entry.label and not entry.facts.remark]
-    return [*_by_size(entries), *_by_brightness(normal)]
+    return [
+        problem
+        for found, images in ((_by_size, entries), (_by_brightness, normal))
+        if len(images) >= FEWEST
+        for problem in found(images)
+    ]
 
 
 def _by_size(entries: Sequence[Checked]) -> list[Problem]:
@@ -58,8 +63,6 @@ def _by_brightness(entries: Sequence[Checked]) -> list[Problem]:
 def _far(values: ArrayLike, least_range: float) -> list[int]:
     """Indices of the values beyond Tukey's outer fences."""
     values = np.asarray(values, float)
-    if len(values) < FEWEST:
-        return []
     low, high = np.quantile(values, [0.25, 0.75])
     reach = _FENCE * max(high - low, least_range)
     return [int(i) for i in np.flatnonzero((values < low - reach) | (values > high + reach))]

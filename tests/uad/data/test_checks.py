@@ -125,6 +125,12 @@ def test_a_folder_of_broken_images_says_so(parts: Path) -> None:
         scan(parts)
 
 
+def test_a_bare_folder_of_broken_images_says_so(tmp_path: Path) -> None:
+    write_long_ago(tmp_path / "0.png", b"torn")
+    with pytest.raises(DataError, match=r"1 could not be read: 0\.png is"):
+        scan(tmp_path)
+
+
 def test_an_image_of_one_colour_and_a_12_bit_one_are_reported(parts: Path) -> None:
     blank = np.full((32, 40, 3), 7, np.uint8)
     dark = np.random.default_rng(0).integers(0, 4096, (32, 40), np.uint16)
