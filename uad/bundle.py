@@ -274,12 +274,12 @@ def _manifest(staging: Path, model: TrainedModel, dataset: DatasetRef | None) ->
         metrics=dict(chosen.values) if chosen else {},
         chosen_epoch=model.chosen_epoch,
         history=tuple({"epoch": m.epoch, **m.values} for m in model.history),
-        git_revision=_git_revision(),
+        git_revision=git_revision(),
         files={file.relative_to(staging).as_posix(): sha256(file) for file in files},
     )
 
 
-def _git_revision() -> str | None:
+def git_revision() -> str | None:
     """Of the working directory, where the training configuration is usually kept."""
     try:
         asked = subprocess.run(
@@ -336,6 +336,7 @@ __all__ = [
     "add_agreement",
     "add_calibration",
     "add_int8",
+    "git_revision",
     "read_bundle",
     "sha256",
     "write_bundle",

@@ -54,7 +54,8 @@ class ModelRegistry:
     ) -> ModelVersion:
         """Upload the bundle at `bundle` and make it the next version of the product `name`.
 
-        Without `run_id` a run is made that holds the bundle's parameters and metrics per epoch.
+        Without `run_id` a run is made that holds the bundle's parameters and metrics per epoch;
+        without `description` one is written from what the bundle says of itself.
 
         Raises:
             BundleError: the bundle is incomplete or altered.
@@ -71,7 +72,11 @@ class ModelRegistry:
             source = registration.upload(connection, run, checked)
             registration.ensure_model(connection, name)
             made = connection.client.create_model_version(
-                name, source, run_id=run, tags=described, description=description or None
+                name,
+                source,
+                run_id=run,
+                tags=described,
+                description=description or registration.sentence(checked, metrics),
             )
         return self.version(name, str(made.version))
 
@@ -286,6 +291,14 @@ class ModelRegistry:
         """Upload the content of `folder` under `artifact_path` of the run."""
         with self._open() as connection:
             runs.log_folder(connection, run_id, folder, artifact_path)
+
+    @contextmanager
+    def machine(self, run_id: str) -> Iterator[None]:
+        """Log the machine's load (processor, memory, disk, network, GPU) while the block runs."""
+        with self._open() as connection:
+            measured = runs.machine(connection, run_id)
+        with measured:
+            yield
 
     def log_dataset(self, run_id: str, dataset: "Dataset") -> None:
         """Log a dataset version as the run's input."""

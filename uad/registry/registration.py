@@ -15,6 +15,12 @@ from uad.registry.connection import Connection
 from uad.registry.types import BUNDLE_ID, BUNDLE_SHA256, METRIC_TAG
 from uad.types import EpochMetrics
 
+HEADLINES = {
+    "image_auroc": "image AUROC",
+    "pixel_auroc": "pixel AUROC",
+    "aupro": "AUPRO",
+    "false_alarm_rate": "false alarm rate",
+}
 _NAME = re.compile(r"[^\W_][\w .-]{0,99}")
 
 
@@ -98,6 +104,17 @@ def describe(bundle: Bundle, metrics: Mapping[str, float]) -> dict[str, str]:
     if manifest.git_revision:
         tags["uad.git_revision"] = manifest.git_revision
     return {**tags, **{f"{METRIC_TAG}{key}": repr(float(v)) for key, v in metrics.items()}}
+
+
+def sentence(bundle: Bundle, metrics: Mapping[str, float]) -> str:
+    """What a version is, for who sees it in MLflow's pages."""
+    manifest, shown = bundle.manifest, [name for name in HEADLINES if name in metrics]
+    learned = ""
+    if manifest.dataset is not None:
+        learned = f", trained on {manifest.dataset.name}@{manifest.dataset.version}"
+    figures = ", ".join(f"{HEADLINES[name]} {metrics[name]:.3f}" for name in shown)
+    told = f"{manifest.model} with the teacher {manifest.teacher.id}{learned}"
+    return f"{told}; {figures or 'no figures on labelled test images'}."
 
 
 def ensure_model(connection: Connection, name: str) -> None:

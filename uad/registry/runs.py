@@ -4,11 +4,13 @@ import getpass
 import json
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uad import __version__
+from uad.bundle import git_revision
 from uad.registry.connection import Connection
 from uad.types import EpochMetrics
 
@@ -40,6 +42,8 @@ def start(
         "uad.product": product,
         **tags,
     }
+    if (revision := git_revision()) is not None:
+        given["mlflow.source.git.commit"] = revision
     run_id = str(client.create_run(experiment, tags=given, run_name=name).info.run_id)
     flat = [Param(key, str(value)) for key, value in flatten(params).items()]
     for begin in range(0, len(flat), MAX_BATCH):
@@ -86,6 +90,22 @@ def log_dataset(connection: Connection, run_id: str, dataset: "Dataset") -> None
     tags = [InputTag("mlflow.data.context", "training")]
     connection.client.log_inputs(run_id, datasets=[DatasetInput(entity, tags)])
     connection.client.set_tag(run_id, "uad.dataset", f"{dataset.name}@{dataset.version}")
+
+
+@contextmanager
+def machine(connection: Connection, run_id: str) -> Iterator[None]:
+    """Log the machine's load as metrics `system/...` while the block runs; see MLflow's pages.
+
+    MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL sets the seconds between two samples, 10 by default.
+    """
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    monitor = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=connection.uri)  # type: ignore[no-untyped-call]
+    monitor.start()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        monitor.finish()  # type: ignore[no-untyped-call]
 
 
 def log_folder(connection: Connection, run_id: str, folder: Path, artifact_path: str) -> None:

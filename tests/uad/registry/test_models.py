@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from uad.bundle import read_bundle
+from uad.bundle import git_revision, read_bundle
 from uad.errors import BundleError, RegistryError, RegistryUnreachableError
 from uad.registry import ModelRegistry
 from uad.types import EpochMetrics
@@ -37,6 +37,7 @@ def test_a_version_says_what_it_is(registry: ModelRegistry, random_bundle: Bundl
     assert version.tags["uad.bundle_id"] == read_bundle(random_bundle(1)).id
     assert version.tags["uad.teacher"] == "random"
     assert version.tags["line"] == "3"
+    assert version.description.endswith("with the teacher random; image AUROC 0.900.")
     assert version.address == "models:/cookie/1"
 
 
@@ -129,6 +130,20 @@ def test_a_run_keeps_epochs_metrics_figures_and_its_end(
     assert [m.value for m in client.get_metric_history(run, "train_loss")] == [1.0, 0.5]
     assert found.data.metrics["image_auroc"] == 0.98
     assert "report/figure.txt" in [each.path for each in client.list_artifacts(run, "report")]
+
+
+def test_a_run_says_what_the_machine_was_doing_and_which_revision_it_ran(
+    registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
+    client, run = MlflowClient(registry.uri), registry.start_run("cookie")
+    deadline = time.monotonic() + 60
+    with registry.machine(run):
+        while "system/system_memory_usage_megabytes" not in client.get_run(run).data.metrics:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    tags = client.get_run(run).data.tags
+    assert tags.get("mlflow.source.git.commit") == git_revision()
 
 
 def test_a_bundle_registered_under_a_run_belongs_to_it(
