@@ -6,26 +6,81 @@ from contextlib import contextmanager
 from typing import Any
 
 from prefect.deployments.runner import RunnerDeployment
+from prefect.events import DeploymentEventTrigger
+from prefect.events.schemas.events import ResourceSpecification
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.types.entrypoint import EntrypointType
 
+from flows import drift as drifting
+from flows import watch as watching
 from flows.resume import revive_lost
 from flows.retrain import retrain
 from flows.schedule import Schedule
 from flows.server import own_server, reachable
 
+COMMON: dict[str, Any] = {
+    "tags": ["uad"],
+    # By its module's name: found from any working directory.
+    "entrypoint_type": EntrypointType.MODULE_PATH,
+}
 
-def deployment(product: str, schedule: Schedule, parameters: dict[str, Any]) -> RunnerDeployment:
-    """`retrain/<product>` on a schedule; `parameters` are the chain's, as JSON holds them."""
+
+def deployment(
+    product: str, schedule: Schedule | None, parameters: dict[str, Any]
+) -> RunnerDeployment:
+    """`retrain/<product>` on a schedule, and whenever its folder changed or its scores drifted.
+
+    Args:
+        product: the registered model's name.
+        schedule: None means on events only.
+        parameters: the chain's, as JSON holds them.
+    """
     return RunnerDeployment.from_flow(
         retrain,
         name=product,
-        schedule=schedule.prefect(),
+        schedule=schedule.prefect() if schedule else None,
+        triggers=[
+            _trigger(product, watching.EVENT, {}),
+            # It says "drift or defects": whichever it was, a person decides whether the result
+            # serves.
+            _trigger(product, drifting.EVENT, {"promote": "never"}),
+        ],
         parameters={"product": product, "skip_unchanged": True, **parameters},
         description=f"Retrain {product}: ingest, fine-tune, evaluate, register, promote.",
-        tags=["uad"],
-        # By its module's name: found from any working directory.
-        entrypoint_type=EntrypointType.MODULE_PATH,
+        **COMMON,
+    )
+
+
+def watch_deployment(product: str, data: str, every_seconds: float) -> RunnerDeployment:
+    """`watch/<product>`: looks at the folder `data` and announces new images."""
+    return RunnerDeployment.from_flow(
+        watching.watch,
+        name=product,
+        interval=every_seconds,
+        parameters={"product": product, "data": data},
+        description=f"Look for new images of {product}.",
+        **COMMON,
+    )
+
+
+def drift_deployment(product: str, every_seconds: float) -> RunnerDeployment:
+    """`drift/<product>`: looks at the scores since the last look but one, a day at least."""
+    return RunnerDeployment.from_flow(
+        drifting.drift,
+        name=product,
+        interval=every_seconds,
+        parameters={"product": product, "hours": max(24.0, 2 * every_seconds / 3600)},
+        description=f"Compare the scores of {product} with its calibration.",
+        **COMMON,
+    )
+
+
+def _trigger(product: str, event: str, parameters: dict[str, Any]) -> DeploymentEventTrigger:
+    return DeploymentEventTrigger(
+        name=f"retrain {product} on {event}",
+        expect={event},
+        match=ResourceSpecification({"prefect.resource.id": f"uad.product.{product}"}),
+        parameters=parameters,
     )
 
 
@@ -51,7 +106,10 @@ def scheduler(port: int | None = None) -> Iterator[str]:
 
 
 def serve_until_stopped(deployments: Sequence[RunnerDeployment]) -> None:
-    """Run what the schedules ask for, one run at a time, until Ctrl-C or SIGTERM.
+    """Run what schedules and events ask for until Ctrl-C or SIGTERM.
+
+    As many runs at a time as there are deployments: a look at the scores does not wait for a
+    training. Two retrainings of one product never overlap; the second waits for its turn.
 
     Schedules stay active when this process ends: a second process may serve them too, and a crash
     could not pause them either. Of the runs missed meanwhile one is made up for; see
@@ -59,4 +117,6 @@ def serve_until_stopped(deployments: Sequence[RunnerDeployment]) -> None:
     """
     from prefect import serve
 
-    serve(*deployments, pause_on_shutdown=False, print_starting_message=False, limit=1)
+    serve(
+        *deployments, pause_on_shutdown=False, print_starting_message=False, limit=len(deployments)
+    )

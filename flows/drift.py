@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from flows import logs
 from flows.retries import REGISTRY
+from flows.schedule import cancel_overdue
 from uad.bundle import read_bundle
 from uad.drift import LEVEL, Drift, watch
 from uad.errors import CalibrationError
@@ -58,12 +59,16 @@ class DriftReport(BaseModel):
 
 
 @task(name="check drift", task_run_name="check drift of {product}", **REGISTRY)
-def check_drift(product: str, hours: float = 24.0, level: float = LEVEL) -> DriftReport:
-    """Compare the champion's scores of the last hours with its calibration scores."""
+def check_drift(
+    product: str, hours: float = 24.0, level: float = LEVEL, now: datetime | None = None
+) -> DriftReport:
+    """Compare the champion's scores of the hours before `now` with its calibration scores."""
     registry = ModelRegistry()
     champion = registry.resolve(f"models:/{product}@champion")
-    since = datetime.now(UTC) - timedelta(hours=hours)
-    scored = ScoreJournal().read(product, champion.version, since)
+    now = now or datetime.now(UTC)
+    since = now - timedelta(hours=hours)
+    journal = ScoreJournal().read(product, champion.version, since)
+    scored = [each for each in journal if each.at <= now]
     calibration = read_bundle(open_bundle(champion.address)).manifest.calibration
     if not calibration:
         raise CalibrationError(f"{champion.address} has no calibration: run `uad calibrate`")
@@ -79,10 +84,13 @@ def check_drift(product: str, hours: float = 24.0, level: float = LEVEL) -> Drif
 
 
 @flow(name="drift", flow_run_name="drift of {product}")
-def drift(product: str, hours: float = 24.0, level: float = LEVEL) -> DriftReport:
+def drift(
+    product: str, hours: float = 24.0, level: float = LEVEL, now: datetime | None = None
+) -> DriftReport:
     """Watch a product; a finding becomes an artifact and the event `uad.drift`."""
     logs.prepare()
-    found = check_drift(product, hours, level)
+    cancel_overdue()
+    found = check_drift(product, hours, level, now)
     tell(found)
     return found
 

@@ -1,5 +1,6 @@
-"""Judge a bundle on the test images of a dataset version."""
+"""Judge a bundle on the test images of a dataset version, and on recent normal images."""
 
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -7,7 +8,8 @@ from prefect import flow, task
 
 from flows import logs
 from uad.config import SplitConfig
-from uad.data import load_dataset
+from uad.data import Sample, load_dataset
+from uad.data.checks import scan
 from uad.detector import load_detector
 from uad.evaluation import evaluate, write_report
 from uad.live import open_bundle
@@ -19,12 +21,24 @@ def evaluate_bundle(bundle: str, dataset: str, split: SplitConfig, folder: str) 
 
     The bundle's golden inputs are checked either way.
     """
-    samples = load_dataset(dataset, split).test
-    with closing(load_detector(open_bundle(bundle))) as detector:
-        if not samples:
-            return None
-        report = evaluate(detector, samples, progress=logs.interactive())
-        return str(write_report(report, Path(folder), detector, samples)["report.json"])
+    return _evaluate(bundle, load_dataset(dataset, split).test, folder)
+
+
+@task(name="evaluate on recent images", task_run_name="evaluate on {recent}")
+def evaluate_recent(
+    bundle: str, recent: str, learned: Sequence[str], split: SplitConfig, folder: str
+) -> str | None:
+    """Evaluate a bundle on the normal images of the folder `recent`; returns report.json.
+
+    Images that the datasets `learned` trained, selected or calibrated with say nothing: they are
+    left out. None if no other is there.
+    """
+    known = {sample.sha256 for each in learned for sample in load_dataset(each, split).normals}
+    found = scan(Path(recent).expanduser(), progress=logs.interactive()).entries
+    normal = (entry.sample for entry in found if not entry.label)
+    samples = [sample for sample in normal if sample.sha256 not in known]
+    logs.logger.info("recent images: %d of %d are new to the model", len(samples), len(found))
+    return _evaluate(bundle, samples, folder)
 
 
 @flow(name="evaluate", flow_run_name="evaluate {bundle}")
@@ -32,3 +46,11 @@ def evaluate_flow(bundle: str, dataset: str, folder: str) -> str | None:
     """Evaluate a bundle on a stored dataset; the report and its figures go to `folder`."""
     logs.prepare()
     return evaluate_bundle(bundle, dataset, SplitConfig(), folder)
+
+
+def _evaluate(bundle: str, samples: Sequence[Sample], folder: str) -> str | None:
+    with closing(load_detector(open_bundle(bundle))) as detector:
+        if not samples:
+            return None
+        report = evaluate(detector, samples, progress=logs.interactive())
+        return str(write_report(report, Path(folder), detector, samples)["report.json"])

@@ -26,6 +26,7 @@ class Product(Settings):
     device: str = "cpu"
     promote: Mode = "gate"
     rule: GateRule | None = None
+    recent: str | None = None
 
 
 class Fleet(Settings):
@@ -154,8 +155,9 @@ def _placed(product: Product, folder: Path) -> Product:
         path = folder / Path(text).expanduser()
         return str(path.absolute()) if path.exists() else text
 
+    paths = {"data": product.data, "teacher": product.teacher, "recent": product.recent}
     return product.model_copy(
-        update={"data": place(product.data), "teacher": place(product.teacher)}
+        update={name: place(path) for name, path in paths.items() if path is not None}
     )
 
 

@@ -14,15 +14,15 @@ from uad.home import locks_dir
 
 
 @contextmanager
-def only_retraining(product: str) -> Iterator[None]:
+def only_retraining(product: str, wait_seconds: float = 0.0) -> Iterator[None]:
     """Hold the product's lock; it is released by the system if the process dies.
 
     Raises:
-        BusyError: another retraining of the product holds it.
+        BusyError: another retraining of the product holds it, and did for `wait_seconds`.
     """
     file = locks_dir() / f"retrain-{product.encode().hex()}.lock"
     holder = file.with_suffix(".json")
-    lock = FileLock(file, timeout=0)
+    lock = FileLock(file, timeout=wait_seconds)
     try:
         lock.acquire()
     except Timeout as exc:

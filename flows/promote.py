@@ -5,18 +5,36 @@ from pathlib import Path
 
 from prefect import flow, runtime, task
 from prefect.artifacts import create_markdown_artifact
+from pydantic import BaseModel, ConfigDict
 
 from flows import logs
-from flows.evaluate import evaluate_bundle
+from flows.approval import WAIT_HOURS, ask, require_server
+from flows.evaluate import evaluate_bundle, evaluate_recent
 from flows.retries import REGISTRY
 from uad.config import SplitConfig
-from uad.errors import RegistryError, RegistryUnreachableError, UadError
-from uad.evaluation import compare, read_report
+from uad.data.versions import read_version
+from uad.errors import DataError, RegistryError, RegistryUnreachableError, UadError
+from uad.evaluation import Report, compare, read_report
 from uad.gate import GateRule, Mode, Verdict, decide
 from uad.registry import CHALLENGER, ModelRegistry
 
 ATTEMPTS = 3
 """How often a new version is judged again because the champion changed meanwhile."""
+
+
+class Evidence(BaseModel):
+    """What the gate judges by: report.json files, by path."""
+
+    model_config = ConfigDict(frozen=True)
+
+    report: str | None = None
+    """The new version's on the test images; None where there are none."""
+    champion_report: str | None = None
+    champion_error: str | None = None
+    """Why the champion could not be evaluated."""
+    recent: str | None = None
+    """The new version's on recent normal images."""
+    champion_recent: str | None = None
 
 
 @task(name="find champion", task_run_name="find champion of {product}", **REGISTRY)
@@ -31,22 +49,21 @@ def judge(
     product: str,
     version: str,
     champion: str | None,
-    report: str | None,
-    champion_report: str | None,
-    champion_error: str | None = None,
+    evidence: Evidence,
     dataset: str | None = None,
     rule: GateRule | None = None,
 ) -> Verdict:
     """Apply the gate's rule; the verdict and its figures become tags `gate.*` of the version."""
-    own = read_report(Path(report)) if report else None
-    other = read_report(Path(champion_report)) if champion_report else None
+    own, other = _read(evidence.report), _read(evidence.champion_report)
     verdict = decide(
         own,
         other,
         rule,
         differences=compare(own, other) if own and other else None,
+        recent=_read(evidence.recent),
+        champion_recent=_read(evidence.champion_recent),
         champion_version=champion,
-        champion_error=champion_error,
+        champion_error=evidence.champion_error,
         dataset=dataset,
     )
     registry = ModelRegistry()
@@ -80,12 +97,13 @@ def decide_and_promote(
     folder: str,
     mode: Mode,
     rule: GateRule | None,
+    recent: str | None = None,
 ) -> tuple[Verdict, bool]:
     """The gate as a whole; judged again if the champion changes before the alias is moved."""
     for _ in range(ATTEMPTS):
         champion = find_champion(product)
-        other, error = _evaluate_champion(product, champion, report, dataset, split, folder)
-        verdict = judge(product, version, champion, report, other, error, dataset, rule)
+        evidence = _gather(product, version, champion, report, dataset, split, folder, recent)
+        verdict = judge(product, version, champion, evidence, dataset, rule)
         try:
             return verdict, promote(product, version, verdict, mode)
         except RegistryUnreachableError:
@@ -108,14 +126,20 @@ def promote_flow(
     folder: str,
     mode: Mode = "gate",
     rule: GateRule | None = None,
+    recent: str | None = None,
+    wait_hours: float = WAIT_HOURS,
 ) -> bool:
     """Judge a registered version on a stored dataset and promote it if the gate says so."""
     logs.prepare()
+    if mode == "ask":
+        require_server()
     split = SplitConfig()
     bundle = f"models:/{product}/{version}"
     report = evaluate_bundle(bundle, dataset, split, f"{folder}/version-{version}")
-    _, promoted = decide_and_promote(product, version, report, dataset, split, folder, mode, rule)
-    return promoted
+    verdict, promoted = decide_and_promote(
+        product, version, report, dataset, split, folder, mode, rule, recent
+    )
+    return ask(product, version, verdict, wait_hours) if mode == "ask" else promoted
 
 
 def show(product: str, version: str, verdict: Verdict) -> None:
@@ -127,21 +151,49 @@ def show(product: str, version: str, verdict: Verdict) -> None:
         create_markdown_artifact(verdict.markdown(title), key=key, description=title)
 
 
-def _evaluate_champion(
+def _gather(
     product: str,
+    version: str,
     champion: str | None,
     report: str | None,
     dataset: str,
     split: SplitConfig,
     folder: str,
-) -> tuple[str | None, str | None]:
-    """The champion's report on the same images, or why there is none."""
-    if champion is None or report is None:
-        return None, None
+    recent: str | None,
+) -> Evidence:
+    """Both versions on the same images; why there is no such comparison where there is none."""
+
+    def on_recent(which: str, place: str) -> str | None:
+        address = f"models:/{product}/{which}"
+        return evaluate_recent(address, str(recent), learned, split, f"{folder}/{place}")
+
+    learned = [dataset, *_learned(product, champion)]
+    new = on_recent(version, "new-recent") if recent else None
+    found = Evidence(report=report, recent=new)
+    if champion is None or (report is None and new is None):
+        return found
     place = f"{folder}/champion-{champion}"
     try:
-        return evaluate_bundle(f"models:/{product}/{champion}", dataset, split, place), None
+        address = f"models:/{product}/{champion}"
+        old = evaluate_bundle(address, dataset, split, place) if report else None
+        old_recent = on_recent(champion, f"champion-{champion}-recent") if new else None
     except RegistryUnreachableError:
         raise
     except UadError as exc:
-        return None, str(exc)
+        return found.model_copy(update={"champion_error": str(exc)})
+    return found.model_copy(update={"champion_report": old, "champion_recent": old_recent})
+
+
+def _learned(product: str, champion: str | None) -> list[str]:
+    """The champion's dataset, where this machine has it."""
+    if champion is None:
+        return []
+    address = ModelRegistry().version(product, champion).tags.get("uad.dataset", "")
+    try:
+        return [read_version(address).address]
+    except DataError:
+        return []
+
+
+def _read(file: str | None) -> Report | None:
+    return read_report(Path(file)) if file else None

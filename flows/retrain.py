@@ -6,6 +6,7 @@ from prefect import flow, runtime
 from pydantic import BaseModel, ConfigDict
 
 from flows import logs
+from flows.approval import WAIT_HOURS, ask, require_server
 from flows.evaluate import evaluate_bundle
 from flows.finetune import finetune, training_id
 from flows.ingest import ingest_images
@@ -19,6 +20,9 @@ from uad.config import TrainingConfig
 from uad.gate import GateRule, Mode, Verdict
 from uad.home import reports_dir
 from uad.registry import ModelRegistry
+
+TURN_SECONDS = 12 * 3600.0
+"""How long a run that nobody waits for, of a schedule or a trigger, waits for one under way."""
 
 
 class Outcome(BaseModel):
@@ -58,6 +62,8 @@ def retrain(
     promote: Mode = "gate",
     rule: GateRule | None = None,
     skip_unchanged: bool = False,
+    recent: str | None = None,
+    wait_hours: float = WAIT_HOURS,
 ) -> Outcome:
     """Ingest `data`, fine-tune, evaluate, register, and promote if the gate passes.
 
@@ -67,26 +73,31 @@ def retrain(
         teacher: `embedded`, `imagenet`, or a weight file.
         config: training settings; None means the defaults.
         device: where to train: `cpu`, `gpu:0`, ...
-        promote: `gate` (the rule decides), `always`, or `never`.
+        promote: `gate` (the rule decides), `always`, `never`, or `ask`: the run pauses in Prefect
+            until a person resumes it with a decision.
         rule: the gate's thresholds; None means the defaults.
         skip_unchanged: do nothing where a version was trained on just these images, settings and
             teacher.
+        recent: a folder of recent normal images, on which the gate compares false alarms.
+        wait_hours: how long `ask` waits; then the version stays challenger.
 
     Raises:
         UadError: bad data, settings or weights, a registry that does not answer, or another
             retraining of the product under way.
     """
     logs.prepare()
+    if promote == "ask":
+        require_server()
     cancel_overdue()
     config = config or TrainingConfig()
-    with only_retraining(product):
+    with only_retraining(product, TURN_SECONDS if runtime.deployment.id else 0.0):
         dataset = ingest_images(data, product)
         key = training_id(dataset, teacher, config)
         if skip_unchanged and (known := _trained_before(product, dataset, key)):
             logs.logger.info("nothing new: version %s was trained on just this", known)
             return Outcome(product=product, dataset=dataset, version=known, unchanged=True)
         run = open_run(product, dataset, teacher, config, key, device)
-        with closing_run(run.id):
+        with closing_run(run.id), ModelRegistry().machine(run.id):
             log_dataset(run.id, dataset, config.data)
             bundle = finetune(dataset, product, teacher, config, device, run.id, run.resumed)
             folder = str(reports_dir() / product / run.id)
@@ -94,8 +105,10 @@ def retrain(
             log_report(run.id, report)
             version = register_bundle(bundle, product, run.id, report, {TRAINING_KEY: key})
             verdict, promoted = decide_and_promote(
-                product, version, report, dataset, config.data, folder, promote, rule
+                product, version, report, dataset, config.data, folder, promote, rule, recent
             )
+    if promote == "ask":
+        promoted = ask(product, version, verdict, wait_hours)
     return Outcome(
         product=product,
         dataset=dataset,

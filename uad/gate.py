@@ -2,6 +2,7 @@
 
     no champion               its own checks decide (golden inputs, latency)
     labelled test images      no metric much worse than the champion's on the same images
+    recent normal images      no more false alarms than promised, or than the champion's
     normal images only        a person decides
 
 The gate compares versions, so it chooses among them: figures it was decided on flatter the winner
@@ -19,7 +20,7 @@ from uad.evaluation import Report
 from uad.metrics import Difference
 
 Decision = Literal["promote", "wait", "reject"]
-Mode = Literal["gate", "always", "never"]
+Mode = Literal["gate", "always", "never", "ask"]
 Metric = Literal[
     "image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro", "f1", "f1_max", "recall"
 ]
@@ -34,6 +35,7 @@ LABELS = {
     "pixel_auroc": "pixel AUROC",
     "aupro": "AUPRO",
     "false_alarm_rate": "false alarm rate",
+    "recent_false_alarm_rate": "false alarm rate, recent images",
     "latency_ms": "latency, ms an image",
 }
 COLUMNS = ("check", "challenger", "champion", "difference, 95 %", "rule", "outcome")
@@ -89,7 +91,7 @@ class Verdict(BaseModel):
         """Whether the new version becomes champion, given what the user asked for."""
         if mode == "gate":
             return self.decision == "promote"
-        return mode == "always"
+        return mode == "always"  # `ask` is another's answer, later
 
     def tags(self) -> dict[str, str]:
         """For the registered version: every figure under `gate.`, apart from its own metrics."""
@@ -145,6 +147,8 @@ def decide(
     rule: GateRule | None = None,
     *,
     differences: Mapping[str, Difference] | None = None,
+    recent: Report | None = None,
+    champion_recent: Report | None = None,
     champion_version: str | None = None,
     champion_error: str | None = None,
     golden_error: str | None = None,
@@ -157,6 +161,8 @@ def decide(
         champion: the champion's report on the same images; None without champion or images.
         rule: the thresholds; None means the defaults.
         differences: challenger minus champion by metric, as `uad.evaluation.compare` finds them.
+        recent: its report on recent normal images that neither version learned from.
+        champion_recent: the champion's on the same.
         champion_version: the champion's version; None if the product has no champion.
         champion_error: why the champion could not be evaluated.
         golden_error: why the new version failed its own golden check.
@@ -167,6 +173,7 @@ def decide(
     checks = (
         _golden(golden_error),
         *(_own(challenger, champion, rule) if challenger else ()),
+        *(_recent(recent, champion_recent) if recent else ()),
         *(_compared(challenger, champion, rule, differences or {}) if compares else ()),
     )
     failed = [check for check in checks if check.passed is False]
@@ -237,6 +244,23 @@ def _false_alarms(challenger: Report, champion: Report | None, rule: GateRule) -
         rule=promise + ("" if rule.false_alarms == "require" else " (shown only)"),
         passed=within if rule.false_alarms == "require" else None,
     )
+
+
+def _recent(challenger: Report, champion: Report | None) -> list[Check]:
+    """Within what alpha promises; where the line has changed, at least no worse than now."""
+    rate, expected = challenger.false_alarm_rate, challenger.false_alarm_range
+    now = champion.false_alarm_rate if champion else None
+    allowed = [limit for limit in (expected[1] if expected else None, now) if limit is not None]
+    within = None if rate is None or not allowed else rate <= max(allowed)
+    return [
+        Check(
+            name="recent_false_alarm_rate",
+            challenger=rate,
+            champion=now,
+            rule=f"at most {max(allowed):.3f}" if allowed else "none promised",
+            passed=within,
+        )
+    ]
 
 
 def _latency(challenger: Report, champion: Report | None, budget: float | None) -> Check:

@@ -54,6 +54,11 @@ def scores_dir() -> Path:
     return _made(home() / "scores")
 
 
+def watch_dir() -> Path:
+    """What was last seen of the folders that are watched for new images."""
+    return _made(home() / "watch")
+
+
 def locks_dir() -> Path:
     """Locks between processes of this machine."""
     return _made(home() / "locks")

@@ -1,11 +1,17 @@
+import contextvars
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import cv2
 import pytest
 
 from flows.promote import promote, promote_flow
+from tests.images import defective, part
 from uad.data import ingest
-from uad.errors import RegistryError
+from uad.errors import ConfigError, RegistryError
 from uad.gate import Verdict
 from uad.registry import ModelRegistry
 
@@ -96,3 +102,127 @@ def test_a_verdict_against_one_champion_is_not_applied_to_another(
     champion = registry.champion("parts")
     assert champion is not None
     assert champion.version == "2"
+
+
+def test_a_version_with_more_false_alarms_on_recent_images_is_rejected(
+    prefect_api: str,
+    dataset: str,
+    registry: ModelRegistry,
+    trained_bundle: Path,
+    parts: Path,
+    tmp_path: Path,
+) -> None:
+    registry.register(trained_bundle, "parts")
+    recent = tmp_path / "recent"
+    recent.mkdir()
+    known = sorted((parts / "train/good").iterdir())[0]
+    (recent / "known.png").write_bytes(known.read_bytes())
+
+    judged = {"mode": "never", "recent": str(recent)}
+    promote_flow("parts", "1", dataset, str(tmp_path / "1"), **judged)
+    tags = registry.version("parts", "1").tags
+    assert tags["gate.decision"] == "promote"
+    assert "gate.recent_false_alarm_rate.challenger" not in tags  # it learned from the only image
+
+    registry.register(trained_bundle, "parts")
+    for index in range(20):  # good, says the folder; all of them raise the alarm
+        cv2.imwrite(str(recent / f"{index}.png"), defective(5000 + index)[0])
+    promote_flow("parts", "2", dataset, str(tmp_path / "2"), **judged)
+    tags = registry.version("parts", "2").tags
+    assert float(tags["gate.recent_false_alarm_rate.challenger"]) > 0.5
+    assert tags["gate.decision"] == "reject"
+    assert "recent" in tags["gate.reason"]
+
+
+def test_recent_images_like_those_of_training_let_a_version_pass(
+    prefect_api: str, dataset: str, registry: ModelRegistry, trained_bundle: Path, tmp_path: Path
+) -> None:
+    recent = tmp_path / "recent"
+    recent.mkdir()
+    for index in range(20):
+        cv2.imwrite(str(recent / f"{index}.png"), part(6000 + index))
+    for _ in range(2):
+        registry.register(trained_bundle, "parts")
+    registry.promote("parts", "1")
+    assert promote_flow("parts", "2", dataset, str(tmp_path / "2"), recent=str(recent))
+    tags = registry.version("parts", "2").tags
+    assert (
+        tags["gate.recent_false_alarm_rate.challenger"]
+        == tags["gate.recent_false_alarm_rate.champion"]
+    )
+
+
+class Person:
+    """Looks for the paused run in Prefect and resumes it with an answer."""
+
+    def __init__(self, **answer: Any) -> None:
+        self.answer, self.table = answer, ""
+        here = contextvars.copy_context()  # in which Prefect's settings name the server
+        self.thread = threading.Thread(target=here.run, args=(self.act,))
+
+    def __enter__(self) -> "Person":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.thread.join()
+
+    def act(self) -> None:
+        from prefect.client.orchestration import get_client
+        from prefect.client.schemas.filters import FlowRunFilter
+
+        paused = FlowRunFilter.model_validate({"state": {"type": {"any_": ["PAUSED"]}}})
+        deadline = time.monotonic() + 250
+        with get_client(sync_client=True) as client:
+            while time.monotonic() < deadline:
+                if runs := client.read_flow_runs(flow_run_filter=paused):
+                    answered = client.resume_flow_run(runs[0].id, run_input=self.answer)
+                    assert answered.status == "ACCEPT"
+                    return
+                time.sleep(0.2)
+
+
+@pytest.mark.parametrize("promoted", [True, False])
+def test_a_person_decides_on_the_page_of_the_paused_run(
+    prefect_api: str,
+    dataset: str,
+    registry: ModelRegistry,
+    trained_bundle: Path,
+    tmp_path: Path,
+    promoted: bool,
+) -> None:
+    registry.register(trained_bundle, "parts")
+    with Person(promote=promoted, who="mia", why="looked at the worst images"):
+        made = promote_flow("parts", "1", dataset, str(tmp_path), mode="ask")
+    assert made is promoted
+    champion = registry.champion("parts")
+    if promoted:
+        assert champion is not None
+        [move] = registry.history("parts")
+        assert move.actor == "mia"
+        assert move.reason.startswith("looked at the worst images; gate: ")
+    else:
+        assert champion is None
+        assert registry.version("parts", "1").aliases == ("challenger",)
+
+
+def test_without_an_answer_the_version_stays_challenger(
+    prefect_api: str, dataset: str, registry: ModelRegistry, trained_bundle: Path, tmp_path: Path
+) -> None:
+    registry.register(trained_bundle, "parts")
+    folder = str(tmp_path)
+    state = promote_flow("parts", "1", dataset, folder, "ask", wait_hours=0.0, return_state=True)
+    assert state.name == "Completed"
+    assert registry.version("parts", "1").aliases == ("challenger",)
+
+
+def test_asking_without_a_server_is_refused_before_anything_runs(registry: ModelRegistry) -> None:
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from flows.approval import require_server
+
+    with (
+        temporary_settings({PREFECT_API_URL: None}),
+        pytest.raises(ConfigError, match="needs a Prefect server"),
+    ):
+        require_server()

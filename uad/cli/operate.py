@@ -11,6 +11,7 @@ from uad.console import console, print_table
 
 if TYPE_CHECKING:
     from flows.retrain import Outcome
+    from flows.schedule import Schedule
     from uad.gate import GateRule, Verdict
 
 
@@ -20,6 +21,7 @@ class Promote(StrEnum):
     gate = "gate"
     always = "always"
     never = "never"
+    ask = "ask"
 
 
 Data = Annotated[
@@ -39,9 +41,16 @@ Device = Annotated[str, typer.Option(help="Where to train: cpu, gpu:0, ...")]
 Alpha = Annotated[float | None, typer.Option(help="Target false alarm rate, above 0 and below 1.")]
 PromoteOption = Annotated[
     Promote,
-    typer.Option(help="gate: the rule decides; always; never: a person does, by `uad promote`."),
+    typer.Option(
+        help="gate: the rule decides; always; never: a person does, by `uad promote`; "
+        "ask: the run pauses until a person resumes it in Prefect."
+    ),
 ]
 Gate = Annotated[Path | None, typer.Option(help="YAML file of the gate's rule; see configs/gate.")]
+Recent = Annotated[
+    str | None,
+    typer.Option(help="Folder of recent good images: the gate compares false alarms on them."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -59,6 +68,7 @@ def retrain(
     device: Device = "cpu",
     promote: PromoteOption = Promote.gate,
     gate: Gate = None,
+    recent: Recent = None,
     alpha: Alpha = None,
 ) -> None:
     """Ingest, fine-tune, evaluate, register, and promote if the gate passes: one run of all.
@@ -73,7 +83,7 @@ def retrain(
         uad retrain --data ./photos/cookie --name cookie
         uad retrain --data cookie --name cookie --set training.epochs=20 --promote never
     """
-    parameters = _parameters(teacher, config, set_, device, promote, gate, alpha)
+    parameters = _parameters(teacher, config, set_, device, promote, gate, recent, alpha)
     _check_images(data, name)
     console().print(f"retraining {name}; Prefect's engine starts, which takes about 10 seconds")
     outcome = _run({"data": data, "product": name, **parameters})
@@ -92,47 +102,74 @@ def deploy(
     timezone: Annotated[
         str | None, typer.Option(help="Of cron's times; this machine's by default.")
     ] = None,
+    watch: Annotated[
+        float | None,
+        typer.Option(help="Seconds between looks at the folder; new images begin a run.", min=1),
+    ] = None,
+    drift: Annotated[
+        float | None,
+        typer.Option(help="Seconds between looks at the scores; drift begins a run.", min=1),
+    ] = None,
     teacher: Teacher = "embedded",
     config: Config = None,
     set_: Set = None,
     device: Device = "cpu",
     promote: PromoteOption = Promote.gate,
     gate: Gate = None,
+    recent: Recent = None,
     alpha: Alpha = None,
     port: Annotated[
         int | None, typer.Option(help="Of the Prefect server that is started here; 4200 if free.")
     ] = None,
 ) -> None:
-    """Retrain on a schedule until Ctrl-C; the same chain as `uad retrain`.
+    """Retrain on a schedule, on new images, or on drift until Ctrl-C; the chain of `uad retrain`.
 
     A run that finds the images, settings and teacher of an earlier version ends without training.
     Of runs that were missed (the machine was off, a training took longer than the interval) one is
     made up for. With PREFECT_API_URL the schedule lives on that server; without, a Prefect server
     is started here, and its page shows all runs.
 
+    With --watch a run begins when the folder has changed and is quiet for half a minute. With
+    --drift one begins when the scores of the served images are no longer like those of calibration;
+    as that may be defects, its version waits as challenger for a person. Other programs can begin a
+    run by sending Prefect the event [b]uad.new-data[/b] of [b]uad.product.NAME[/b].
+
         uad deploy --name cookie --data ./photos/cookie --interval 3600
         uad deploy --name cookie --data ./photos/cookie --cron "0 3 * * *"
+        uad deploy --name cookie --data /mnt/camera --watch 60 --drift 3600
     """
-    parameters = _parameters(teacher, config, set_, device, promote, gate, alpha)
+    parameters = _parameters(teacher, config, set_, device, promote, gate, recent, alpha)
     _prepare()
-    from flows.deployments import deployment, scheduler, serve_until_stopped
-    from flows.schedule import Schedule, local_timezone
+    from flows.deployments import (
+        deployment,
+        drift_deployment,
+        scheduler,
+        serve_until_stopped,
+        watch_deployment,
+    )
+    from flows.schedule import local_timezone
 
-    schedule = Schedule(interval, cron, timezone or local_timezone())
-    times = [f"{time:%Y-%m-%d %H:%M:%S}" for time in schedule.next(3)]
+    schedule = _schedule(interval, cron, timezone or local_timezone(), watch or drift)
+    times = [f"{time:%Y-%m-%d %H:%M:%S}" for time in schedule.next(3)] if schedule else []
     console().print("connecting to Prefect; a server that has to be started takes about 10 seconds")
     with scheduler(port) as api_url:
-        made = deployment(name, schedule, {"data": _absolute(data), **parameters})
+        made = [deployment(name, schedule, {"data": _absolute(data), **parameters})]
+        if watch:
+            made.append(watch_deployment(name, _absolute(data), watch))
+        if drift:
+            made.append(drift_deployment(name, drift))
         rows = [
             ("product", name),
             ("images", _absolute(data)),
             ("schedule", schedule),
-            ("next runs", ", ".join(times)),
+            ("next runs", ", ".join(times) or None),
+            ("looks at the folder", f"every {watch:g} s" if watch else None),
+            ("looks at the scores", f"every {drift:g} s" if drift else None),
             ("runs and logs", api_url.removesuffix("/api")),
             ("stop", "Ctrl-C; the same command goes on, and makes up for one missed run"),
         ]
         print_table(f"deployment retrain/{name}", ["", ""], rows)
-        serve_until_stopped([made])
+        serve_until_stopped(made)
     console().print(f"stopped: retrain/{name} runs again when this command does")
 
 
@@ -146,6 +183,17 @@ def _check_images(data: str, name: str) -> None:
         find(Path(data))
 
 
+def _schedule(
+    interval: float | None, cron: str | None, timezone: str, events: float | None
+) -> "Schedule | None":
+    """None where runs begin on events alone."""
+    from flows.schedule import Schedule
+
+    if events and interval is None and cron is None:
+        return None
+    return Schedule(interval, cron, timezone)
+
+
 def _parameters(
     teacher: str,
     config: Path | None,
@@ -153,6 +201,7 @@ def _parameters(
     device: str,
     promote: Promote,
     gate: Path | None,
+    recent: str | None,
     alpha: float | None,
 ) -> dict[str, Any]:
     """The chain's parameters as JSON holds them, checked before anything starts."""
@@ -165,6 +214,7 @@ def _parameters(
         "device": device,
         "promote": promote.value,
         "rule": rule.model_dump(mode="json") if rule else None,
+        "recent": _absolute(recent) if recent else None,
     }
 
 

@@ -80,6 +80,36 @@ def test_a_drop_that_chance_explains_may_be_forgiven(
     assert verdict.tags()["gate.image_auroc.interval"] == f"{low:+.3f} to {high:+.3f}"
 
 
+@pytest.mark.parametrize(
+    ("rate", "champions", "decision"),
+    [
+        pytest.param(0.20, None, "promote", id="as promised"),
+        pytest.param(0.30, None, "reject", id="more than promised"),
+        pytest.param(0.30, 0.25, "reject", id="more than promised, and than the champion"),
+        pytest.param(0.30, 0.60, "promote", id="the line has changed, and the champion is worse"),
+    ],
+)
+def test_false_alarms_on_recent_normal_images_count(
+    rate: float, champions: float | None, decision: Decision
+) -> None:
+    now = None if champions is None else report(None, None, false_alarm_rate=champions)
+    verdict = decide(
+        report(),
+        report(),
+        champion_version="3",
+        recent=report(None, None, false_alarm_rate=rate, false_alarm_range=(0.0, 0.2)),
+        champion_recent=now,
+    )
+    assert verdict.decision == decision
+    assert "recent_false_alarm_rate" in " ".join(verdict.tags())
+
+
+def test_good_recent_images_alone_leave_the_decision_to_a_person() -> None:
+    recent = report(None, None)
+    verdict = decide(None, None, champion_version="3", recent=recent, champion_recent=recent)
+    assert verdict.decision == "wait"
+
+
 def test_without_an_interval_no_drop_is_forgiven() -> None:
     verdict = decide(report(0.86), report(0.9), GateRule(drops="significant"), champion_version="3")
     assert verdict.decision == "reject"

@@ -1,0 +1,91 @@
+"""A person decides: the run pauses in Prefect until somebody resumes it with a decision."""
+
+from uuid import UUID
+
+from prefect import runtime, task
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.exceptions import FlowPauseTimeout
+from prefect.flow_runs import pause_flow_run
+from prefect.input import RunInput
+from prefect.settings import get_current_settings
+from prefect.states import Running
+
+from flows.logs import logger
+from flows.retries import REGISTRY
+from uad.errors import ConfigError
+from uad.gate import Verdict
+from uad.registry import ModelRegistry
+
+LOOK_SECONDS = 2
+"""How often a paused run asks whether it was resumed."""
+WAIT_HOURS = 12.0
+"""Below the day between two nightly runs: while it waits, a run takes a place where it runs."""
+
+
+class Decision(RunInput):
+    """The form in Prefect's page of the paused run."""
+
+    promote: bool
+    who: str = ""
+    why: str = ""
+
+
+def require_server() -> None:
+    """Refuse to begin a run that nobody could resume.
+
+    Raises:
+        ConfigError: Prefect runs as an engine of this process alone.
+    """
+    if get_current_settings().api.url is None:
+        raise ConfigError(
+            "`--promote ask` needs a Prefect server, where the paused run is resumed: run "
+            "`uad deploy` of the same UAD_HOME, or set PREFECT_API_URL, or take `--promote never`"
+        )
+
+
+def ask(product: str, version: str, verdict: Verdict, wait_hours: float = WAIT_HOURS) -> bool:
+    """Pause the run with the gate's table; whether the version became champion.
+
+    Without an answer in time the version stays challenger; `uad promote` can still make it
+    champion.
+    """
+    text = verdict.markdown(f"{product} version {version}")
+    form = Decision.with_initial_data(description=text, promote=verdict.decision == "promote")
+    logger.info("%s version %s waits for a decision on this run's page", product, version)
+    seconds = max(1, round(wait_hours * 3600))
+    try:
+        decision = pause_flow_run(form, timeout=seconds, poll_interval=LOOK_SECONDS)
+    except FlowPauseTimeout:
+        _go_on()
+        logger.info("nobody decided within %g hours: version %s waits", wait_hours, version)
+        return False
+    return carry_out(product, version, verdict, decision.promote, decision.who, decision.why)
+
+
+def _go_on() -> None:
+    """Prefect fails a run that ends while it is paused."""
+    with get_client(sync_client=True) as client:
+        state: State[None] = Running(message="nobody decided in time")
+        client.set_flow_run_state(UUID(str(runtime.flow_run.id)), state, force=True)
+
+
+@task(name="carry out", task_run_name="decision on {product} version {version}", **REGISTRY)
+def carry_out(
+    product: str, version: str, verdict: Verdict, promote: bool, who: str = "", why: str = ""
+) -> bool:
+    """Move the alias as the person said; the audit names them.
+
+    Raises:
+        RegistryError: another version became champion since the verdict they saw.
+    """
+    registry = ModelRegistry()
+    champion = registry.champion(product)
+    if champion is not None and champion.version == version:  # meanwhile, by `uad promote`
+        return True
+    if not promote:
+        logger.info("%s version %s stays challenger: %s", product, version, why or "no reason")
+        return False
+    reason = f"{why or 'approved'}; gate: {verdict.reason}"
+    registry.promote(product, version, reason=reason, actor=who or None, expected=verdict.champion)
+    return True
