@@ -27,12 +27,14 @@ def progress_bar(*, visible: bool = True) -> Progress:
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print `rows` under `columns` on standard output; figures are aligned by their column."""
-    table = Table(title=title, title_justify="left")
+    table = Table()
     for column in columns:
         table.add_column(column, overflow="fold")  # a path cut short is no use
     for row in rows:
         table.add_row(*(_text(value) for value in row))
-    Console().print(table)
+    out = Console()
+    out.print(title, style="italic", markup=False)  # a table's own title wraps at its width
+    out.print(table)
 
 
 def _text(value: object) -> str:
