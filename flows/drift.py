@@ -72,7 +72,12 @@ def check_drift(
     calibration = read_bundle(open_bundle(champion.address)).manifest.calibration
     if not calibration:
         raise CalibrationError(f"{champion.address} has no calibration: run `uad calibrate`")
-    entry = next(iter(calibration.values()))
+    # Each engine's scores are only comparable with its own calibration: the one in use now.
+    engine = scored[-1].engine if scored else next(iter(calibration))
+    entry = calibration.get(engine)
+    if entry is None:
+        raise CalibrationError(f"{champion.address} has no calibration for {engine}, which judged")
+    scored = [each for each in scored if each.engine == engine]
     found = watch(
         entry.scores,
         [each.score for each in scored],

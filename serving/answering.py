@@ -45,7 +45,7 @@ async def answer(request: Request, name: str | None = None, *, many: bool = Fals
                 urls=state.settings.urls.enabled,
             )
             reply = await _judged(request, state, product, served.detector, job)
-            state.keeper.keep(product, version, reply)
+            state.keeper.keep(product, version, served.detector.key, reply)
     except RequestRefused as exc:
         reply = refusal(log_id, exc)
     seconds = time.monotonic() - start

@@ -16,13 +16,13 @@ class Keeper:
         self._journal = journal
         self._complained = False
 
-    def keep(self, product: Product, version: str, reply: Reply) -> None:
+    def keep(self, product: Product, version: str, engine: str, reply: Reply) -> None:
         """Add the images of one answer; a full disk is logged once and stops nothing."""
         if self._journal is None or not product.registered_name or not reply.verdicts:
             return
         scores = [(verdict.score, verdict.is_anomalous) for verdict in reply.verdicts]
         try:
-            self._journal.add(product.registered_name, version, scores)
+            self._journal.add(product.registered_name, version, engine, scores)
         except OSError as exc:
             if not self._complained:
                 logger.warning("scores are not kept, so drift will not be seen: %s", exc)

@@ -1,6 +1,7 @@
 """The scores that a line's images got, kept so that drift can be seen later.
 
-    scores/<product>/<version>/2026-11-24.jsonl     one line an image: time, score, alarm
+    scores/<product>/<version>/2026-11-24.jsonl     one line an image: time, score, alarm,
+                                                    and the engine that judged it
 
 Lines are appended whole, so that several servers of one machine share a file.
 """
@@ -21,6 +22,8 @@ class Scored:
     at: datetime
     score: float
     is_anomalous: bool
+    engine: str
+    """`openvino/int8`: scores of one engine and precision are compared with its own calibration."""
 
 
 class ScoreJournal:
@@ -33,12 +36,16 @@ class ScoreJournal:
         self,
         product: str,
         version: str,
+        engine: str,
         scores: Iterable[tuple[float, bool]],
         at: datetime | None = None,
     ) -> None:
-        """Append (score, alarm) of each image of a request."""
+        """Append (score, alarm) of each image of a request that `engine` judged."""
         at = at or datetime.now(UTC)
-        lines = [json.dumps([at.timestamp(), score, int(alarm)]) + "\n" for score, alarm in scores]
+        lines = [
+            json.dumps([at.timestamp(), score, int(alarm), engine]) + "\n"
+            for score, alarm in scores
+        ]
         file = self._folder(product, version) / f"{at.astimezone(UTC):%Y-%m-%d}.jsonl"
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("a", encoding="utf-8") as stream:
@@ -68,7 +75,7 @@ class ScoreJournal:
 def _lines(file: Path) -> Iterator[Scored]:
     for line in file.read_text(encoding="utf-8").splitlines():
         try:
-            at, score, alarm = json.loads(line)
-            yield Scored(datetime.fromtimestamp(at, UTC), float(score), bool(alarm))
+            at, score, alarm, engine = json.loads(line)
+            yield Scored(datetime.fromtimestamp(at, UTC), float(score), bool(alarm), str(engine))
         except (ValueError, TypeError):
             continue

@@ -21,10 +21,12 @@ def calibration(registry: ModelRegistry, random_bundle: Callable[[int], Path]) -
     return list(read_bundle(random_bundle(1)).manifest.calibration["onnxruntime/fp32"].scores)
 
 
-def judged(scores: list[float], *, hours_ago: float = 1.0) -> None:
+def judged(
+    scores: list[float], *, hours_ago: float = 1.0, engine: str = "onnxruntime/fp32"
+) -> None:
     at = datetime.now(UTC) - timedelta(hours=hours_ago)
     for score in scores:
-        ScoreJournal().add("parts", "1", [(score, False)], at=at)
+        ScoreJournal().add("parts", "1", engine, [(score, False)], at=at)
 
 
 def test_scores_like_those_of_calibration_are_quiet(
@@ -55,6 +57,16 @@ def test_higher_scores_are_reported_and_a_person_is_told_what_to_do(
         main(["drift", "parts"])
     assert stopped.value.code == 3
     assert "drift or defects" in capsys.readouterr().out
+
+
+def test_scores_of_another_engine_are_not_compared_with_this_ones_calibration(
+    prefect_api: str, calibration: list[float]
+) -> None:
+    judged([max(calibration) * 9] * 50, hours_ago=2, engine="openvino/int8")
+    judged(list(np.random.default_rng(0).permutation(calibration)))
+    found = drift("parts")
+    assert not found.detected
+    assert found.images == len(calibration)
 
 
 def test_a_product_without_champion_is_named(prefect_api: str, registry: ModelRegistry) -> None:

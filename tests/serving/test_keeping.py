@@ -13,6 +13,7 @@ from uad.live import Holder
 from uad.registry import ModelRegistry
 
 REPLY = Reply(200, b"", verdicts=(Verdict(0.5, 0.4, 0.01, True), Verdict(0.1, 0.4, 0.5, False)))
+ENGINE = "onnxruntime/fp32"
 EARLIER = datetime.now(UTC) - timedelta(days=1)
 
 
@@ -21,14 +22,15 @@ def product(registered_name: str) -> Product:
 
 
 def test_the_scores_of_a_registered_product_are_kept_under_its_registered_name() -> None:
-    Keeper(ScoreJournal()).keep(product("cookie"), "3", REPLY)
+    Keeper(ScoreJournal()).keep(product("cookie"), "3", ENGINE, REPLY)
     kept = ScoreJournal().read("cookie", "3", EARLIER)
     assert [(scored.score, scored.is_anomalous) for scored in kept] == [(0.5, True), (0.1, False)]
+    assert {scored.engine for scored in kept} == {ENGINE}
 
 
 def test_a_bundle_folder_and_a_server_told_not_to_keep_nothing(uad_home: Path) -> None:
-    Keeper(ScoreJournal()).keep(product(""), "3", REPLY)
-    Keeper(None).keep(product("cookie"), "3", REPLY)
+    Keeper(ScoreJournal()).keep(product(""), "3", ENGINE, REPLY)
+    Keeper(None).keep(product("cookie"), "3", ENGINE, REPLY)
     assert not list(uad_home.rglob("*.jsonl"))
 
 
@@ -37,8 +39,8 @@ def test_a_disk_that_refuses_is_told_once_and_stops_no_answer(
 ) -> None:
     (tmp_path / "cookie").write_text("a file where the folder should be")
     keeper = Keeper(ScoreJournal(tmp_path))
-    keeper.keep(product("cookie"), "3", REPLY)
-    keeper.keep(product("cookie"), "3", REPLY)
+    keeper.keep(product("cookie"), "3", ENGINE, REPLY)
+    keeper.keep(product("cookie"), "3", ENGINE, REPLY)
     assert caplog.text.count("drift will not be seen") == 1
 
 
@@ -53,3 +55,4 @@ def test_a_served_champion_leaves_its_scores(
     answer = serve(models=["models:/cookie@champion"], workers=1).judge(image)
     [kept] = ScoreJournal().read("cookie", "1", EARLIER)
     assert kept.score == pytest.approx(answer["result"]["score"])
+    assert kept.engine == ENGINE
