@@ -194,3 +194,20 @@ def test_augmentation_changes_images_only_as_declared() -> None:
     assert all(np.array_equal(s, image[0]) or np.array_equal(s, image[0, :, ::-1]) for s in seen)
     assert len({s.tobytes() for s in seen}) == 2
     assert not AugmentationConfig().on
+
+
+def test_a_checkpoint_is_not_gone_on_from_with_another_teacher(
+    teacher: Teacher, dataset: Dataset, tiny_config: TrainingConfig, tmp_path: Path
+) -> None:
+    def interrupt(metrics: EpochMetrics) -> None:
+        raise KeyboardInterrupt
+
+    config, checkpoints = brief(tiny_config), tmp_path / "checkpoints"
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            dataset, config, teacher, tmp_path / "a",
+            on_epoch=interrupt, checkpoints=checkpoints,
+        )  # fmt: skip
+    other = load_teacher("random", width=8, seed=1)
+    with pytest.raises(TrainingError, match="other images, teacher or settings"):
+        train(dataset, config, other, tmp_path / "b", checkpoints=checkpoints)
