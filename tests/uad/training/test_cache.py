@@ -1,20 +1,22 @@
-import resource
-from collections.abc import Iterator
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-from uad.errors import TrainingError
 from uad.training.cache import Cache
 
-
-@pytest.fixture
-def full_disk() -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from uad.errors import TrainingError
+from uad.training.cache import Cache
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    Cache(Path(sys.argv[1]), 0).empty((1001,), "uint8")
+except TrainingError as exc:
+    print(exc)
+"""
 
 
 def test_arrays_beyond_the_bound_lie_on_the_disk_until_the_cache_closes(tmp_path: Path) -> None:
@@ -28,8 +30,8 @@ def test_arrays_beyond_the_bound_lie_on_the_disk_until_the_cache_closes(tmp_path
     assert not list(tmp_path.iterdir())
 
 
-def test_a_disk_without_room_is_a_sentence_and_not_the_end_of_the_process(
-    tmp_path: Path, full_disk: None
-) -> None:
-    with pytest.raises(TrainingError, match="no room for"):
-        Cache(tmp_path, 0).empty((1001,), np.uint8)
+def test_a_disk_without_room_is_a_sentence_and_not_the_end_of_the_process(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert "no room for" in ran.stdout
