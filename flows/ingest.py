@@ -7,14 +7,14 @@ from prefect import flow, task
 from flows import logs
 from uad.data import ingest
 from uad.data.quarantine import quarantined
-from uad.data.versions import history, read_version
+from uad.data.versions import is_stored, read_version
 from uad.evaluation.data_page import write_dataset_page
 
 
 @task(name="ingest", task_run_name="ingest {data}")
 def ingest_images(data: str, name: str) -> str:
     """The address `name@version` of what `data` stands for: a stored version, or a path."""
-    if history(data.partition("@")[0]):
+    if is_stored(data):
         version = read_version(data)
         if Path(data).expanduser().exists():
             logs.logger.warning(

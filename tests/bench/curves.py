@@ -21,6 +21,7 @@ import numpy as np
 import typer
 
 from uad.backbone import Pyramid
+from uad.bench.quality import seeded
 from uad.config import TrainingConfig, load_settings
 from uad.console import print_table
 from uad.data import Dataset, load_dataset
@@ -110,12 +111,7 @@ def curve(
     recipe: str, config: TrainingConfig, data: str, seed: int, teacher: Teacher, every: int
 ) -> Iterator[Point]:
     """The student of each `every` epochs of one training, and of the last."""
-    config = config.model_copy(
-        update={
-            "data": config.data.model_copy(update={"seed": seed}),
-            "training": config.training.model_copy(update={"seed": seed}),
-        }
-    )
+    config = seeded(config, seed)
     dataset = load_dataset(data, config.data)
     examiner, points, options = Examiner(dataset, config, teacher), [], config.training
     steps = math.ceil(len(dataset.train) / options.batch_size)

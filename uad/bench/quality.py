@@ -128,7 +128,7 @@ def as_json(outcomes: Sequence[Outcome], reference: str) -> str:
 def _outcome(
     data: str, recipe: Recipe, seed: int, folder: Path, device: str, progress: bool
 ) -> Outcome:
-    config = _seeded(recipe.config, seed)
+    config = seeded(recipe.config, seed)
     dataset = load_dataset(data, config.data)
     bundle = folder / f"{Path(data).name}-{recipe.name}-{seed}"
     times = bundle.with_name(bundle.name + "-minutes.json")
@@ -153,7 +153,8 @@ def _train(
     return (time.monotonic() - started) / 60.0
 
 
-def _seeded(config: TrainingConfig, seed: int) -> TrainingConfig:
+def seeded(config: TrainingConfig, seed: int) -> TrainingConfig:
+    """`config` with one seed for the split and for the training."""
     return config.model_copy(
         update={
             "data": config.data.model_copy(update={"seed": seed}),

@@ -176,10 +176,10 @@ def deploy(
 def _check_images(data: str, name: str) -> None:
     """Refuse a mistyped path or name before Prefect's engine starts, which takes a while."""
     from uad.data.layouts import find
-    from uad.data.versions import check_name, history
+    from uad.data.versions import check_name, is_stored
 
     check_name(name)
-    if not history(data.partition("@")[0]):
+    if not is_stored(data):
         find(Path(data))
 
 

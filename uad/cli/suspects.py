@@ -21,7 +21,7 @@ def suspects(
         str, typer.Argument(help="A dataset that was ingested (NAME or NAME@VERSION), or a folder.")
     ],
     teacher: Annotated[
-        str, typer.Option(help="embedded, imagenet, random, or a weight file.")
+        str, typer.Option(help="embedded, imagenet, or a weight file.")
     ] = "embedded",
     config: Annotated[
         Path | None, typer.Option(help="YAML file of training settings; see configs/training.")

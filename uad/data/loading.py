@@ -11,7 +11,7 @@ from uad.data.split import compile_pattern, group_key, split_normals
 from uad.data.versions import (
     DatasetVersion,
     check_name,
-    history,
+    is_stored,
     read_version,
     store,
     stored_images,
@@ -74,7 +74,7 @@ def load_dataset(
     """
     split = split or SplitConfig()
     name = str(data)
-    if not isinstance(data, Path) and history(name.partition("@")[0]):
+    if not isinstance(data, Path) and is_stored(name):
         return _stored(read_version(name), split)
     if isinstance(data, Path) or Path(name).expanduser().exists() or "/" in name:
         return _in_place(Path(data), split, progress)

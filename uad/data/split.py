@@ -107,6 +107,12 @@ def group_key(name: str, pattern: re.Pattern[str]) -> str | None:
     return None if match is None else match.group(1)
 
 
+def capture(sample: Sample, pattern: re.Pattern[str] | None) -> str:
+    """What images of one capture share; an image that matches no group is its own."""
+    key = None if pattern is None else group_key(sample.name, pattern)
+    return sample.sha256 if key is None else f"group {key}"
+
+
 def compile_pattern(pattern: str) -> re.Pattern[str]:
     """A regular expression with at least one group, or a ConfigError."""
     try:
@@ -126,8 +132,7 @@ def _grouped(samples: Sequence[Sample], split: SplitConfig) -> list[Group]:
     pattern = None if split.group_pattern is None else compile_pattern(split.group_pattern)
     groups: dict[str, list[Sample]] = {}
     for sample in samples:
-        key = None if pattern is None else group_key(sample.name, pattern)
-        groups.setdefault(sample.sha256 if key is None else f"group {key}", []).append(sample)
+        groups.setdefault(capture(sample, pattern), []).append(sample)
     order = sorted(groups, key=lambda key: hashlib.sha256(f"{split.seed}:{key}".encode()).digest())
     return [tuple(groups[key]) for key in order]
 

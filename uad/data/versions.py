@@ -250,6 +250,11 @@ def history(name: str) -> list[dict[str, str]]:
     return rows
 
 
+def is_stored(data: str) -> bool:
+    """Whether `cookie` or `cookie@1f2e3d4c5b6a` names a dataset that was ingested."""
+    return bool(history(data.partition("@")[0]))
+
+
 def dataset_names() -> list[str]:
     """Names of all stored datasets."""
     return sorted(file.parent.name for file in datasets_dir().glob("*/history.json"))

@@ -11,7 +11,7 @@ from uad.data.quarantine import Quarantined
 from uad.data.samples import GOOD
 from uad.errors import DataError
 from uad.evaluation.gallery import masked, tile
-from uad.evaluation.page import Tile, gallery, page, section, table
+from uad.evaluation.page import Tile, gallery, page, section, table, write_page
 from uad.home import reports_dir
 
 MEANINGS = {
@@ -50,12 +50,7 @@ def write_dataset_page(
         file: under `UAD_HOME` unless named.
     """
     file = file or reports_dir() / version.name / f"data-{version.version}.html"
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(dataset_page(version, problems, aside), encoding="utf-8")
-    except OSError as exc:
-        raise DataError(f"cannot write {file}: {exc.strerror}; choose another file") from exc
-    return file
+    return write_page(file, dataset_page(version, problems, aside))
 
 
 def dataset_page(

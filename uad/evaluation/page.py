@@ -6,6 +6,7 @@ from pathlib import Path
 from string import Template
 from typing import Literal
 
+from uad.errors import DataError
 from uad.evaluation.gallery import Picture, file_uri, jpeg_uri
 from uad.evaluation.ranking import Shelf, most_wrong_first
 from uad.evaluation.report import DefectResult, ImageResult, Report, short
@@ -43,6 +44,20 @@ def report_page(
         section("All images", _all_images(report)),
         section("Where these figures come from", _provenance(report)),
     )
+
+
+def write_page(file: Path, html: str) -> Path:
+    """Write a page where a person asked for it; returns its file.
+
+    Raises:
+        DataError: it cannot be written there.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(html, encoding="utf-8")
+    except OSError as exc:
+        raise DataError(f"cannot write {file}: {exc.strerror}; choose another file") from exc
+    return file
 
 
 def page(title: str, subtitle: str, *parts: str) -> str:

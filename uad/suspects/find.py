@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from uad.config import InputSpec, TrainingConfig
 from uad.data import Dataset, Sample, load_dataset
-from uad.data.split import compile_pattern, group_key
+from uad.data.split import capture, compile_pattern
 from uad.errors import DataError
 from uad.home import cache_dir
 from uad.suspects.features import describe
@@ -99,11 +99,7 @@ def suspect_limit(scores: Sequence[float] | NDArray[np.float64]) -> float:
 def _groups(samples: Sequence[Sample], pattern: str | None) -> list[str]:
     """Each sample's capture; one that matches no pattern is its own."""
     compiled = None if pattern is None else compile_pattern(pattern)
-    keys = [None if compiled is None else group_key(s.name, compiled) for s in samples]
-    return [
-        f"file {sample.sha256}" if key is None else f"group {key}"
-        for sample, key in zip(samples, keys, strict=True)
-    ]
+    return [capture(sample, compiled) for sample in samples]
 
 
 def _maps(

@@ -8,9 +8,8 @@ import cv2
 import numpy as np
 
 from uad.data import Dataset
-from uad.errors import DataError
 from uad.evaluation.gallery import tile
-from uad.evaluation.page import Tile, gallery, page, section
+from uad.evaluation.page import Tile, gallery, page, section, write_page
 from uad.home import reports_dir
 from uad.images import read
 from uad.suspects.find import Ranking, Suspicion
@@ -26,12 +25,7 @@ def write_suspects_page(
 ) -> Path:
     """Write the page; under `UAD_HOME` unless `file` is named. Returns its file."""
     file = file or reports_dir() / dataset.name / f"suspects-{dataset.version}.html"
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(_page(dataset, ranking, teacher_id), encoding="utf-8")
-    except OSError as exc:
-        raise DataError(f"cannot write {file}: {exc.strerror}; choose another file") from exc
-    return file
+    return write_page(file, _page(dataset, ranking, teacher_id))
 
 
 def _page(dataset: Dataset, ranking: Ranking, teacher_id: str) -> str:
