@@ -17,17 +17,31 @@ class Average:
     """
 
     def __init__(self, source: Pyramid, decay: float) -> None:
-        self.network = Pyramid(source.width).load(source.weights()).frozen()
-        """In evaluation mode."""
+        self._network = Pyramid(source.width).load(source.weights()).frozen()
         self.updates = 0
         self._decay = decay
-        learned, kept = source.state_dict(), self.network.state_dict()
+        learned, kept = source.state_dict(), self._network.state_dict()
         self._pairs = [(kept[name], learned[name]) for name in kept]
+        self._behind = False
+
+    @property
+    def network(self) -> Pyramid:
+        """In evaluation mode."""
+        if self._behind:
+            self._take_in(0.0)
+            self._behind = False
+        return self._network
 
     def update(self) -> None:
         """Take in the source as it is now."""
-        decay = min(self._decay, (1 + self.updates) / (10 + self.updates))
+        if self._decay == 0:
+            self._behind = True  # copied when next looked at: a copy a step is time for nothing
+        else:
+            self._take_in(min(self._decay, (1 + self.updates) / (10 + self.updates)))
+        self.updates += 1
+
+    def _take_in(self, decay: float) -> None:
         with paddle.no_grad():
             for kept, learned in self._pairs:
-                paddle.assign(kept * decay + learned * (1.0 - decay), output=kept)
-        self.updates += 1
+                new = kept * decay + learned * (1.0 - decay) if decay else learned
+                paddle.assign(new, output=kept)
