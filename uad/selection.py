@@ -34,6 +34,20 @@ class Choice:
     """By candidate: the mean of image AUROC, pixel AUROC and AUPRO on planted defects."""
 
 
+@dataclass(frozen=True)
+class Planted:
+    """Normal images with a defect planted in each, and where it lies."""
+
+    images: NDArray[np.uint8]
+    """(M, H, W, 3) uint8 BGR."""
+    masks: Sequence[NDArray[np.bool_]]
+    """(H, W) each."""
+
+    def masks_at(self, size: tuple[int, ...]) -> list[NDArray[np.bool_]]:
+        """The masks at a level's (h, w)."""
+        return [_shrunk(mask, size) for mask in self.masks]
+
+
 def candidates(images: int) -> Iterator[ScoreDefinition]:
     """From the most expected definition to the least, for a number of selection images.
 
@@ -87,15 +101,19 @@ def choose_score(
         normals: selection images at the input size, (N, H, W, 3) uint8 BGR.
         seed: of the defects.
     """
+    planted = plant_in(normals, seed=seed)
+    clean, defective = level_maps(normals), level_maps(planted.images)
+    masks = planted.masks_at(clean[0].shape[1:])
+    table = {score: quality(score, clean, defective, masks) for score in candidates(len(normals))}
+    return _chosen(table)
+
+
+def plant_in(normals: NDArray[np.uint8], *, seed: int = 0) -> Planted:
+    """`PLANTED` copies or more of `normals`, (N, H, W, 3) uint8 BGR, each with a defect."""
     rng = np.random.default_rng(seed)
     repeats = -(-PLANTED // len(normals))
     pairs = [plant(image, rng) for image in normals for _ in range(repeats)]
-    planted, masks = zip(*pairs, strict=True)
-    clean = level_maps(normals)
-    defective = level_maps(np.stack(planted))
-    small = [_shrunk(mask, clean[0].shape[1:]) for mask in masks]
-    table = {score: _quality(score, clean, defective, small) for score in candidates(len(normals))}
-    return _chosen(table)
+    return Planted(np.stack([image for image, _ in pairs]), [mask for _, mask in pairs])
 
 
 def _chosen(table: Mapping[ScoreDefinition, float]) -> Choice:
@@ -127,12 +145,20 @@ def _shrunk(mask: NDArray[np.bool_], size: tuple[int, ...]) -> NDArray[np.bool_]
     return half if half.any() else np.asarray(covered > 0)
 
 
-def _quality(
+def quality(
     score: ScoreDefinition,
     clean: LevelMaps,
     defective: LevelMaps,
     masks: Sequence[NDArray[np.bool_]],
 ) -> float:
+    """How well `score` tells planted defects: mean of image AUROC, pixel AUROC and AUPRO.
+
+    Args:
+        score: the definition.
+        clean: level maps of normal images; the levels' statistics are taken from them.
+        defective: level maps of images with a defect each.
+        masks: of those, at one size.
+    """
     statistics = level_statistics(clean, score.normalise)
     size = masks[0].shape
     nothing = np.zeros(size, bool)

@@ -4,14 +4,16 @@
 
 Trains by each recipe on the same splits and measures the student of every few epochs on the test
 images, which training itself never sees. Prints, as means over the seeds, image and pixel AUROC
-of the epoch that training chose, of the last one and of the best in hindsight, and how many steps
-and seconds of training passed until both figures reached what the first recipe ends with.
+of the epoch that each criterion on normal images chooses (selection loss, which is training's own;
+planted defects; stability of the scores), of the last one and of the best in hindsight, and how
+many steps and seconds of training passed until both figures reached what the first recipe ends
+with.
 """
 
 import json
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -19,6 +21,8 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
 
 from uad.backbone import Pyramid
 from uad.bench.quality import seeded
@@ -30,7 +34,7 @@ from uad.images import read, read_mask, resize
 from uad.metrics import PixelStream, image_auroc
 from uad.runtime import paddle
 from uad.scoring import anomaly_map, image_score
-from uad.selection import LevelMaps, candidates, level_statistics
+from uad.selection import LevelMaps, candidates, level_statistics, plant_in, quality
 from uad.stfpm import distance_maps, unit
 from uad.teacher import load_teacher
 from uad.training import fit
@@ -48,8 +52,22 @@ class Point:
     seconds: float
     """Of training alone: decoding and the teacher's pass come once, before."""
     selection_loss: float
+    planted: float
+    """Detection of defects planted in the selection images."""
+    stability: float
+    """Rank correlation of the selection and planted images' scores with the last look's."""
     image_auroc: float
     pixel_auroc: float
+
+
+CRITERIA: dict[str, Callable[[Point], float]] = {
+    "selection loss": lambda point: -point.selection_loss,
+    "planted defects": lambda point: point.planted,
+    "stable scores": lambda point: point.stability,
+    "the last epoch": lambda point: point.epoch,
+    "hindsight": lambda point: point.image_auroc + point.pixel_auroc,
+}
+"""Of the points of one training the one with the highest value is taken."""
 
 
 class Examiner:
@@ -59,15 +77,20 @@ class Examiner:
         self.config, self.test = config, dataset.test
         score = config.score
         self.score = next(iter(candidates(0))) if score == "auto" else score
-        self.selection, self.images = (
-            self._network_input(samples) for samples in (dataset.selection, dataset.test)
+        finest = (config.input.height // 4, config.input.width // 4)
+        normals = self._read(dataset.selection)
+        planted = plant_in(normals, seed=config.training.seed)
+        self.planted_masks = planted.masks_at(finest)
+        self.selection, self.planted, self.images = (
+            self._network_input(images)
+            for images in (normals, planted.images, self._read(dataset.test))
         )
         frozen = Pyramid().load(teacher.weights).frozen()
         self.targets = {
             id(images): [[unit(level) for level in frozen(batch)] for batch in images]
-            for images in (self.selection, self.images)
+            for images in (self.selection, self.planted, self.images)
         }
-        finest = (config.input.height // 4, config.input.width // 4)
+        self.scores: list[float] | None = None
         self.masks = [
             resize(read_mask(sample.mask, sample.size).astype(np.uint8) * 255, finest, "area") > 127
             if sample.mask
@@ -75,27 +98,41 @@ class Examiner:
             for sample in dataset.test
         ]
 
-    def examine(self, student: Weights) -> tuple[float, float]:
-        """Image and pixel AUROC, pixels at the finest level's resolution."""
+    def examine(self, student: Weights) -> dict[str, float]:
+        """A point's `planted` .. `pixel_auroc`, pixels at the finest level's resolution."""
         network = Pyramid().load(student).frozen()
-        statistics = level_statistics(self._maps(network, self.selection), self.score.normalise)
-        levels, stream, scores = self._maps(network, self.images), PixelStream(), []
-        for index, mask in enumerate(self.masks):
-            one = anomaly_map(
-                [level[index] for level in levels], self.score, statistics, mask.shape
-            )
+        clean, defective, levels = (
+            self._maps(network, images) for images in (self.selection, self.planted, self.images)
+        )
+        statistics = level_statistics(clean, self.score.normalise)
+
+        def maps(levels: LevelMaps, count: int) -> Iterator[NDArray[np.float32]]:
+            size = self.planted_masks[0].shape
+            for index in range(count):
+                one = [level[index] for level in levels]
+                yield anomaly_map(one, self.score, statistics, size)
+
+        stream, scores = PixelStream(), []
+        for one, mask in zip(maps(levels, len(self.masks)), self.masks, strict=True):
             stream.add(one, mask)
             scores.append(image_score(one))
-        labels = [sample.label for sample in self.test]
-        return image_auroc(labels, scores) or 0.0, stream.overall().auroc or 0.0
+        own = [image_score(one) for part in (clean, defective) for one in maps(part, len(part[0]))]
+        before, self.scores = self.scores, own
+        return {
+            "planted": quality(self.score, clean, defective, self.planted_masks),
+            "stability": float(spearmanr(before, own).statistic) if before else 0.0,
+            "image_auroc": image_auroc([sample.label for sample in self.test], scores) or 0.0,
+            "pixel_auroc": stream.overall().auroc or 0.0,
+        }
 
-    def _network_input(self, samples: Sequence[Sample]) -> list[object]:
+    def _read(self, samples: Sequence[Sample]) -> NDArray[np.uint8]:
         spec = self.config.input
-        images = [
-            resize(read(s.path), (spec.height, spec.width), spec.interpolation) for s in samples
-        ]
+        size = (spec.height, spec.width)
+        return np.stack([resize(read(s.path), size, spec.interpolation) for s in samples])
+
+    def _network_input(self, images: NDArray[np.uint8]) -> list[object]:
         return [
-            paddle.to_tensor(network_input(np.stack(images[start : start + 8]), spec))
+            paddle.to_tensor(network_input(images[start : start + 8], self.config.input))
             for start in range(0, len(images), 8)
         ]
 
@@ -126,13 +163,12 @@ def curve(
             checkpoint = load_checkpoint(Path(name), "curve")
             if checkpoint is None or (metrics.epoch % every and metrics.epoch != last):
                 return
-            image, pixel = examiner.examine(checkpoint.average)
-            loss = metrics.values["selection_loss"]
             points.append(
                 Point(
-                    recipe, seed, metrics.epoch, metrics.epoch * steps, seconds, loss, image, pixel
+                    recipe, seed, metrics.epoch, metrics.epoch * steps, seconds,
+                    metrics.values["selection_loss"], **examiner.examine(checkpoint.average),
                 )
-            )
+            )  # fmt: skip
 
         fit(
             teacher, dataset.train, dataset.selection, config,
@@ -149,8 +185,6 @@ def summary(points: Sequence[Point], reference: str) -> list[tuple[str, ...]]:
     rows = []
     for recipe in dict.fromkeys(point.recipe for point in points):
         mine = [run for (name, _), run in runs.items() if name == recipe]
-        chosen = [min(run, key=lambda p: p.selection_loss) for run in mine]
-        best = [max(run, key=lambda p: p.image_auroc + p.pixel_auroc) for run in mine]
         reached = [_reaches(run, runs[reference, run[0].seed][-1]) for run in mine]
         there = [point for point in reached if point is not None]
         time = "-"
@@ -161,7 +195,7 @@ def summary(points: Sequence[Point], reference: str) -> list[tuple[str, ...]]:
             (
                 recipe,
                 str(len(mine)),
-                *(_mean(each) for each in (chosen, [run[-1] for run in mine], best)),
+                *(_mean([max(run, key=value) for run in mine]) for value in CRITERIA.values()),
                 f"{time} ({len(there)} of {len(mine)})",
             )
         )
@@ -205,8 +239,7 @@ def main(
                     points.append(point)
                     stream.write(json.dumps(asdict(point)) + "\n")
                     stream.flush()
-    figures = ("chosen: image / pixel AUROC", "last", "best in hindsight")
-    columns = ("recipe", "seeds", *figures, "steps / seconds to the first's end")
+    columns = ("recipe", "seeds", *CRITERIA, "steps / seconds to the first's end")
     print_table("curves", columns, summary(points, Path(recipe[0]).stem))
 
 
