@@ -1,6 +1,11 @@
 """ONNX Runtime: the default engine on a CPU; CUDA and TensorRT through its providers."""
 
+import io
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +21,11 @@ log = logging.getLogger(__name__)
 
 Provider = tuple[str, dict[str, Any]]
 
+REPLACED = "pip install --force-reinstall --no-deps onnxruntime-gpu (in place of onnxruntime)"
 CURE = {
-    "CUDAExecutionProvider": "install onnxruntime-gpu in place of onnxruntime, or use --device cpu",
+    "CUDAExecutionProvider": (f"pip install 'uad[cuda]', then {REPLACED}; or use --device cpu"),
     "TensorrtExecutionProvider": (
-        "install onnxruntime-gpu and tensorrt in place of onnxruntime, or use --engine onnxruntime"
+        f"pip install 'uad[tensorrt]', then {REPLACED}; or use --engine onnxruntime"
     ),
 }
 LARGEST_TENSORRT_BATCH = 32
@@ -97,7 +103,8 @@ def _session(model: Path, threads: int, providers: list[Provider]) -> Any:
     # Idle threads sleep: a server's workers share the cores with decoding and each other.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = ort.InferenceSession(str(model), options, providers=providers)
+        with _gpu_libraries() if wanted != "CPUExecutionProvider" else nullcontext():
+            session = ort.InferenceSession(str(model), options, providers=providers)
     except Exception as exc:  # onnxruntime raises a dozen unrelated types
         raise EngineError(f"ONNX Runtime cannot load {model}: {exc}") from exc
     if session.get_providers()[0] != wanted:  # it falls back to the CPU with a warning only
@@ -105,6 +112,22 @@ def _session(model: Path, threads: int, providers: list[Provider]) -> Any:
             f"ONNX Runtime could not start {wanted} (driver or libraries missing): {CURE[wanted]}"
         )
     return session
+
+
+@contextmanager
+def _gpu_libraries() -> Iterator[None]:
+    """CUDA, cuDNN and TensorRT as pip installs them lie where the system's loader does not look.
+
+    ONNX Runtime prints what it misses and that it falls back; the refusal that follows instead
+    says it with the cure.
+    """
+    import onnxruntime as ort
+
+    with redirect_stdout(io.StringIO()):
+        if find_spec("tensorrt_libs"):
+            import_module("tensorrt_libs")  # loads them when imported
+        ort.preload_dlls()
+        yield
 
 
 def _number(device: str) -> int:
