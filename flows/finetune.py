@@ -74,9 +74,11 @@ def bundle_folder(product: str, dataset: str, training: str) -> Path:
 
 
 def is_complete(bundle: Path) -> bool:
-    """Whether the folder holds a whole bundle: float32's calibration is written last."""
+    """Whether the folder holds a whole bundle."""
+    from uad.training.output import is_whole
+
     try:
-        return "onnxruntime/fp32" in read_bundle(bundle).manifest.calibration
+        return is_whole(read_bundle(bundle))
     except BundleError:
         return False
 

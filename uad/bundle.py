@@ -160,7 +160,7 @@ def write_bundle(
     from uad.graph import build
 
     directory = Path(directory)
-    _refuse_foreign(directory)
+    refuse_foreign(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:
@@ -176,6 +176,15 @@ def write_bundle(
         shutil.rmtree(staging, ignore_errors=True)
         raise
     return read_bundle(directory)
+
+
+def refuse_foreign(directory: Path) -> None:
+    """Raise BundleError if `directory` holds something that is no bundle: it is not overwritten."""
+    if not directory.exists():
+        return
+    if directory.is_dir() and (not any(directory.iterdir()) or (directory / MANIFEST).is_file()):
+        return
+    raise BundleError(f"{directory} exists and is no bundle: choose another output folder")
 
 
 def read_bundle(path: Path) -> Bundle:
@@ -231,14 +240,6 @@ def sha256(file: Path) -> str:
     """Hex digest of a file's content."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _refuse_foreign(directory: Path) -> None:
-    if not directory.exists():
-        return
-    if directory.is_dir() and (not any(directory.iterdir()) or (directory / MANIFEST).is_file()):
-        return
-    raise BundleError(f"{directory} exists and is no bundle: choose another output folder")
 
 
 def _prefixed(model: TrainedModel) -> dict[str, NDArray[np.float32]]:

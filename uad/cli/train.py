@@ -22,9 +22,7 @@ def train(
     data: Annotated[
         str, typer.Option(help="A dataset that was ingested (NAME or NAME@VERSION), or a folder.")
     ],
-    output: Annotated[
-        Path, typer.Option(help="The bundle's folder; a bundle that is there is replaced.")
-    ],
+    output: Annotated[Path, typer.Option(help="The bundle's folder.")],
     config: Annotated[
         Path | None, typer.Option(help="YAML file of settings; see configs/training.")
     ] = None,
@@ -43,12 +41,16 @@ def train(
     resume: Annotated[
         bool, typer.Option(help="Go on from this training's checkpoint, if there is one.")
     ] = True,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the bundle that is there, whatever it is.")
+    ] = False,
 ) -> None:
     """Fine-tune a student on normal images and write a bundle.
 
     The normal images are split: most teach the student, a share chooses the epoch, and another
     share, which has no other use, sets the threshold for the false alarm rate alpha. Test images
-    are not looked at. Interrupted or killed, the same command goes on from the last epoch.
+    are not looked at. Interrupted or killed, the same command goes on from the last epoch; after
+    its end it trains nothing. Another training's bundle is only replaced with [b]--overwrite[/b].
 
         uad train --data cookie --output bundles/cookie
         uad train --data ./my-images --output out --set training.epochs=20 --set data.alpha=0.01
@@ -60,11 +62,16 @@ def train(
     from uad.suspects import leave_out_suspects
     from uad.teacher import load_teacher
     from uad.training import train as run
+    from uad.training.output import finished
 
     chosen = load_teacher(teacher, width=settings.model.width, seed=settings.training.seed)
     settings = leave_out_suspects(data, settings, chosen, progress=True)
     dataset = load_dataset(data, settings.data)
-    bundle = run(dataset, settings, chosen, output, device=device, resume=resume, progress=True)
+    bundle = None if overwrite else finished(output, dataset, settings, chosen)
+    if bundle is not None:
+        console().print("this very training is finished: --overwrite does it again")
+    else:
+        bundle = run(dataset, settings, chosen, output, device=device, resume=resume, progress=True)
     entry = bundle.manifest.calibration["onnxruntime/fp32"]
     rows = [
         ("images (train / selection / calibration)", _counts(dataset)),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from uad.bundle import Bundle, DatasetRef, write_bundle
+from uad.bundle import Bundle, DatasetRef, refuse_foreign, write_bundle
 from uad.calibrate import calibrate
 from uad.config import InputSpec, TrainingConfig
 from uad.data import Dataset, Sample
@@ -53,6 +53,7 @@ def train(
         resume: False starts afresh.
         progress: show bars on standard error.
     """
+    refuse_foreign(output)
     if not dataset.train or not dataset.selection or not dataset.calibration:
         raise DataError(
             f"{dataset.name} has too few normal images to train, choose and calibrate apart: "

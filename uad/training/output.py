@@ -1,0 +1,50 @@
+"""What lies where a training is to write: nothing, its own bundle, or somebody else's."""
+
+from pathlib import Path
+
+from uad.bundle import Bundle, read_bundle, refuse_foreign
+from uad.config import TrainingConfig
+from uad.data import Dataset
+from uad.errors import BundleError, TrainingError
+from uad.types import Teacher
+
+
+def finished(
+    output: Path, dataset: Dataset, config: TrainingConfig, teacher: Teacher
+) -> Bundle | None:
+    """The whole bundle that this very training left at `output`; None where it has still to.
+
+    Raises:
+        BundleError: something lies there that is no bundle.
+        TrainingError: another training's bundle lies there, or one that cannot be read.
+    """
+    refuse_foreign(output)
+    if not output.exists() or not any(output.iterdir()):
+        return None
+    try:
+        bundle = read_bundle(output)
+    except BundleError as exc:
+        raise TrainingError(f"{exc}; or replace it with --overwrite") from exc
+    if different := _differences(bundle, dataset, config, teacher):
+        raise TrainingError(
+            f"{output} holds a bundle of {' and '.join(different)}: choose another --output, or "
+            "replace it with --overwrite"
+        )
+    return bundle if is_whole(bundle) else None
+
+
+def is_whole(bundle: Bundle) -> bool:
+    """Whether the training that wrote it came to its end: float32's calibration is written last."""
+    return "onnxruntime/fp32" in bundle.manifest.calibration
+
+
+def _differences(
+    bundle: Bundle, dataset: Dataset, config: TrainingConfig, teacher: Teacher
+) -> list[str]:
+    made = bundle.manifest
+    same = {
+        "other images": made.dataset is not None and made.dataset.version == dataset.version,
+        "other settings": made.config == config.model_dump(mode="json"),
+        "another teacher": made.teacher.sha256 == teacher.sha256,
+    }
+    return [what for what, holds in same.items() if not holds]
