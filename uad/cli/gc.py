@@ -41,7 +41,8 @@ def gc(
     pinned on this machine, or that `uad rollback` would go back to within --keep steps; the dataset
     version that a kept model or run was made of; anything touched within a day; what lies in
     quarantine; and your own folders. A removed run's figures stay in MLflow's database, its files
-    go. Where the registry does not answer, nothing is removed.
+    go. Where the registry does not answer, nothing is removed. Sizes are of this machine's disk:
+    what an MLflow server keeps is removed from it too, but not counted.
 
     Exit status 3 where --max-gb cannot be met.
 
