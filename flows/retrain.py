@@ -72,7 +72,7 @@ def retrain(
         product: the registered model's name; also names the dataset that a path is stored as.
         teacher: `embedded`, `imagenet`, or a weight file.
         config: training settings; None means the defaults.
-        device: where to train: `cpu`, `gpu:0`, ...
+        device: where to train: `cpu`, `gpu:0`, or on several: `gpu:0,1`.
         promote: `gate` (the rule decides), `always`, `never`, or `ask`: the run pauses in Prefect
             until a person resumes it with a decision.
         rule: the gate's thresholds; None means the defaults.

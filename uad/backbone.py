@@ -80,6 +80,11 @@ class Pyramid(nn.Layer):  # type: ignore[misc]
             for name, tensor in self.state_dict().items()
         }
 
+    def statistics(self) -> list[Tensor]:
+        """Batch norm's running means and variances; Paddle has them among the parameters."""
+        ends = tuple(_PADDLE_NAMES.values())
+        return [tensor for name, tensor in self.state_dict().items() if name.endswith(ends)]
+
     def frozen(self) -> "Pyramid":
         """In evaluation mode for good: batch norm too uses its stored statistics."""
         self.eval()

@@ -36,7 +36,9 @@ def quality(
         list[str] | None, typer.Option("--set", help="Setting for all recipes: section.key=value.")
     ] = None,
     json_: Annotated[Path | None, typer.Option("--json", help="Write everything here too.")] = None,
-    device: Annotated[str, typer.Option(help="Where to train: cpu, gpu:0, ...")] = "cpu",
+    device: Annotated[
+        str, typer.Option(help="Where to train: cpu, gpu:0, or on several: gpu:0,1.")
+    ] = "cpu",
 ) -> None:
     """Train by several recipes on the same splits and compare what they detect.
 

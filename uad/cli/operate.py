@@ -37,7 +37,7 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="One setting, as section.key=value; may be repeated."),
 ]
-Device = Annotated[str, typer.Option(help="Where to train: cpu, gpu:0, ...")]
+Device = Annotated[str, typer.Option(help="Where to train: cpu, gpu:0, or on several: gpu:0,1.")]
 Alpha = Annotated[float | None, typer.Option(help="Target false alarm rate, above 0 and below 1.")]
 PromoteOption = Annotated[
     Promote,

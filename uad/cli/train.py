@@ -33,7 +33,9 @@ def train(
     teacher: Annotated[
         str, typer.Option(help="embedded, imagenet, or a weight file.")
     ] = "embedded",
-    device: Annotated[str, typer.Option(help="Where to train: cpu, gpu:0, ...")] = "cpu",
+    device: Annotated[
+        str, typer.Option(help="Where to train: cpu, gpu:0, or on several: gpu:0,1.")
+    ] = "cpu",
     without_suspects: Annotated[
         bool,
         typer.Option("--without-suspects", help="The same as --set data.without_suspects=true."),

@@ -1,5 +1,6 @@
 """Settings of one training: data split, input, teacher, optimisation, score, calibration."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
@@ -89,6 +90,14 @@ class OptimisationConfig(Settings):
     seed: int = 0
     cache_bytes: Annotated[int, Field(ge=0)] = 2 * 1024**3
     """Decoded images and teacher features above this size lie on disk, memory-mapped."""
+
+    def steps(self, images: int) -> int:
+        """Of an epoch with this many images."""
+        return math.ceil(images / self.batch_size)
+
+    def planned_epochs(self, images: int) -> int:
+        """Unless `patience` ends them earlier."""
+        return max(self.epochs, math.ceil(self.min_steps / self.steps(images)))
 
 
 def _yaml_off(value: object) -> object:

@@ -25,6 +25,7 @@ from uad.training.augmentation import augmented
 from uad.training.average import Average
 from uad.training.cache import Cache, TeacherFeatures, decoded, network_input
 from uad.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from uad.training.ranks import ALONE, Ranks
 from uad.types import EpochMetrics, Teacher, TrainedModel
 
 unique_name = paddle.utils.unique_name
@@ -42,6 +43,7 @@ def fit(
     checkpoints: Path | None = None,
     key: str = "",
     progress: bool = False,
+    ranks: Ranks = ALONE,
 ) -> TrainedModel:
     """Train a student on `train`; `selection` chooses the epoch. Both are normal images.
 
@@ -55,15 +57,19 @@ def fit(
             from there and ends with the same weights as an uninterrupted one.
         key: hash of all that decides the outcome; a checkpoint with another key is refused.
         progress: show a bar on standard error.
+        ranks: the processes that do this together, each calling this with the same arguments and
+            getting the same student; only the first writes checkpoints and calls `on_epoch`.
 
     Raises:
         TrainingError: the loss is not finite, or the checkpoint belongs to another training.
     """
-    cache = Cache(cache_dir(), config.training.cache_bytes)
+    cache = Cache(cache_dir(), config.training.cache_bytes // ranks.count)
     try:
-        trainer = _Trainer(teacher, train, selection, config, cache, progress)
+        trainer = _Trainer(teacher, train, selection, config, cache, progress, ranks)
         if checkpoints is not None and (found := load_checkpoint(checkpoints, key)):
             trainer.restore(found)
+        if not ranks.first:
+            on_epoch, checkpoints = None, None
         trainer.run(on_epoch, checkpoints, key)
         return trainer.result()
     finally:
@@ -79,8 +85,10 @@ class _Trainer:
         config: TrainingConfig,
         cache: Cache,
         progress: bool,
+        ranks: Ranks,
     ) -> None:
         self.config, self.teacher, self.progress = config, teacher, progress
+        self.ranks = ranks
         self.options = config.training
         self.images = decoded(train, config.input, cache, progress=progress)
         self.held_out = decoded(selection, config.input, cache, progress=progress)
@@ -88,8 +96,8 @@ class _Trainer:
         self.frozen = Pyramid(width).load(teacher.weights).frozen()
         self.held_out_targets = self._features(self.held_out, cache)
         self.targets = None if self.options.augmentation.on else self._features(self.images, cache)
-        self.steps = math.ceil(len(train) / self.options.batch_size)
-        self.epochs = max(self.options.epochs, math.ceil(self.options.min_steps / self.steps))
+        self.steps = self.options.steps(len(train))
+        self.epochs = self.options.planned_epochs(len(train))
         # Paddle numbers all it makes; optimiser state must have the same names in every process.
         self.names = paddle.base.unique_name.UniqueNameGenerator()
         with unique_name.guard(self.names):
@@ -189,7 +197,8 @@ class _Trainer:
         total = 0.0
         order = np.random.default_rng([self.options.seed, self.epoch]).permutation(len(self.images))
         batches = np.array_split(order, self.steps)
-        for step, (batch, images, cached) in enumerate(self._prefetched(batches)):
+        shares = [self.ranks.share(batch) for batch in batches]
+        for step, (share, images, cached) in enumerate(self._prefetched(shares)):
             done = (self.epoch - 1) * self.steps + step
             self.optimizer.set_lr(learning_rate(self.options, done, self.epochs * self.steps))
             network = paddle.to_tensor(images)
@@ -198,12 +207,14 @@ class _Trainer:
                 features = self.student(network)
             value = loss(targets, [level.astype("float32") for level in features])
             value.backward()
+            self.ranks.sum_gradients(self.student, len(share) / len(batches[step]))
             with unique_name.guard(self.names):
                 self.optimizer.step()
             self.optimizer.clear_grad()
             self.average.update()
-            total += float(value) * len(batch)
-        return total / len(order)
+            total += float(value) * len(share)
+        self.ranks.agree(self.student, self.average.network)
+        return self.ranks.sum(total) / len(order)
 
     def _precision(self) -> Any:
         """bfloat16 for convolutions on a GPU that has it, where asked for; distances in float32."""
@@ -234,15 +245,16 @@ class _Trainer:
             return [unit(level) for level in self.frozen(network)]
 
     def _selection_loss(self) -> float:
-        total = 0.0
+        total, size = 0.0, self.options.batch_size
+        mine = slice(self.ranks.rank, None, self.ranks.count)
         with paddle.no_grad():
-            for start in range(0, len(self.held_out), self.options.batch_size):
-                images = self.held_out[start : start + self.options.batch_size]
+            for start in range(0, len(self.held_out), size)[mine]:
+                images = self.held_out[start : start + size]
                 targets = self.held_out_targets.batch(np.arange(start, start + len(images)))
                 network = paddle.to_tensor(network_input(images, self.config.input))
                 levels = distance_maps(_tensors(targets), self.average.network(network))
                 total += sum(float(level.mean()) for level in levels) * len(images)
-        return total / len(self.held_out)
+        return self.ranks.sum(total) / len(self.held_out)
 
     def _level_maps(self, images: NDArray[np.uint8]) -> LevelMaps:
         """Of any images at the input size, (N, H, W, 3) uint8 BGR."""

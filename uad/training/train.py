@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from uad.export.automatic import add_int8_where_accepted
 from uad.home import checkpoints_dir
 from uad.runtime import paddle
 from uad.training.loop import fit
+from uad.training.ranks import fit_on, training_devices
 from uad.types import EpochMetrics, Teacher
 
 log = logging.getLogger(__name__)
@@ -46,7 +48,7 @@ def train(
         config: all settings.
         teacher: the frozen network.
         output: the bundle's folder; must not exist, be empty, or hold a bundle.
-        device: `cpu`, `gpu:0`, ... as Paddle names them.
+        device: `cpu`, `gpu:0`, or several that train this one student together: `gpu:0,1`.
         on_epoch: called after each epoch.
         checkpoints: where checkpoints lie; by default a folder of this very training under
             `UAD_HOME`. After a kill the same call goes on from the last one.
@@ -61,12 +63,14 @@ def train(
         )
     if word := squashed(dataset.train, config.input):
         log.warning(word)
-    _set_device(device)
+    devices = training_devices(device)
+    if len(devices) == 1:
+        _set_device(devices[0])
     key = training_key(dataset, config, teacher)
     folder = checkpoints or checkpoints_dir() / f"{dataset.name}-{key[:12]}"
     if not resume:
         forget_checkpoint(folder)
-    model = fit(
+    model = (fit if len(devices) == 1 else partial(fit_on, devices))(
         teacher,
         dataset.train,
         dataset.selection,

@@ -1,0 +1,58 @@
+"""One process of a training on several devices; `uad.training.ranks` has it started."""
+
+import json
+import os
+import pickle
+import sys
+import threading
+from dataclasses import asdict
+from pathlib import Path
+
+from uad.config import ScoreDefinition
+from uad.errors import UadError
+from uad.training.loop import fit
+from uad.training.ranks import EPOCHS, JOB, MODEL, Job, join
+from uad.types import EpochMetrics
+
+
+def main(folder: Path) -> None:
+    """Do the job in `folder`; the first process writes the epochs and the model there."""
+    threading.Thread(target=_end_with_the_one_who_asked, daemon=True).start()
+    job: Job = pickle.loads((folder / JOB).read_bytes())
+    ranks = join(job.device)
+    config = job.config
+    if not ranks.first:  # the score is chosen after training, and by the first alone
+        config = config.model_copy(update={"score": ScoreDefinition()})
+
+    def report(metrics: EpochMetrics) -> None:
+        with (folder / EPOCHS).open("a") as stream:
+            stream.write(json.dumps(asdict(metrics)) + "\n")
+
+    try:
+        model = fit(
+            job.teacher,
+            job.train,
+            job.selection,
+            config,
+            on_epoch=report,
+            checkpoints=job.checkpoints,
+            key=job.key,
+            ranks=ranks,
+        )
+    except UadError as exc:
+        (folder / f"error-{ranks.rank}").write_text(str(exc))
+        raise SystemExit(1) from exc
+    if ranks.first:
+        partial = folder / f"{MODEL}.part"
+        partial.write_bytes(pickle.dumps(model))
+        partial.replace(folder / MODEL)
+
+
+def _end_with_the_one_who_asked() -> None:
+    """Its end of our standard input closes when it is done with us, or dead."""
+    os.read(0, 1)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
