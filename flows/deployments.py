@@ -40,10 +40,10 @@ def deployment(
         name=product,
         schedule=schedule.prefect() if schedule else None,
         triggers=[
-            _trigger(product, watching.EVENT, {}),
+            _trigger(product, watching.EVENT, {"reason": watching.REASON}),
             # It says "drift or defects": whichever it was, a person decides whether the result
             # serves.
-            _trigger(product, drifting.EVENT, {"promote": "never"}),
+            _trigger(product, drifting.EVENT, {"promote": "never", "reason": drifting.REASON}),
         ],
         parameters={"product": product, "skip_unchanged": True, **parameters},
         description=f"Retrain {product}: ingest, fine-tune, evaluate, register, promote.",
@@ -51,13 +51,19 @@ def deployment(
     )
 
 
-def watch_deployment(product: str, data: str, every_seconds: float) -> RunnerDeployment:
-    """`watch/<product>`: looks at the folder `data` and announces new images."""
+def watch_deployment(
+    product: str, data: str, every_seconds: float, settle_seconds: float = 0.0
+) -> RunnerDeployment:
+    """`watch/<product>`: looks at the folder `data` and announces new images.
+
+    Never before the run that it begins would take them all: `settle_seconds` is that run's.
+    """
+    settled = max(watching.SETTLED_SECONDS, settle_seconds)
     return RunnerDeployment.from_flow(
         watching.watch,
         name=product,
         interval=every_seconds,
-        parameters={"product": product, "data": data},
+        parameters={"product": product, "data": data, "settled_seconds": settled},
         description=f"Look for new images of {product}.",
         **COMMON,
     )

@@ -20,6 +20,8 @@ from uad.registry import ModelRegistry
 
 EVENT = "uad.drift"
 """Name of the event that an automation in Prefect can listen to."""
+REASON = "drift or defects"
+"""Why a retraining that the event begins was begun: scores alone cannot say which."""
 
 
 class DriftReport(BaseModel):
@@ -48,7 +50,7 @@ class DriftReport(BaseModel):
             ("evidence", f"{self.evidence:.3g} (reported from {1 / self.level:.0f} on)"),
             ("median p-value", self.median_p_value),
             ("alarms", f"{self.alarms} (95 % of quiet lines: {expected})"),
-            ("verdict", "drift or defects" if self.detected else "quiet"),
+            ("verdict", REASON if self.detected else "quiet"),
             ("advice", self.advice),
         ]
 
@@ -135,5 +137,5 @@ def _advice(found: Drift) -> str:
         return "scores are like those of calibration"
     return (
         f"scores are {found.direction} than in calibration from image {found.detected_at} on: "
-        "drift or defects; look at the images, add the good ones to the data set, and retrain"
+        f"{REASON}; look at the images, add the good ones to the data set, and retrain"
     )

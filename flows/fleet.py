@@ -27,6 +27,7 @@ class Product(Settings):
     promote: Mode = "gate"
     rule: GateRule | None = None
     recent: str | None = None
+    settle_seconds: Annotated[float, Field(ge=0)] = 0.0
 
 
 class Fleet(Settings):

@@ -12,8 +12,11 @@ from uad.evaluation.data_page import write_dataset_page
 
 
 @task(name="ingest", task_run_name="ingest {data}")
-def ingest_images(data: str, name: str) -> str:
-    """The address `name@version` of what `data` stands for: a stored version, or a path."""
+def ingest_images(data: str, name: str, settle_seconds: float = 0.0) -> str:
+    """The address `name@version` of what `data` stands for: a stored version, or a path.
+
+    Of a path, files written in the last `settle_seconds` are left for next time.
+    """
     if is_stored(data):
         version = read_version(data)
         if Path(data).expanduser().exists():
@@ -23,7 +26,9 @@ def ingest_images(data: str, name: str) -> str:
                 data,
             )
     else:
-        version = ingest(Path(data), name, progress=logs.interactive())
+        version = ingest(
+            Path(data), name, settle_seconds=settle_seconds, progress=logs.interactive()
+        )
         page = write_dataset_page(version, version.problems, quarantined(name))
         logs.logger.info("%d findings, shown on %s", len(version.problems), page)
     logs.logger.info("dataset %s: %s", version.address, counted(version.counts))
@@ -31,10 +36,10 @@ def ingest_images(data: str, name: str) -> str:
 
 
 @flow(name="ingest", flow_run_name="ingest {data}")
-def ingest_flow(data: str, name: str) -> str:
+def ingest_flow(data: str, name: str, settle_seconds: float = 0.0) -> str:
     """Ingest `data` (a path) as the latest version of `name`; returns `name@version`."""
     logs.prepare()
-    return ingest_images(data, name)
+    return ingest_images(data, name, settle_seconds)
 
 
 def counted(counts: dict[str, int]) -> str:

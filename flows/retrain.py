@@ -15,7 +15,7 @@ from flows.promote import decide_and_promote
 from flows.register import log_report, register_bundle
 from flows.resume import begin_again
 from flows.schedule import cancel_overdue
-from flows.tracking import TRAINING_KEY, closing_run, log_dataset, open_run
+from flows.tracking import REASON, TRAINING_KEY, closing_run, log_dataset, open_run
 from uad.config import TrainingConfig
 from uad.gate import GateRule, Mode, Verdict
 from uad.home import reports_dir
@@ -64,6 +64,8 @@ def retrain(
     skip_unchanged: bool = False,
     recent: str | None = None,
     wait_hours: float = WAIT_HOURS,
+    settle_seconds: float = 0.0,
+    reason: str = "",
 ) -> Outcome:
     """Ingest `data`, fine-tune, evaluate, register, and promote if the gate passes.
 
@@ -80,6 +82,9 @@ def retrain(
             teacher.
         recent: a folder of recent normal images, on which the gate compares false alarms.
         wait_hours: how long `ask` waits; then the version stays challenger.
+        settle_seconds: files of `data` that were written in the last so many seconds are left for
+            the next run: a camera may still be writing them.
+        reason: what began it, such as `drift or defects`; a tag of MLflow's run and the version.
 
     Raises:
         UadError: bad data, settings or weights, a registry that does not answer, or another
@@ -91,19 +96,20 @@ def retrain(
     cancel_overdue()
     config = config or TrainingConfig()
     with only_retraining(product, TURN_SECONDS if runtime.deployment.id else 0.0):
-        dataset = ingest_images(data, product)
+        dataset = ingest_images(data, product, settle_seconds)
         key = training_id(dataset, teacher, config)
         if skip_unchanged and (known := _trained_before(product, dataset, key)):
             logs.logger.info("nothing new: version %s was trained on just this", known)
             return Outcome(product=product, dataset=dataset, version=known, unchanged=True)
-        run = open_run(product, dataset, teacher, config, key, device)
+        run = open_run(product, dataset, teacher, config, key, device, reason)
         with closing_run(run.id), ModelRegistry().machine(run.id):
             log_dataset(run.id, dataset, config.data)
             bundle = finetune(dataset, product, teacher, config, device, run.id, run.resumed)
             folder = str(reports_dir() / product / run.id)
             report = evaluate_bundle(bundle, dataset, config.data, f"{folder}/new")
             log_report(run.id, report)
-            version = register_bundle(bundle, product, run.id, report, {TRAINING_KEY: key})
+            tags = {TRAINING_KEY: key, **({REASON: reason} if reason else {})}
+            version = register_bundle(bundle, product, run.id, report, tags)
             verdict, promoted = decide_and_promote(
                 product, version, report, dataset, config.data, folder, promote, rule, recent
             )

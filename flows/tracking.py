@@ -14,11 +14,14 @@ from flows.retries import REGISTRY
 from uad.config import SplitConfig, TrainingConfig
 from uad.data import load_dataset
 from uad.errors import RegistryError
+from uad.evaluation.data_page import page_file
 from uad.registry import ModelRegistry
 from uad.types import EpochMetrics
 
 TRAINING_KEY = "uad.training_key"
 """Tag of runs and versions: hash of the images, settings and teacher."""
+REASON = "uad.reason"
+"""Tag of runs and versions: what began the run; schedules and commands give none."""
 PLACE = "uad.place"
 CUT_OFF = ("RUNNING", "KILLED")
 """Status of a run whose process died, or was ended; nobody else runs it, since the product's
@@ -36,7 +39,13 @@ class Run:
 
 @task(name="open run", task_run_name="open run of {product}", **REGISTRY)
 def open_run(
-    product: str, dataset: str, teacher: str, config: TrainingConfig, key: str, device: str = "cpu"
+    product: str,
+    dataset: str,
+    teacher: str,
+    config: TrainingConfig,
+    key: str,
+    device: str = "cpu",
+    reason: str = "",
 ) -> Run:
     """Start an MLflow run with all parameters, or go on with the one of a training cut off here.
 
@@ -47,15 +56,19 @@ def open_run(
         registry.reopen_run(found[0])
         return Run(found[0], resumed=True)
     params = {"teacher": teacher, "device": device, **config.model_dump(mode="json")}
-    tags = {**own, "uad.dataset": dataset, "uad.flow_run": str(runtime.flow_run.id or "none")}
+    flow_run = str(runtime.flow_run.id or "none")
+    tags = {**own, "uad.dataset": dataset, "uad.flow_run": flow_run}
+    tags |= {REASON: reason} if reason else {}
     run_id = registry.start_run(product, name=run_name(product), params=params, tags=tags)
     return Run(run_id, resumed=False)
 
 
 @task(name="log dataset", task_run_name="log {dataset}", **REGISTRY)
 def log_dataset(run_id: str, dataset: str, split: SplitConfig) -> None:
-    """Name the dataset version as the run's input, with the sizes of its shares."""
-    ModelRegistry().log_dataset(run_id, load_dataset(dataset, split))
+    """Name the dataset version as the run's input, with the page of its checks if one is here."""
+    found = load_dataset(dataset, split)
+    page = page_file(found.name, found.version)
+    ModelRegistry().log_dataset(run_id, found, page if page.is_file() else None)
 
 
 def run_name(product: str) -> str:

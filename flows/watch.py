@@ -16,6 +16,8 @@ from uad.home import watch_dir
 
 EVENT = "uad.new-data"
 """Name of the event; `uad deploy --watch` begins a retraining on it. Others may send it too."""
+REASON = "new images"
+"""Why a retraining that the event begins was begun."""
 SETTLED_SECONDS = 30.0
 """A folder that changed this recently may be in the middle of a copy."""
 

@@ -1,7 +1,10 @@
 """A real Prefect server for all flow tests: the one of `uad deploy`, with its scheduler."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,47 @@ TINY = {
     "training": {"epochs": 12, "min_steps": 0, "batch_size": 4},
     "export": {"int8": "off"},
 }
+QUICK = ("model.width=8", "input.height=48", "input.width=64", "training.epochs=1")
+"""Settings of a training of a second, as `--set` takes them."""
+
+
+@contextmanager
+def deployed(api: str, data: Path, *options: str) -> Iterator["subprocess.Popen[str]"]:
+    """`uad deploy` of the product parts as its own process, on the Prefect server at `api`."""
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    settings = [word for setting in (*QUICK, "training.min_steps=0") for word in ("--set", setting)]
+    command = ["deploy", "--name", "parts", "--data", str(data), "--teacher", "random", *settings]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "uad", *command, *options],
+        env={**os.environ, "PREFECT_API_URL": api, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+        with get_client(sync_client=True) as client:  # or the server would go on scheduling
+            for flow in ("retrain", "watch", "drift"):
+                with suppress(ObjectNotFound):
+                    client.delete_deployment(client.read_deployment_by_name(f"{flow}/parts").id)
+
+
+def read_until(process: "subprocess.Popen[str]", *words: str) -> list[str]:
+    """The lines that it writes, down to the first with all of these words."""
+    assert process.stdout is not None
+    seen = []
+    for line in process.stdout:
+        seen.append(line)
+        if all(each in line for each in words):
+            return seen
+    pytest.fail(f"no {words} in:\n{''.join(seen)}")
 
 
 @pytest.fixture(scope="session")

@@ -1,15 +1,18 @@
 """What the flows' first tasks do with the images; no Prefect server is needed for a task's body."""
 
 import json
+import os
 from pathlib import Path
 
 import cv2
 
+from flows.deployments import watch_deployment
 from flows.finetune import finetune, training_id
 from flows.ingest import ingest_images
 from tests.flows.conftest import TINY
 from tests.images import defective, write_mvtec
 from uad.config import TrainingConfig
+from uad.data.versions import read_version
 
 QUICK = {**TINY, "training": {"epochs": 1, "min_steps": 1}, "score": {}}
 
@@ -18,6 +21,26 @@ def test_an_ingest_writes_the_page_of_what_it_found(tmp_path: Path, uad_home: Pa
     folder = write_mvtec(tmp_path / "parts", train=12, good=2, bad=2)
     _, _, version = ingest_images.fn(str(folder), "parts").partition("@")
     assert (uad_home / f"reports/parts/data-{version}.html").is_file()
+
+
+def test_files_that_a_camera_may_still_be_writing_are_left_for_the_next_run(
+    tmp_path: Path, uad_home: Path
+) -> None:
+    folder = write_mvtec(tmp_path / "parts", train=12, good=2, bad=2)
+    for file in folder.rglob("*.png"):
+        os.utime(file, (1_600_000_000, 1_600_000_000))
+    late = folder / "train/good/000.png"
+    os.utime(late)
+    first = read_version(ingest_images.fn(str(folder), "parts", settle_seconds=600))
+    os.utime(late, (1_600_000_000, 1_600_000_000))
+    second = read_version(ingest_images.fn(str(folder), "parts", settle_seconds=600))
+    assert (first.counts["normal"], second.counts["normal"]) == (11, 12)
+
+
+def test_the_watch_announces_nothing_that_the_run_it_begins_would_leave() -> None:
+    for settle, quiet in ((0.0, 30.0), (90.0, 90.0)):
+        parameters = watch_deployment("parts", "camera", 60, settle).parameters
+        assert parameters["settled_seconds"] == quiet
 
 
 def test_a_training_without_suspects_is_another_training_and_names_them(tmp_path: Path) -> None:

@@ -1,11 +1,16 @@
-from collections.abc import Callable
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import DeploymentFilter
 
 from flows.drift import drift
+from tests.flows.conftest import deployed, read_until
 from uad.bundle import read_bundle
 from uad.cli import main
 from uad.errors import RegistryError
@@ -29,11 +34,21 @@ def judged(
         ScoreJournal().add("parts", "1", engine, [(score, False)], at=at)
 
 
+def quiet(calibration: list[float]) -> list[float]:
+    """Scores of an ordinary day."""
+    return list(np.random.default_rng(0).permutation(calibration))
+
+
+def drifted(calibration: list[float]) -> list[float]:
+    """Scores of a day on which every image is far from those of calibration."""
+    return [score + max(calibration) for score in calibration] * 5
+
+
 def test_scores_like_those_of_calibration_are_quiet(
     prefect_api: str, calibration: list[float]
 ) -> None:
     judged([max(calibration) * 9] * 50, hours_ago=30)  # before the time looked at
-    judged(list(np.random.default_rng(0).permutation(calibration)))
+    judged(quiet(calibration))
     found = drift("parts")
     assert not found.detected
     assert found.images == len(calibration)
@@ -44,7 +59,7 @@ def test_higher_scores_are_reported_and_a_person_is_told_what_to_do(
 ) -> None:
     from prefect.artifacts import Artifact
 
-    judged([score + max(calibration) for score in calibration] * 5)
+    judged(drifted(calibration))
     found = drift("parts")
     table = Artifact.get("drift-parts")
 
@@ -63,7 +78,7 @@ def test_scores_of_another_engine_are_not_compared_with_this_ones_calibration(
     prefect_api: str, calibration: list[float]
 ) -> None:
     judged([max(calibration) * 9] * 50, hours_ago=2, engine="openvino/int8")
-    judged(list(np.random.default_rng(0).permutation(calibration)))
+    judged(quiet(calibration))
     found = drift("parts")
     assert not found.detected
     assert found.images == len(calibration)
@@ -72,3 +87,41 @@ def test_scores_of_another_engine_are_not_compared_with_this_ones_calibration(
 def test_a_product_without_champion_is_named(prefect_api: str, registry: ModelRegistry) -> None:
     with pytest.raises(RegistryError, match="parts"):
         drift("parts")
+
+
+@pytest.fixture
+def deploy(
+    prefect_api: str, calibration: list[float], normals: Path
+) -> Iterator["subprocess.Popen[str]"]:
+    judged(quiet(calibration))
+    with deployed(prefect_api, normals, "--drift", "15", "--promote", "always") as process:
+        yield process
+
+
+@pytest.mark.slow
+def test_drifted_scores_begin_a_retraining_that_ends_with_a_challenger_and_quiet_ones_do_not(
+    deploy: "subprocess.Popen[str]", calibration: list[float], registry: ModelRegistry
+) -> None:
+    for _ in range(2):
+        read_until(deploy, "scores are like those of calibration")
+    assert reasons() == []
+
+    judged(drifted(calibration), hours_ago=0.5)
+    read_until(deploy, "registered: models:/parts/2")
+    read_until(deploy, "Flow run 'parts ", "Finished in state Completed()")
+    deploy.send_signal(signal.SIGINT)
+    assert deploy.wait(120) == 0
+    assert set(reasons()) == {"drift or defects"}
+    made = registry.version("parts", "2")
+    assert made.tags["uad.reason"] == "drift or defects"
+    assert made.aliases == ("challenger",)  # though `--promote always` was asked for
+    assert registry.champion("parts") == registry.version("parts", "1")
+
+
+def reasons() -> list[str]:
+    """Why each run of the deployment `retrain/parts` was begun."""
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name("retrain/parts")
+        own = DeploymentFilter.model_validate({"id": {"any_": [deployment.id]}})
+        runs = client.read_flow_runs(deployment_filter=own)
+    return [run.parameters["reason"] for run in runs]

@@ -45,6 +45,8 @@ def test_one_run_goes_from_a_folder_to_a_promoted_version(
     assert {"evaluation/report.html", "evaluation/report.json"} <= artifacts(
         registry, str(outcome.run_id), "evaluation"
     )
+    page = f"dataset/data-{outcome.dataset.partition('@')[2]}.html"
+    assert artifacts(registry, str(outcome.run_id), "dataset") == {page}
 
 
 def registry_history(registry: ModelRegistry, run_id: str, metric: str) -> list[Any]:

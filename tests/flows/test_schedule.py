@@ -1,7 +1,5 @@
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +9,7 @@ import pytest
 from prefect import flow
 
 from flows.schedule import Schedule, cancel_overdue, local_timezone
+from tests.flows.conftest import deployed, read_until
 from uad.cli import main
 from uad.errors import ConfigError
 from uad.registry import ModelRegistry
@@ -100,36 +99,17 @@ def test_of_missed_runs_one_is_made_up_for_and_the_others_are_cancelled(prefect_
 def deploy(
     prefect_api: str, normals: Path, registry: ModelRegistry
 ) -> Iterator["subprocess.Popen[str]"]:
-    """`uad deploy --interval 5` as its own process, on the session's Prefect server."""
-    settings = ["model.width=8", "input.height=48", "input.width=64", "training.epochs=1"]
-    settings += ["training.min_steps=0"]
-    command = ["deploy", "--name", "parts", "--data", str(normals), "--teacher", "random"]
-    command += [word for setting in settings for word in ("--set", setting)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "uad", *command, "--interval", "5"],
-        env={**os.environ, "PREFECT_API_URL": prefect_api, "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    yield process
-    process.kill()
-    process.wait()
-    assert process.stdout is not None
-    process.stdout.close()
+    with deployed(prefect_api, normals, "--interval", "5") as process:
+        yield process
 
 
 def test_an_interval_schedule_fires_and_ends_cleanly(
     deploy: "subprocess.Popen[str]", registry: ModelRegistry
 ) -> None:
     """The guard against versions of Prefect's dependencies that silently stop its schedules."""
-    assert deploy.stdout is not None
-    seen = []
-    for line in deploy.stdout:
-        seen.append(line)
-        if "Flow run" in line and "Finished in state Completed()" in line:
-            break
+    seen = read_until(deploy, "Flow run", "Finished in state Completed()")
     deploy.send_signal(signal.SIGINT)
+    assert deploy.stdout is not None
     rest = deploy.stdout.read()
 
     assert any("registered: models:/parts/1" in line for line in seen), "".join(seen)

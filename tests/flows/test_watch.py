@@ -1,7 +1,6 @@
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,9 +8,9 @@ from shutil import copytree
 
 import cv2
 import pytest
-from prefect.client.orchestration import get_client
 
 from flows.watch import Look, look
+from tests.flows.conftest import deployed, read_until
 from tests.images import part
 from uad.errors import DataError
 from uad.registry import ModelRegistry
@@ -68,36 +67,8 @@ def age(folder: Path) -> None:
 def deploy(
     prefect_api: str, camera: Path, registry: ModelRegistry
 ) -> Iterator["subprocess.Popen[str]"]:
-    """`uad deploy --watch 5` as its own process, on the session's Prefect server."""
-    settings = ["model.width=8", "input.height=48", "input.width=64", "training.epochs=1"]
-    settings += ["training.min_steps=0"]
-    command = ["deploy", "--name", "parts", "--data", str(camera), "--teacher", "random"]
-    command += [word for setting in settings for word in ("--set", setting)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "uad", *command, "--watch", "5", "--promote", "always"],
-        env={**os.environ, "PREFECT_API_URL": prefect_api, "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    yield process
-    with get_client(sync_client=True) as client:  # or the server would go on scheduling looks
-        for flow in ("watch", "retrain"):
-            client.delete_deployment(client.read_deployment_by_name(f"{flow}/parts").id)
-    process.kill()
-    process.wait()
-    assert process.stdout is not None
-    process.stdout.close()
-
-
-def read_until(process: "subprocess.Popen[str]", words: str) -> None:
-    assert process.stdout is not None
-    seen = []
-    for line in process.stdout:
-        seen.append(line)
-        if words in line:
-            return
-    pytest.fail(f"no '{words}' in:\n{''.join(seen)}")
+    with deployed(prefect_api, camera, "--watch", "5", "--promote", "always") as process:
+        yield process
 
 
 @pytest.mark.slow
@@ -111,3 +82,4 @@ def test_new_images_in_the_watched_folder_begin_a_retraining(
     deploy.send_signal(signal.SIGINT)
     assert deploy.wait(120) == 0
     assert registry.version("parts", "2").tags["uad.dataset"].startswith("parts@")
+    assert registry.version("parts", "2").tags["uad.reason"] == "new images"

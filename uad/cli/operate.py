@@ -51,6 +51,10 @@ Recent = Annotated[
     str | None,
     typer.Option(help="Folder of recent good images: the gate compares false alarms on them."),
 ]
+Settle = Annotated[
+    float,
+    typer.Option(min=0, help="Leave files written in the last so many seconds for the next run."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -70,6 +74,7 @@ def retrain(
     gate: Gate = None,
     recent: Recent = None,
     alpha: Alpha = None,
+    settle: Settle = 0.0,
 ) -> None:
     """Ingest, fine-tune, evaluate, register, and promote if the gate passes: one run of all.
 
@@ -83,7 +88,7 @@ def retrain(
         uad retrain --data ./photos/cookie --name cookie
         uad retrain --data cookie --name cookie --set training.epochs=20 --promote never
     """
-    parameters = _parameters(teacher, config, set_, device, promote, gate, recent, alpha)
+    parameters = _parameters(teacher, config, set_, device, promote, gate, recent, alpha, settle)
     _check_images(data, name)
     console().print(f"retraining {name}; Prefect's engine starts, which takes about 10 seconds")
     outcome = _run({"data": data, "product": name, **parameters})
@@ -118,6 +123,7 @@ def deploy(
     gate: Gate = None,
     recent: Recent = None,
     alpha: Alpha = None,
+    settle: Settle = 0.0,
     port: Annotated[
         int | None, typer.Option(help="Of the Prefect server that is started here; 4200 if free.")
     ] = None,
@@ -138,7 +144,7 @@ def deploy(
         uad deploy --name cookie --data ./photos/cookie --cron "0 3 * * *"
         uad deploy --name cookie --data /mnt/camera --watch 60 --drift 3600
     """
-    parameters = _parameters(teacher, config, set_, device, promote, gate, recent, alpha)
+    parameters = _parameters(teacher, config, set_, device, promote, gate, recent, alpha, settle)
     _prepare()
     from flows.deployments import (
         deployment,
@@ -155,7 +161,7 @@ def deploy(
     with scheduler(port) as api_url:
         made = [deployment(name, schedule, {"data": _absolute(data), **parameters})]
         if watch:
-            made.append(watch_deployment(name, _absolute(data), watch))
+            made.append(watch_deployment(name, _absolute(data), watch, settle))
         if drift:
             made.append(drift_deployment(name, drift))
         rows = [
@@ -203,6 +209,7 @@ def _parameters(
     gate: Path | None,
     recent: str | None,
     alpha: float | None,
+    settle: float,
 ) -> dict[str, Any]:
     """The chain's parameters as JSON holds them, checked before anything starts."""
     overrides = [*(set_ or []), *([f"data.alpha={alpha}"] if alpha is not None else [])]
@@ -215,6 +222,7 @@ def _parameters(
         "promote": promote.value,
         "rule": rule.model_dump(mode="json") if rule else None,
         "recent": _absolute(recent) if recent else None,
+        "settle_seconds": settle,
     }
 
 

@@ -49,8 +49,13 @@ def write_dataset_page(
         aside: the dataset's quarantine.
         file: under `UAD_HOME` unless named.
     """
-    file = file or reports_dir() / version.name / f"data-{version.version}.html"
+    file = file or page_file(version.name, version.version)
     return write_page(file, dataset_page(version, problems, aside))
+
+
+def page_file(name: str, version: str) -> Path:
+    """Where the page of a version lies, if one was written and no other place named."""
+    return reports_dir() / name / f"data-{version}.html"
 
 
 def dataset_page(

@@ -300,10 +300,10 @@ class ModelRegistry:
         with measured:
             yield
 
-    def log_dataset(self, run_id: str, dataset: "Dataset") -> None:
-        """Log a dataset version as the run's input."""
+    def log_dataset(self, run_id: str, dataset: "Dataset", page: Path | None = None) -> None:
+        """Log a dataset version as the run's input, and the page of its checks as a file."""
         with self._open() as connection:
-            runs.log_dataset(connection, run_id, dataset)
+            runs.log_dataset(connection, run_id, dataset, page)
 
     def finish_run(
         self, run_id: str, status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED"

@@ -73,8 +73,13 @@ def log_metrics(connection: Connection, run_id: str, metrics: Mapping[str, float
     _log(connection, run_id, metrics, step=0)
 
 
-def log_dataset(connection: Connection, run_id: str, dataset: "Dataset") -> None:
-    """Name the dataset version as the run's input, as MLflow shows and compares it."""
+def log_dataset(
+    connection: Connection, run_id: str, dataset: "Dataset", page: Path | None = None
+) -> None:
+    """Name the dataset version as the run's input, as MLflow shows and compares it.
+
+    `page` is uploaded under `dataset/`.
+    """
     from mlflow.entities import Dataset as MlflowDataset
     from mlflow.entities import DatasetInput, InputTag
 
@@ -90,6 +95,8 @@ def log_dataset(connection: Connection, run_id: str, dataset: "Dataset") -> None
     tags = [InputTag("mlflow.data.context", "training")]
     connection.client.log_inputs(run_id, datasets=[DatasetInput(entity, tags)])
     connection.client.set_tag(run_id, "uad.dataset", f"{dataset.name}@{dataset.version}")
+    if page is not None:
+        connection.client.log_artifact(run_id, str(page), "dataset")
 
 
 @contextmanager
