@@ -18,6 +18,8 @@ Statistics = dict[str, NDArray[np.float32]]
 
 PLANTED = 96
 """Images with a planted defect, spread over the selection images."""
+MOST = 200
+"""Selection images that are looked at; more would cost memory and time, and say the same."""
 PRIOR_IMAGES = 16
 """See `level_statistics`: few images say little about single locations."""
 MARGIN = 0.03
@@ -98,9 +100,11 @@ def choose_score(
 
     Args:
         level_maps: the model: (N, H, W, 3) uint8 BGR to its level maps.
-        normals: selection images at the input size, (N, H, W, 3) uint8 BGR.
+        normals: selection images at the input size, (N, H, W, 3) uint8 BGR; of more than `MOST`
+            some that are spread evenly.
         seed: of the defects.
     """
+    normals = normals[:: -(-len(normals) // MOST)]
     planted = plant_in(normals, seed=seed)
     clean, defective = level_maps(normals), level_maps(planted.images)
     masks = planted.masks_at(clean[0].shape[1:])

@@ -3,7 +3,7 @@ from numpy.typing import NDArray
 
 from tests.images import part
 from uad.data.synthetic import plant
-from uad.selection import candidates, choose_score, describe, level_statistics
+from uad.selection import MOST, candidates, choose_score, describe, level_statistics
 
 IMAGES = np.stack([part(seed, size=(64, 64)) for seed in range(4)])
 
@@ -52,6 +52,18 @@ def test_the_choice_says_why_and_shows_every_candidate() -> None:
     assert "planted defects" in choice.score.reason
     assert list(choice.table) == [describe(score) for score in candidates(len(IMAGES))]
     assert all(0.0 <= value <= 1.0 for value in choice.table.values())
+
+
+def test_of_many_selection_images_some_are_looked_at() -> None:
+    seen: list[int] = []
+    model = shares((1.0, 1.0, 1.0))
+
+    def level_maps(images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        seen.append(len(images))
+        return model(images)  # type: ignore[operator,no-any-return]
+
+    choose_score(level_maps, IMAGES[np.arange(MOST + 2) % len(IMAGES)])
+    assert seen == [MOST / 2 + 1, MOST / 2 + 1]
 
 
 def test_level_statistics_are_the_means_on_normal_images() -> None:

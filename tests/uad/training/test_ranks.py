@@ -90,7 +90,7 @@ def test_devices_that_cannot_share_a_training_are_refused_before_it_starts(
 def test_two_devices_learn_from_equal_images_what_one_learns(
     teacher: Teacher, dataset: Dataset, tiny_config: TrainingConfig
 ) -> None:
-    """On them batch norm sees the same in a share as in the batch; 11 images share unevenly."""
+    """Of such images batch norm sees in a share what it sees in the batch."""
     config = brief(tiny_config, learning_rate=0.05)
     images = dataset.train[:1] * 11
     one = fit(teacher, images, dataset.selection, config)
