@@ -9,6 +9,8 @@ from uad.home import home
 
 MOST_STARTS = 3
 """A run that dies this often has a reason that another start does not cure."""
+START = "start-"
+"""Tag of a run that follows one that died: `start-2`, `start-3`."""
 
 
 def place() -> str:
@@ -18,11 +20,33 @@ def place() -> str:
 
 
 def begin_again(flow: Any, flow_run: Any, state: Any) -> None:
-    """Hook for crashed runs: schedule the same run once more, if a deployment can start it."""
-    if flow_run.deployment_id is None or flow_run.run_count >= MOST_STARTS:
-        return
-    logger.info("%s of '%s' begins again: %s", flow_run.name, flow.name, state.message)
-    _reschedule(flow_run.id, "its process died")
+    """Hook for crashed runs: begin the same work once more, if a deployment can start it.
+
+    `uad deploy` starts the same run again. A work pool's worker calls a run crashed once more after
+    this hook, so there a run of the same parameters follows it.
+    """
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(flow_run.id)  # the one given is from before its start
+        if run.deployment_id is None or _starts(run) >= MOST_STARTS:
+            return
+        logger.info("%s of '%s' begins again: %s", run.name, flow.name, state.message)
+        if run.work_pool_name is None:
+            _reschedule(run.id, "its process died")
+            return
+        client.create_flow_run_from_deployment(
+            run.deployment_id,
+            parameters=run.parameters,
+            tags=[f"{START}{_starts(run) + 1}"],
+            idempotency_key=f"{run.id} begins again",
+        )
+
+
+def _starts(run: Any) -> int:
+    """How often a run's work began, this run and those that it follows."""
+    before = (int(tag.removeprefix(START)) for tag in run.tags if tag.startswith(START))
+    return max(before, default=int(run.run_count))
 
 
 def revive_lost() -> None:
@@ -40,7 +64,7 @@ def revive_lost() -> None:
             flow_filter=named, flow_run_filter=FlowRunFilter.model_validate(under_way)
         )
     for run in runs:
-        if run.deployment_id is not None and run.run_count < MOST_STARTS:
+        if run.deployment_id is not None and _starts(run) < MOST_STARTS:
             _reschedule(run.id, "the process that served it was ended")
         else:
             _give_up(run.id)

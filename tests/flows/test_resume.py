@@ -98,13 +98,17 @@ def state_of(flow_run: Any) -> str:
 
 
 def test_a_run_that_crashed_is_scheduled_again_but_not_for_ever(flow_run: Any) -> None:
-    from prefect.states import Crashed
+    from prefect.client.orchestration import get_client
+    from prefect.states import Crashed, Running, Scheduled
 
-    worn_out = flow_run.model_copy(update={"run_count": MOST_STARTS})
-    begin_again(standing_in, worn_out, Crashed(message="killed"))
-    assert state_of(flow_run) == "Running"
     begin_again(standing_in, flow_run, Crashed(message="killed"))
     assert state_of(flow_run) == "AwaitingRetry"
+    with get_client(sync_client=True) as client:
+        for _ in range(MOST_STARTS - 1):
+            client.set_flow_run_state(flow_run.id, Scheduled(), force=True)
+            client.set_flow_run_state(flow_run.id, Running(), force=True)
+    begin_again(standing_in, flow_run, Crashed(message="killed"))
+    assert state_of(flow_run) == "Running"
 
 
 def test_runs_of_a_killed_deploy_are_scheduled_again_when_it_starts_anew(flow_run: Any) -> None:
