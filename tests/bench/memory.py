@@ -1,14 +1,15 @@
 """Peak memory and disk of a training on many images of 1024 x 1024.
 
-Run by hand: `python tests/bench/memory.py [--whole] [IMAGES ...]`, by default 1000 and 10000.
-It runs `uad train` and ends it a little after its first steps: what grows with the images is made
-before them, and an epoch of 10,000 images takes 20 minutes. `--whole` lets it end by itself, with
-a network and a bound on the cache of an eighth, so that the score and the threshold are in it too.
+Run by hand: `python tests/bench/memory.py [--whole] [--set SETTING] [IMAGES ...]`, by default 1000
+and 10000. It runs `uad train` and ends it a little after its first steps: what grows with the
+images is made before them, and an epoch of 10,000 images takes 20 minutes. `--whole` lets it end by
+itself, with a network of an eighth, so that the score and the threshold are in it too.
 
 Anonymous memory is what the process needs; mapped files are the disk's cache, which the system
 takes back when others need it.
 """
 
+import argparse
 import os
 import signal
 import subprocess
@@ -28,7 +29,6 @@ KINDS = 200
 STEP_SECONDS = 45.0
 PHASES = ("decode", "teacher", "train", "calibrate")
 SHORT = ["training.epochs=1", "training.min_steps=0", "export.int8=off"]
-EIGHTH = ["model.width=8", "training.cache_bytes=268435456"]
 
 
 @dataclass
@@ -40,14 +40,14 @@ class Peaks:
     cache: int = 0
 
 
-def main(counts: list[int], whole: bool) -> None:
+def main(counts: list[int], whole: bool, settings: list[str]) -> None:
     for count in counts:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             written = _draw(folder / "photos" / "train" / "good", count)
             print(f"{count} images of {SIDE} x {SIDE}, {written / 1e6:.0f} MB of JPEG", flush=True)
             started = time.monotonic()
-            peaks = _train(folder, whole)
+            peaks = _train(folder, whole, settings)
             for phase, anonymous in peaks.anonymous.items():
                 print(
                     f"  {phase}: {anonymous / 1e6:.0f} MB, "
@@ -76,8 +76,8 @@ def _draw(folder: Path, count: int) -> int:
     return sum(file.stat().st_size for file in folder.iterdir())
 
 
-def _train(folder: Path, whole: bool) -> Peaks:
-    settings = [*SHORT, *(EIGHTH if whole else [])]
+def _train(folder: Path, whole: bool, settings: list[str]) -> Peaks:
+    settings = [*SHORT, *(["model.width=8"] if whole else []), *settings]
     command = [sys.executable, "-m", "uad", "train", "--data", str(folder / "photos")]
     command += ["--output", str(folder / "bundle")]
     command += ["--teacher", "random" if whole else "embedded"]
@@ -135,6 +135,9 @@ def _measure(pid: int, phase: str, home: Path, peaks: Peaks) -> None:
 
 
 if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    asked = [int(text) for text in arguments if text != "--whole"]
-    main(asked or [1000, 10_000], "--whole" in arguments)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("images", nargs="*", type=int, default=[1000, 10_000])
+    parser.add_argument("--whole", action="store_true")
+    parser.add_argument("--set", action="append", default=[], dest="settings")
+    asked = parser.parse_args()
+    main(asked.images, asked.whole, asked.settings)
