@@ -37,12 +37,12 @@ class Recipe(Settings):
     average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.998
     """Of the moving average of the weights, which is what is kept."""
     stages: tuple[Stage, ...] = (
-        Stage(until=0.5, edge_px=64, batch_size=24),
-        Stage(until=0.85, edge_px=96, batch_size=16),
-        Stage(until=1.0, edge_px=160, batch_size=8),
+        Stage(until=0.35, edge_px=64, batch_size=24),
+        Stage(until=0.75, edge_px=96, batch_size=16),
+        Stage(until=1.0, edge_px=128, batch_size=12),
     )
     """Small crops first, because they teach most a second; nearer the size of use at the end."""
-    apart_until: Annotated[float, Field(ge=0, le=1)] = 0.5
+    apart_until: Annotated[float, Field(ge=0, le=1)] = 0.35
     """Until this share each level learns alone, fed with the teacher's level below; then the whole
     student learns on features of its own."""
     recalibration_px: Count = 256

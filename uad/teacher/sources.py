@@ -16,7 +16,7 @@ from uad.teacher.reading import Arrays, read_weights, torchvision_names
 from uad.types import Teacher, Weights
 
 EMBEDDED = "teacher_embedded.safetensors"
-EMBEDDED_SHA256 = "481e9356625c1db632faec55875a11f0fcf94906daec273e75a2922b61c58a83"
+EMBEDDED_SHA256 = "a5dcd9b4070a2916a94453bef185138c2611ff58770e4f44d36cf750d984b7bb"
 """Of the file in uad/weights."""
 
 
