@@ -91,6 +91,9 @@ class Agreement(_Part):
     """Standard deviation of the scores' log ratio, over that of normal images' log scores."""
     image_auroc: Rounded
     pixel_auroc: Rounded
+    maps: float | None = None
+    """Standard deviation of the anomaly maps' difference on normal images, over that of float32's
+    maps; None in bundles older than this figure."""
 
 
 class Manifest(_Part):

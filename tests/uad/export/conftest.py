@@ -29,6 +29,6 @@ def dataset(bundle: Bundle, parts: Path) -> Dataset:
 def int8_bundle(bundle: Bundle, dataset: Dataset) -> Bundle:
     """With an 8-bit model, however it scores, calibrated for ONNX Runtime."""
     rounded = quantise(
-        bundle, dataset.train, dataset.selection, engines=ENGINES, bounds=Bounds(99.0, 1.0)
+        bundle, dataset.train, dataset.selection, engines=ENGINES, bounds=Bounds(99.0, 1.0, 99.0)
     )
     return prepare(rounded, dataset, engine="onnxruntime", precision="int8")

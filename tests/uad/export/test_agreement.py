@@ -14,7 +14,7 @@ from uad.engines import Engine, LevelMaps, load_engine
 from uad.export.prepare import split_of
 from uad.images import read, resize
 
-ANY_NOISE = Bounds(noise=99.0)
+ANY_NOISE = Bounds(noise=99.0, maps=99.0)
 
 
 @dataclass
@@ -53,7 +53,8 @@ def test_float32_agrees_with_itself(bundle: Bundle, examination: Examination) ->
     found = examination.of(load_engine(bundle), images=1)
     assert (found.noise, found.pixel_auroc.least_loss) == (0, 0)
     assert found.image_auroc.fp32 == found.image_auroc.int8
-    assert objection(found, Bounds(noise=0.0, loss=0.0)) is None
+    assert found.maps == 0
+    assert objection(found, Bounds(noise=0.0, loss=0.0, maps=0.0)) is None
 
 
 def test_maps_that_go_wrong_are_noticed_though_the_scores_agree(
@@ -63,3 +64,13 @@ def test_maps_that_go_wrong_are_noticed_though_the_scores_agree(
     assert abs(found.image_auroc.fp32 - found.image_auroc.int8) < 0.1
     assert found.pixel_auroc.least_loss > 0.005
     assert "pixel AUROC" in (objection(found, ANY_NOISE) or "")
+
+
+def test_maps_of_normal_images_that_move_are_noticed_though_no_planted_defect_is_lost(
+    bundle: Bundle, examination: Examination
+) -> None:
+    found = examination.of(Displaced(load_engine(bundle)), images=1)
+    assert found.maps is not None
+    assert found.maps > 0.2
+    assert "their maps by" in (objection(found, Bounds(noise=99.0, loss=1.0)) or "")
+    assert objection(found, Bounds(noise=99.0, loss=1.0, maps=99.0)) is None

@@ -45,7 +45,7 @@ def test_quantising_anew_drops_the_old_models_calibrations(
 ) -> None:
     both = prepare(int8_bundle, dataset, engine="openvino", precision="int8")
     assert {"onnxruntime/int8", "openvino/int8"} <= set(both.manifest.calibration)
-    anew = quantise(both, dataset.train, dataset.selection, bounds=Bounds(99.0, 1.0))
+    anew = quantise(both, dataset.train, dataset.selection, bounds=Bounds(99.0, 1.0, 99.0))
     assert set(anew.manifest.calibration) == {"onnxruntime/fp32"}
 
 
@@ -118,5 +118,5 @@ def test_an_engine_that_is_not_admitted_is_examined_before_it_is_calibrated(
     )
     with pytest.raises(EngineError, match=r"openvino: 8-bit rounding"):
         admit(only, dataset.selection, "openvino", bounds=Bounds(noise=0.0))
-    admitted = admit(only, dataset.selection, "openvino", bounds=Bounds(99.0, 1.0))
+    admitted = admit(only, dataset.selection, "openvino", bounds=Bounds(99.0, 1.0, 99.0))
     assert set(admitted.manifest.int8 or {}) == {"onnxruntime", "openvino"}
