@@ -50,7 +50,7 @@ class DriftReport(BaseModel):
             ("evidence", f"{self.evidence:.3g} (reported from {1 / self.level:.0f} on)"),
             ("median p-value", self.median_p_value),
             ("alarms", f"{self.alarms} (95 % of quiet lines: {expected})"),
-            ("verdict", REASON if self.detected else "quiet"),
+            ("verdict", REASON if self.detected else "quiet" if self.images else "no images"),
             ("advice", self.advice),
         ]
 
@@ -132,7 +132,7 @@ def tell(found: DriftReport) -> None:
 
 def _advice(found: Drift) -> str:
     if not found.images:
-        return "no image was scored in this time: is the server running, with its journal on?"
+        return "no image was scored in this time: is its server running, under this UAD_HOME?"
     if not found.detected:
         return "scores are like those of calibration"
     return (

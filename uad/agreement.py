@@ -33,7 +33,7 @@ class Bounds:
     loss: float = 0.005
     """What it may take from the image or pixel AUROC of planted defects, beyond the doubt that few
     images leave."""
-    maps: float = 0.2
+    maps: float = 0.1
     """How far it may move a pixel of a normal image's anomaly map, as a share of the standard
     deviation among those pixels. Planted defects do not show losses that real, faint ones do."""
 

@@ -34,14 +34,14 @@ def suspects(
         Path | None, typer.Option(help="The page with pictures; under UAD_HOME by default.")
     ] = None,
 ) -> None:
-    """Find images among the good ones that look unlike the others: defects put there by mistake.
+    r"""Find images among the good ones that look unlike the others: defects put there by mistake.
 
     Each good image is compared with its nearest fellows by what the frozen teacher sees; nothing is
     trained. Look at the page before you leave any out: a rare but good part is suspect too, and a
     detector that never saw it will raise an alarm at the next one.
 
         uad suspects cookie
-        uad train --data cookie --output out --set 'data.exclude=[train/good/007.png]'
+        uad train --data cookie --output out --set 'data.exclude=\[train/good/007.png]'
         uad train --data cookie --output out --without-suspects
     """
     settings = load_settings(TrainingConfig, config, set_ or [])

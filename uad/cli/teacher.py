@@ -33,7 +33,7 @@ def show() -> None:
 
     known = known_teachers()
     rows = [(one.id, one.state, (one.sha256 or "-")[:12]) for one in known]
-    print_table("teachers", ["--teacher", "state", "sha256"], rows)
+    print_table("teachers", ["--teacher", "state", "hash of the weights"], rows)
     for one in known:
         typer.echo(f"{one.id}: {one.file}")
 
@@ -55,7 +55,7 @@ def fetch() -> None:
 
 def verify(
     teacher: Annotated[
-        str | None, typer.Argument(help="A weight file; none: all known teachers.")
+        str | None, typer.Argument(help="A name, or a weight file; none: all known teachers.")
     ] = None,
 ) -> None:
     """Check that teachers are whole; exit status 1 if one is altered.
@@ -72,11 +72,13 @@ def verify(
 
     if teacher is not None:
         loaded = load_teacher(teacher)
-        typer.echo(f"{loaded.id}: ready, sha256 {loaded.sha256}")
+        typer.echo(f"{loaded.id}: ready, hash of the weights {loaded.sha256}")
         return
     known = known_teachers()
     for one in known:
-        typer.echo(f"{one.id}: {one.state}" + (f", sha256 {one.sha256}" if one.sha256 else ""))
+        typer.echo(
+            f"{one.id}: {one.state}" + (f", hash of the weights {one.sha256}" if one.sha256 else "")
+        )
     for one in known:
         if one.state not in ("ready", "not fetched"):
             raise TeacherError(f"teacher {one.id}: {one.file} {one.state}; fetch or install again")

@@ -25,7 +25,7 @@ REPLACED = "pip install --force-reinstall --no-deps onnxruntime-gpu (in place of
 CURE = {
     "CUDAExecutionProvider": (f"pip install 'uad[cuda]', then {REPLACED}; or use --device cpu"),
     "TensorrtExecutionProvider": (
-        f"pip install 'uad[tensorrt]', then {REPLACED}; or use --engine onnxruntime"
+        f"pip install 'uad[tensorrt]', then {REPLACED}; or use --device cpu"
     ),
 }
 LARGEST_TENSORRT_BATCH = 32

@@ -1,6 +1,8 @@
 """What lies where a training is to write: nothing, its own bundle, or somebody else's."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from uad.bundle import Bundle, read_bundle, refuse_foreign
 from uad.config import TrainingConfig
@@ -42,9 +44,22 @@ def _differences(
     bundle: Bundle, dataset: Dataset, config: TrainingConfig, teacher: Teacher
 ) -> list[str]:
     made = bundle.manifest
+    settings = _changed(made.config, config.model_dump(mode="json"))
     same = {
         "other images": made.dataset is not None and made.dataset.version == dataset.version,
-        "other settings": made.config == config.model_dump(mode="json"),
+        f"other settings ({', '.join(settings)})": not settings,
         "another teacher": made.teacher.sha256 == teacher.sha256,
     }
     return [what for what, holds in same.items() if not holds]
+
+
+def _changed(made: Mapping[str, Any], now: Mapping[str, Any], section: str = "") -> list[str]:
+    """`training.epochs 10, was 20`: each setting that differs."""
+    changes = []
+    for name in sorted({*made, *now}):
+        before, after, key = made.get(name), now.get(name), f"{section}{name}"
+        if isinstance(before, dict) and isinstance(after, dict):
+            changes += _changed(before, after, f"{key}.")
+        elif before != after:
+            changes.append(f"{key} {after}, was {before}")
+    return changes
