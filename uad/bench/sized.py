@@ -13,7 +13,7 @@ from uad.bundle import Bundle, add_int8, write_bundle
 from uad.config import InputSpec, ScoreDefinition, TrainingConfig
 from uad.graph import build_int8
 from uad.images import Image, resize
-from uad.quantise import measure_ranges
+from uad.quantise import measure_extremes
 from uad.resnet import random_weights
 from uad.types import Teacher, TrainedModel, Weights
 
@@ -38,7 +38,7 @@ def resized(bundle: Bundle | None, size: int, width: int) -> Iterator[Bundle]:
         config=config,
         golden=tuple(resize(image, (size, size)) for image in images),
     )
-    ranges = measure_ranges(student, teacher, spec, model.golden)
+    ranges = measure_extremes(student, teacher, spec, model.golden).ranges()
     rounded = build_int8(student, teacher, spec, ranges).SerializeToString()
     with tempfile.TemporaryDirectory() as folder:
         written = write_bundle(Path(folder) / "bundle", model)

@@ -13,6 +13,7 @@ from uad.data import load_dataset
 from uad.engines import Engine, LevelMaps, load_engine
 from uad.export.prepare import split_of
 from uad.images import read, resize
+from uad.quantise import Extremes
 
 ANY_NOISE = Bounds(noise=99.0, maps=99.0)
 
@@ -74,3 +75,11 @@ def test_maps_of_normal_images_that_move_are_noticed_though_no_planted_defect_is
     assert found.maps > 0.1
     assert "their maps by" in (objection(found, Bounds(noise=99.0, loss=1.0)) or "")
     assert objection(found, Bounds(noise=99.0, loss=1.0, maps=99.0)) is None
+
+
+def test_one_odd_image_among_many_need_not_widen_the_ranges() -> None:
+    values = np.ones((20, 1))
+    values[7] = 100.0
+    extremes = Extremes(["layer3"], lows=-values, highs=values)
+    assert extremes.ranges() == {"layer3": (-100.0, 100.0)}
+    assert extremes.ranges(outliers=0.1) == {"layer3": (-1.0, 1.0)}
