@@ -13,27 +13,16 @@ import psutil
 import pytest
 
 from uad.config import ScoreDefinition, TrainingConfig
-from uad.data import Dataset, load_dataset
+from uad.data import Dataset
 from uad.detector import load_detector
 from uad.errors import EngineError, TrainingError
 from uad.images import read
-from uad.teacher import load_teacher
 from uad.training import fit, train
 from uad.training.checkpoint import FILE
 from uad.training.ranks import fit_on, training_devices
 from uad.types import EpochMetrics, Teacher, TrainedModel
 
 TWO = ("cpu", "cpu")
-
-
-@pytest.fixture(scope="module")
-def teacher() -> Teacher:
-    return load_teacher("random", width=8)
-
-
-@pytest.fixture
-def dataset(parts: Path, tiny_config: TrainingConfig) -> Dataset:
-    return load_dataset(parts, tiny_config.data)
 
 
 def brief(config: TrainingConfig, **options: object) -> TrainingConfig:

@@ -7,7 +7,7 @@ import pytest
 from uad.bundle import read_bundle
 from uad.config import InputSpec, TrainingConfig
 from uad.config.training import AugmentationConfig
-from uad.data import Dataset, load_dataset
+from uad.data import Dataset
 from uad.detector import load_detector
 from uad.errors import TrainingError
 from uad.images import read
@@ -17,16 +17,6 @@ from uad.training.augmentation import augmented
 from uad.training.loop import learning_rate
 from uad.training.train import squashed
 from uad.types import EpochMetrics, Teacher, TrainedModel
-
-
-@pytest.fixture(scope="module")
-def teacher() -> Teacher:
-    return load_teacher("random", width=8)
-
-
-@pytest.fixture
-def dataset(parts: Path, tiny_config: TrainingConfig) -> Dataset:
-    return load_dataset(parts, tiny_config.data)
 
 
 def brief(config: TrainingConfig, **options: object) -> TrainingConfig:
