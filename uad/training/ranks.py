@@ -60,7 +60,7 @@ class Ranks:
         if self.count == 1:
             return value
         total = paddle.to_tensor([value], "float64")
-        paddle.distributed.all_reduce(total)
+        self._all_reduce(total)
         return float(total.item())
 
     def sum_gradients(self, network: Pyramid, weight: float) -> None:
@@ -90,14 +90,17 @@ class Ranks:
                 "the same command goes on from the last epoch; name other devices if it recurs"
             )
 
-    @staticmethod
-    def _add_up(tensors: Sequence[Any], weight: float) -> None:
+    def _add_up(self, tensors: Sequence[Any], weight: float) -> None:
         with paddle.no_grad():
             flat = paddle.concat([tensor.reshape([-1]) for tensor in tensors]) * weight
-            paddle.distributed.all_reduce(flat)
+            self._all_reduce(flat)
             parts = flat.split([int(np.prod(tensor.shape)) for tensor in tensors])
             for tensor, part in zip(tensors, parts, strict=True):
                 paddle.assign(part.reshape(tensor.shape), output=tensor)
+
+    def _all_reduce(self, tensor: Any) -> None:
+        """Put the sum over all processes in its place."""
+        paddle.distributed.all_reduce(tensor)
 
 
 ALONE = Ranks()

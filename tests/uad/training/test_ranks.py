@@ -4,23 +4,26 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 
+from uad.backbone import Pyramid
 from uad.config import ScoreDefinition, TrainingConfig
-from uad.data import Dataset
+from uad.data import Dataset, Sample
 from uad.detector import load_detector
 from uad.errors import EngineError, TrainingError
 from uad.images import read
+from uad.resnet import random_weights
 from uad.training import fit, train
 from uad.training.checkpoint import FILE
-from uad.training.ranks import fit_on, training_devices
-from uad.types import EpochMetrics, Teacher, TrainedModel
+from uad.training.ranks import ALONE, Ranks, fit_on, training_devices
+from uad.types import EpochMetrics, Teacher, TrainedModel, Weights
 
 TWO = ("cpu", "cpu")
 
@@ -28,6 +31,16 @@ TWO = ("cpu", "cpu")
 def brief(config: TrainingConfig, **options: object) -> TrainingConfig:
     training = config.training.model_copy(update={"epochs": 3, "min_steps": 0, **options})
     return config.model_copy(update={"training": training, "score": ScoreDefinition()})
+
+
+class Unheard(Ranks):
+    """One of several processes that gets nothing of the others: what it adds to their sums."""
+
+    def _all_reduce(self, tensor: Any) -> None:
+        pass
+
+    def agree(self, *networks: Pyramid) -> None:
+        pass
 
 
 def processes() -> list[psutil.Process]:
@@ -73,6 +86,30 @@ def test_devices_that_cannot_share_a_training_are_refused_before_it_starts(
 ) -> None:
     with pytest.raises(TrainingError, match=cure):
         fit_on(devices, teacher, dataset.train, dataset.selection, tiny_config)
+
+
+def test_every_image_of_a_batch_weighs_the_same_in_uneven_shares(
+    teacher: Teacher, dataset: Dataset, tiny_config: TrainingConfig
+) -> None:
+    """What two processes add up from 2 and 1 images, of which each learns apart from the other."""
+    config = brief(tiny_config, epochs=1, batch_size=3, weight_decay=0.0, learning_rate=0.1)
+    images = np.array(dataset.train[:3], object)
+    order = np.random.default_rng([config.training.seed, 1]).permutation(3)
+    pair, single = (images[Ranks(rank, 2).share(order)] for rank in range(2))
+    assert (len(pair), len(single)) == (2, 1)
+
+    def learned(train: Sequence[Sample], ranks: Ranks = ALONE) -> tuple[Weights, float]:
+        model = fit(teacher, train, dataset.selection, config, ranks=ranks)
+        start = random_weights(8, config.training.seed + 1)
+        steps = {n: w - start[n] for n, w in model.student.items() if "running" not in n}
+        return steps, model.history[0].values["train_loss"]
+
+    (steps, loss), (others, rest) = (learned(images, Unheard(rank, 2)) for rank in range(2))
+    (of_pair, pair_loss), (of_single, single_loss) = learned(pair), learned(single)
+    assert loss + rest == pytest.approx((2 * pair_loss + single_loss) / 3)
+    for name in steps:
+        whole = (2 * of_pair[name] + of_single[name]) / 3
+        np.testing.assert_allclose(steps[name] + others[name], whole, atol=1e-6)
 
 
 @pytest.mark.slow
