@@ -1,4 +1,7 @@
-"""Device strings, PaddleX's: `cpu`, `gpu:0`, `gpu:0,1`, `npu:0`, `xpu:0`, `mlu:0`."""
+"""Which engine computes on what, and in what precision.
+
+Device strings are PaddleX's: `cpu`, `gpu:0`, `gpu:0,1`, `npu:0`, `xpu:0`, `mlu:0`.
+"""
 
 import re
 
@@ -6,6 +9,21 @@ from uad.errors import EngineError
 
 KINDS = ("cpu", "gpu", "npu", "xpu", "mlu")
 FORMS = "cpu, gpu:0, gpu:0,1, npu:0, xpu:0 or mlu:0"
+PRECISIONS = {
+    "onnxruntime": ("fp32", "int8"),
+    "openvino": ("fp32", "bf16", "int8"),
+    "paddle": ("fp32",),
+    "tensorrt": ("fp32", "fp16"),
+}
+"""By engine, its default first."""
+DEVICES = {
+    "onnxruntime": ("cpu", "gpu"),
+    "openvino": ("cpu",),
+    "paddle": ("cpu", "gpu", "npu", "xpu", "mlu"),
+    "tensorrt": ("gpu",),
+}
+ENGINE_NAMES = ", ".join(PRECISIONS)
+PRECISION_NAMES = ", ".join(sorted({one for own in PRECISIONS.values() for one in own}))
 _FORM = re.compile(r"(?P<kind>[a-z]+)(?::(?P<numbers>\d{1,3}(?:,\d{1,3})*))?")
 
 
@@ -15,9 +33,11 @@ def parse_devices(text: str) -> tuple[str, ...]:
     A kind alone means its first device.
 
     Raises:
-        EngineError: another form or kind, a number after cpu, or a device named twice.
+        EngineError: another form or kind, kinds mixed, a number after cpu, or a device named twice.
     """
     found = _FORM.fullmatch(text)
+    if len(named := set(re.findall("[a-z]+", text))) > 1 and named <= set(KINDS):
+        raise EngineError(f"device '{text}' mixes kinds: name devices of one kind, {FORMS}")
     if found is None or found["kind"] not in KINDS:
         raise EngineError(f"device '{text}' is not understood: write {FORMS}")
     kind, numbers = found["kind"], found["numbers"]

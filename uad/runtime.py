@@ -5,6 +5,8 @@ Paddle reads its environment when it is loaded, so the fast path is set up befor
 - its MKL looks for an Intel processor and takes a slow path on others; naming the instruction set
   that the processor really has makes matrix products up to five times faster;
 - one thread a physical core: more make convolutions slower.
+
+`require` refuses the devices that it has not.
 """
 
 import contextlib
@@ -15,9 +17,12 @@ import platform
 import signal
 import threading
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
+
+from uad.errors import EngineError
 
 CPUINFO = Path("/proc/cpuinfo")
 
@@ -59,4 +64,36 @@ paddle.disable_signal_handler()
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGTERM, _on_terminate or signal.SIG_DFL)
 
-__all__ = ["environment", "nn", "paddle"]
+__all__ = ["environment", "nn", "paddle", "require"]
+
+
+def require(devices: Sequence[str]) -> None:
+    """Refuse devices, as `uad.devices` names them, that the installed Paddle cannot use here.
+
+    Raises:
+        EngineError: some are not there; names them, and the cure.
+    """
+    kind = devices[0].partition(":")[0]
+    if kind == "cpu":
+        return
+    count = _count(kind)
+    missing = [device for device in devices if int(device.partition(":")[2]) >= (count or 0)]
+    if missing:
+        why = (
+            f"the installed Paddle is not built for {kind}: install Paddle's {kind} build"
+            if count is None
+            else f"Paddle sees {count} {kind} devices here: name others"
+        )
+        raise EngineError(f"{', '.join(missing)} cannot be had: {why}, or use --device cpu")
+
+
+def _count(kind: str) -> int | None:
+    """How many devices of a kind there are; None if Paddle is not built for it."""
+    if kind == "gpu":
+        return int(paddle.device.cuda.device_count()) if paddle.is_compiled_with_cuda() else None
+    if kind == "xpu":
+        return int(paddle.device.xpu.device_count()) if paddle.is_compiled_with_xpu() else None
+    if not paddle.device.is_compiled_with_custom_device(kind):
+        return None
+    found = paddle.device.get_available_custom_device() or []
+    return sum(str(name).partition(":")[0] == kind for name in found)

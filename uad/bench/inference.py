@@ -20,8 +20,9 @@ from uad.bench.sized import batch_of, resized
 from uad.bench.turns import EngineProcess
 from uad.bundle import Bundle
 from uad.config import InputSpec, ScoreDefinition
+from uad.devices import PRECISIONS
 from uad.engines import LevelMaps
-from uad.engines.loading import PRECISIONS, installed
+from uad.engines.loading import installed
 from uad.errors import EngineError
 from uad.scoring import anomaly_map, image_score
 

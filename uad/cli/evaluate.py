@@ -9,6 +9,7 @@ import typer
 
 from uad.config import SplitConfig
 from uad.console import console, print_table
+from uad.devices import ENGINE_NAMES, PRECISION_NAMES
 from uad.errors import DataError
 
 if TYPE_CHECKING:
@@ -39,8 +40,11 @@ def evaluate(
         typer.Option(help="False alarm rate to set the threshold for; default: the bundle's."),
     ] = None,
     engine: Annotated[
-        str, typer.Option(help="What runs the model: auto, onnxruntime, openvino, paddle.")
+        str, typer.Option(help=f"What runs the model: auto, fastest, {ENGINE_NAMES}.")
     ] = "auto",
+    precision: Annotated[
+        str | None, typer.Option(help=f"{PRECISION_NAMES}.", show_default="the engine's own")
+    ] = None,
     device: Annotated[str, typer.Option(help="Where it runs: cpu, gpu:0, ...")] = "cpu",
     batch_size: Annotated[
         int, typer.Option(min=1, help="Images at a time; 1 measures a single request's time.")
@@ -65,7 +69,7 @@ def evaluate(
     from uad.live import open_bundle
 
     samples = load_dataset(data, SplitConfig()).test
-    load = partial(load_detector, engine=engine, device=device, alpha=alpha)
+    load = partial(load_detector, engine=engine, precision=precision, device=device, alpha=alpha)
     with closing(load(open_bundle(bundle))) as detector:
         found = run(detector, samples, progress=True, batch_size=batch_size)
         _show(found, bundle, data)

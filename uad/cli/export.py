@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from uad.console import console, print_table
+from uad.devices import ENGINE_NAMES, PRECISION_NAMES
 
 
 def register(app: typer.Typer) -> None:
@@ -20,10 +21,8 @@ def calibrate(
         str,
         typer.Option(help="The dataset that it was trained on, or normal images new to it."),
     ],
-    engine: Annotated[
-        str, typer.Option(help="What will run it: onnxruntime, openvino, paddle, tensorrt.")
-    ] = "onnxruntime",
-    precision: Annotated[str, typer.Option(help="fp32, bf16, fp16 or int8.")] = "fp32",
+    engine: Annotated[str, typer.Option(help=f"What will run it: {ENGINE_NAMES}.")] = "onnxruntime",
+    precision: Annotated[str, typer.Option(help=f"{PRECISION_NAMES}.")] = "fp32",
     alpha: Annotated[
         float | None, typer.Option(help="False alarm rate; default: the one it was trained for.")
     ] = None,

@@ -214,6 +214,7 @@ def _parameters(
     """The chain's parameters as JSON holds them, checked before anything starts."""
     overrides = [*(set_ or []), *([f"data.alpha={alpha}"] if alpha is not None else [])]
     settings = load_settings(TrainingConfig, config, overrides)
+    _check_device(device)
     rule = _rule(gate)
     return {
         "teacher": _absolute(teacher),
@@ -224,6 +225,13 @@ def _parameters(
         "recent": _absolute(recent) if recent else None,
         "settle_seconds": settle,
     }
+
+
+def _check_device(device: str) -> None:
+    if device != "cpu":  # Paddle takes seconds to load
+        from uad.training.ranks import check_devices, training_devices
+
+        check_devices(training_devices(device))
 
 
 def _rule(file: Path | None) -> "GateRule | None":

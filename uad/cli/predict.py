@@ -7,6 +7,7 @@ import typer
 
 from uad.cli import show_version
 from uad.console import console
+from uad.devices import ENGINE_NAMES, PRECISION_NAMES
 from uad.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
@@ -44,6 +45,13 @@ def predict(
     save_path: SavePath = None,
     device: Device = None,
     use_hpip: Hpip = False,
+    engine: Annotated[
+        str | None,
+        typer.Option(help=f"What runs it: auto, fastest, {ENGINE_NAMES}.", show_default="auto"),
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help=f"{PRECISION_NAMES}.", show_default="the engine's own")
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option("--batch_size", "--batch-size", help="Images in one inference.")
     ] = None,
@@ -75,6 +83,8 @@ def predict(
         pipeline,
         device=device,
         use_hpip=use_hpip or None,
+        engine=engine,
+        precision=precision,
         batch_size=batch_size,
         alpha=alpha,
         threshold=threshold,

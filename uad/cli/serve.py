@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from uad.devices import ENGINE_NAMES, PRECISION_NAMES
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
@@ -31,10 +33,10 @@ def serve(
     device: Annotated[str | None, typer.Option(help="cpu, gpu:0, ...", show_default="cpu")] = None,
     engine: Annotated[
         str | None,
-        typer.Option(help="onnxruntime, openvino or paddle.", show_default="the fastest"),
+        typer.Option(help=f"auto, fastest, {ENGINE_NAMES}.", show_default="the fastest"),
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(help="fp32, bf16 or int8.", show_default="the engine's own")
+        str | None, typer.Option(help=f"{PRECISION_NAMES}.", show_default="the engine's own")
     ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Engine processes.", show_default="one a core")

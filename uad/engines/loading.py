@@ -7,7 +7,7 @@ from pathlib import Path
 
 from uad.bundle import INT8_MODEL, Bundle
 from uad.config import InputSpec
-from uad.devices import parse_device
+from uad.devices import DEVICES, ENGINE_NAMES, PRECISIONS, parse_device
 from uad.engines import onnxruntime
 from uad.engines.base import Engine
 from uad.engines.cores import physical_cores
@@ -16,19 +16,6 @@ from uad.errors import EngineError
 
 log = logging.getLogger(__name__)
 
-PRECISIONS = {
-    "onnxruntime": ("fp32", "int8"),
-    "openvino": ("fp32", "bf16", "int8"),
-    "paddle": ("fp32",),
-    "tensorrt": ("fp32", "fp16"),
-}
-"""By engine, its default first."""
-DEVICES = {
-    "onnxruntime": ("cpu", "gpu"),
-    "openvino": ("cpu",),
-    "paddle": ("cpu", "gpu", "npu", "xpu", "mlu"),
-    "tensorrt": ("gpu",),
-}
 FASTEST = {
     "cpu": (
         ("openvino", "int8"),
@@ -118,7 +105,7 @@ def open_model(
 def _checked(engine: str, device: str, precision: str | None) -> tuple[str, str]:
     """The engine and precision asked for, refused if they cannot be had."""
     if engine not in PRECISIONS:
-        raise EngineError(f"no engine '{engine}': use auto, fastest, {', '.join(PRECISIONS)}")
+        raise EngineError(f"no engine '{engine}': use auto, fastest, {ENGINE_NAMES}")
     kind = device.partition(":")[0]
     if kind not in DEVICES[engine]:
         raise EngineError(

@@ -51,8 +51,8 @@ def create_pipeline(
         batch_size: images in one inference.
         alpha: target false alarm rate; the model's own by default.
         threshold: instead, the score above which an image is anomalous.
-        engine: `auto`, `fastest`, `onnxruntime`, `openvino` or `paddle`.
-        precision: `fp32`, `bf16` or `int8`; the engine's own by default.
+        engine: `auto`, `fastest`, or one of `uad.devices.PRECISIONS`.
+        precision: one of the engine's there; its own by default.
         threads: of one inference; by default one a physical core.
         registry: where addresses are looked up.
 

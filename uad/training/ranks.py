@@ -32,7 +32,7 @@ from uad.data import Sample
 from uad.devices import parse_devices
 from uad.errors import TrainingError
 from uad.home import cache_dir
-from uad.runtime import paddle
+from uad.runtime import paddle, require
 from uad.types import EpochMetrics, Teacher, TrainedModel
 
 JOB, EPOCHS, MODEL, LOGS = "job.pickle", "epochs.jsonl", "model.pickle", "logs"
@@ -153,9 +153,10 @@ def fit_on(
     """`uad.training.fit` on several devices of this machine.
 
     Raises:
-        TrainingError: a device is not there, batches are too small to share, or a process failed.
+        EngineError: a device is not there.
+        TrainingError: batches are too small to share, or a process failed.
     """
-    _require(devices)
+    check_devices(devices)
     options = config.training
     if len(train) // options.steps(len(train)) < len(devices):
         raise TrainingError(
@@ -177,19 +178,16 @@ def fit_on(
         return _outcome(folder, devices)
 
 
-def _require(devices: Sequence[str]) -> None:
-    kinds = {device.partition(":")[0] for device in devices}
-    if kinds == {"cpu"}:
-        return
-    if kinds != {"gpu"}:
+def check_devices(devices: Sequence[str]) -> None:
+    """Refuse what cannot train here, before anything starts.
+
+    Raises:
+        EngineError: a device is not there.
+        TrainingError: several that are not GPUs.
+    """
+    if len(devices) > 1 and devices[0].partition(":")[0] not in ("cpu", "gpu"):
         raise TrainingError("one training runs on several devices only if they are GPUs: name one")
-    there = paddle.device.cuda.device_count()
-    missing = [device for device in devices if int(device.partition(":")[2]) >= there]
-    if missing:
-        raise TrainingError(
-            f"{', '.join(missing)} cannot be had: Paddle sees {there} GPUs here; name fewer"
-            + ("" if there else ", or install Paddle's GPU build (`make install DEVICE=gpu`)")
-        )
+    require(devices)
 
 
 @contextlib.contextmanager

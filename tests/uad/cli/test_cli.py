@@ -4,6 +4,7 @@ import sys
 import pytest
 
 from uad.cli import main
+from uad.devices import PRECISIONS
 
 HEAVY = ("paddle", "mlflow", "prefect", "fastapi", "sklearn", "matplotlib", "onnxruntime", "torch")
 
@@ -39,6 +40,17 @@ def test_every_command_has_a_help_that_teaches(
     assert len(shown.splitlines()) > 8
 
 
+@pytest.mark.parametrize("command", ["predict", "serve", "evaluate", "calibrate"])
+def test_a_help_lists_every_engine_and_precision(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    shown = capsys.readouterr().out
+    for engine, precisions in PRECISIONS.items():
+        assert all(word in shown for word in (engine, *precisions))
+
+
 def test_an_error_is_one_line_without_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["evaluate", "no-such-bundle", "--data", "no-such-data"])
@@ -56,14 +68,18 @@ def test_debug_shows_the_error_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "name", "reason"),
-    [("./nowhere", "cookie", "does not exist"), (".", "my cookie", "cannot name a dataset")],
+    ("data", "name", "device", "reason"),
+    [
+        ("./nowhere", "cookie", "cpu", "does not exist"),
+        (".", "my cookie", "cpu", "cannot name a dataset"),
+        (".", "cookie", "gpu:98,99", "gpu:98, gpu:99 cannot be had"),
+    ],
 )
 def test_a_mistyped_retraining_is_refused_before_prefect_starts(
-    data: str, name: str, reason: str, capsys: pytest.CaptureFixture[str]
+    data: str, name: str, device: str, reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        main(["retrain", "--data", data, "--name", name])
+        main(["retrain", "--data", data, "--name", name, "--device", device])
     shown = capsys.readouterr().err
     assert reason in shown
     assert "Prefect" not in shown

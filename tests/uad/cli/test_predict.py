@@ -82,6 +82,14 @@ def test_paddlex_flags_on_uad_itself_do_the_same(
     assert "version 1" in ours.out
 
 
+def test_the_engine_and_precision_asked_for_are_taken(
+    uad: Uad, random_bundle: Bundles, photos: Path
+) -> None:
+    asked = ("predict", "-p", random_bundle(1), "-i", photos, "--precision", "fp32", "--engine")
+    assert uad(*asked, "onnxruntime").status == 0
+    assert "is not calibrated for openvino/fp32" in uad(*asked, "openvino").err
+
+
 def test_the_pipelines_yaml_can_be_had_changed_and_run(
     uad: Uad, random_bundle: Bundles, photos: Path, tmp_path: Path
 ) -> None:

@@ -41,6 +41,12 @@ def test_any_other_form_is_refused_with_those_that_exist(text: str) -> None:
         parse_devices(text)
 
 
+@pytest.mark.parametrize("text", ["cpu,gpu:0", "gpu:0,cpu", "gpu:0,xpu:1"])
+def test_kinds_cannot_be_mixed(text: str) -> None:
+    with pytest.raises(EngineError, match="mixes kinds: name devices of one kind, cpu, gpu:0"):
+        parse_devices(text)
+
+
 def test_a_numbered_cpu_and_a_device_named_twice_are_refused() -> None:
     with pytest.raises(EngineError, match="write cpu"):
         parse_devices("cpu:0")

@@ -17,7 +17,7 @@ from uad.backbone import Pyramid
 from uad.config import ScoreDefinition, TrainingConfig
 from uad.data import Dataset, Sample
 from uad.detector import load_detector
-from uad.errors import EngineError, TrainingError
+from uad.errors import EngineError, TrainingError, UadError
 from uad.images import read
 from uad.resnet import random_weights
 from uad.training import fit, train
@@ -65,14 +65,14 @@ def test_each_device_named_is_a_process() -> None:
     assert training_devices("cpu") == ("cpu",)
     assert training_devices("gpu:0,1") == ("gpu:0", "gpu:1")
     assert training_devices("cpu,cpu") == TWO
-    with pytest.raises(EngineError, match="write cpu, gpu:0, gpu:0,1"):
+    with pytest.raises(EngineError, match="mixes kinds"):
         training_devices("cpu,gpu:0")
 
 
 @pytest.mark.parametrize(
     ("devices", "cure"),
     [
-        (("gpu:0", "gpu:99"), r"gpu:99 cannot be had: Paddle sees \d+ GPUs here; name fewer"),
+        (("gpu:98", "gpu:99"), r"gpu:98, gpu:99 cannot be had: .* Paddle .* or use --device cpu"),
         (("xpu:0", "xpu:1"), "only if they are GPUs: name one"),
         (("cpu",) * 9, r"name fewer, or raise training\.batch_size"),
     ],
@@ -84,7 +84,7 @@ def test_devices_that_cannot_share_a_training_are_refused_before_it_starts(
     devices: tuple[str, ...],
     cure: str,
 ) -> None:
-    with pytest.raises(TrainingError, match=cure):
+    with pytest.raises(UadError, match=cure):
         fit_on(devices, teacher, dataset.train, dataset.selection, tiny_config)
 
 
