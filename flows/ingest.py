@@ -1,14 +1,18 @@
 """Check images and store them as an immutable dataset version."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from prefect import flow, task
 
 from flows import logs
-from uad.data import ingest
+from uad.data import Problem, ingest
 from uad.data.quarantine import quarantined
 from uad.data.versions import is_stored, read_version
 from uad.evaluation.data_page import write_dataset_page
+
+SHOWN = 5
+"""Findings that are told by their text; the page has all."""
 
 
 @task(name="ingest", task_run_name="ingest {data}")
@@ -30,7 +34,7 @@ def ingest_images(data: str, name: str, settle_seconds: float = 0.0) -> str:
             Path(data), name, settle_seconds=settle_seconds, progress=logs.interactive()
         )
         page = write_dataset_page(version, version.problems, quarantined(name))
-        logs.logger.info("%d findings, shown on %s", len(version.problems), page)
+        _tell(version.problems, page)
     logs.logger.info("dataset %s: %s", version.address, counted(version.counts))
     return version.address
 
@@ -40,6 +44,16 @@ def ingest_flow(data: str, name: str, settle_seconds: float = 0.0) -> str:
     """Ingest `data` (a path) as the latest version of `name`; returns `name@version`."""
     logs.prepare()
     return ingest_images(data, name, settle_seconds)
+
+
+def _tell(problems: Sequence[Problem], page: Path) -> None:
+    """What the checks found, the first few by their text."""
+    count = "1 finding" if len(problems) == 1 else f"{len(problems)} findings"
+    logs.logger.info("%s, shown on %s", count, page)
+    for problem in problems[:SHOWN]:
+        logs.logger.info("%s: %s", problem.kind, problem.message)
+    if len(problems) > SHOWN:
+        logs.logger.info("and %d more", len(problems) - SHOWN)
 
 
 def counted(counts: dict[str, int]) -> str:

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import cv2
+import pytest
 
 from flows.deployments import watch_deployment
 from flows.finetune import finetune, training_id
@@ -21,6 +22,20 @@ def test_an_ingest_writes_the_page_of_what_it_found(tmp_path: Path, uad_home: Pa
     folder = write_mvtec(tmp_path / "parts", train=12, good=2, bad=2)
     _, _, version = ingest_images.fn(str(folder), "parts").partition("@")
     assert (uad_home / f"reports/parts/data-{version}.html").is_file()
+
+
+def test_findings_are_told_by_their_text(
+    tmp_path: Path, uad_home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_mvtec(tmp_path / "parts", train=12, good=2, bad=2)
+    for file in (folder / "train/good/000.png", *(folder / "test").rglob("*.png")):
+        file.write_bytes(b"torn")
+        os.utime(file, (1_600_000_000, 1_600_000_000))
+    with caplog.at_level("INFO", logger="flows"):
+        ingest_images.fn(str(folder), "parts")
+    assert "5 findings, shown on" in caplog.text
+    assert "broken: " in caplog.text
+    assert "000.png" in caplog.text
 
 
 def test_files_that_a_camera_may_still_be_writing_are_left_for_the_next_run(

@@ -139,16 +139,27 @@ def show(
     print_table("history", ("version", "ingested", "from"), _escaped(log))
 
 
-def diff(old: Address, new: Address) -> None:
+def diff(
+    old: Address,
+    new: Annotated[str | None, typer.Argument(help="The one to compare it with.")] = None,
+) -> None:
     """Show which images two versions do not share.
 
     Example: uad datasets diff cookie@1f2e3d4c5b6a cookie
     """
     from uad.data.compare import compare
     from uad.data.samples import natural
-    from uad.data.versions import read_version
+    from uad.data.versions import history, read_version
 
-    before, after = read_version(old), read_version(new)
+    before = read_version(old)
+    if new is None:
+        others = {row["version"]: None for row in history(before.name)}
+        others.pop(before.version)
+        raise DataError(
+            f"name two versions: uad datasets diff {before.name}@VERSION {old}; "
+            f"VERSION of another: {natural(reversed(others)) or 'there is none yet'}"
+        )
+    after = read_version(new)
     difference = compare(before, after)
     if not difference:
         console().print(f"{before.address} and {after.address} hold the same images.")

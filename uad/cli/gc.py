@@ -38,11 +38,12 @@ def gc(
     """Free the disk of old versions, runs, dataset versions, bundles, checkpoints and caches.
 
     Never removed: a version that is champion or challenger or carries an alias of yours, that is
-    pinned on this machine, or that `uad rollback` would go back to within --keep steps; the dataset
-    version that a kept model or run was made of; anything touched within a day; what lies in
-    quarantine; and your own folders. A removed run's figures stay in MLflow's database, its files
-    go. Where the registry does not answer, nothing is removed. Sizes are of this machine's disk:
-    what an MLflow server keeps is removed from it too, but not counted.
+    pinned on this machine, that `uad rollback` would go back to within --keep steps, or that was
+    champion before the last promotion or rollback; the dataset version that a kept model or run was
+    made of; anything touched within a day; what lies in quarantine; and your own folders. A removed
+    run's figures stay in MLflow's database, its files go. Where the registry does not answer,
+    nothing is removed. Sizes are of this machine's disk: what an MLflow server keeps is removed
+    from it too, but not counted.
 
     Exit status 3 where --max-gb cannot be met.
 

@@ -58,27 +58,29 @@ def verify(
         str | None, typer.Argument(help="A name, or a weight file; none: all known teachers.")
     ] = None,
 ) -> None:
-    """Check that teachers are whole; exit status 1 if one is altered.
+    """Check that teachers are whole; exit status 1 if one is altered, or named and not here.
 
     The embedded one is compared with the hash this version of uad was made with, the official one
     with its md5 and its pinned sha256; a file is read and must hold a ResNet-18. Nothing in a file
-    is run, whatever it asks for.
+    is run, whatever it asks for, and nothing is downloaded.
 
         uad teacher verify
+        uad teacher verify imagenet
         uad teacher verify weights/resnet18.pdparams
     """
     from uad.errors import TeacherError
     from uad.teacher import known_teachers, load_teacher
 
-    if teacher is not None:
-        loaded = load_teacher(teacher)
+    known = [one for one in known_teachers() if teacher in (None, one.id)]
+    if not known:
+        loaded = load_teacher(str(teacher))
         typer.echo(f"{loaded.id}: ready, hash of the weights {loaded.sha256}")
-        return
-    known = known_teachers()
     for one in known:
         typer.echo(
             f"{one.id}: {one.state}" + (f", hash of the weights {one.sha256}" if one.sha256 else "")
         )
     for one in known:
+        if one.state == "not fetched" and teacher:
+            raise TeacherError(f"teacher {one.id} is not here ({one.file}): uad teacher fetch")
         if one.state not in ("ready", "not fetched"):
             raise TeacherError(f"teacher {one.id}: {one.file} {one.state}; fetch or install again")

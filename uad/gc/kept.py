@@ -34,9 +34,10 @@ class Kept:
 def find_kept(registry: ModelRegistry, rule: Rule) -> Kept:
     """Divide all versions and runs of the registry.
 
-    A version stays if it is among the newest, carries an alias (champion, challenger or one of
-    your own), is pinned on this machine, or is among the nearest that a rollback can go back to. A
-    run stays if it is among the newest of its product, under way, or made a version that stays.
+    A version stays if it is among the newest, carries an alias (champion, challenger or one of your
+    own), is pinned on this machine, is among the nearest that a rollback can go back to, or is the
+    one that the last move left, since who went back may want to go forward again. A run stays if it
+    is among the newest of its product, under way, or made a version that stays.
     """
     staying: list[ModelVersion] = []
     leaving: list[ModelVersion] = []
@@ -62,4 +63,4 @@ def _protected(
     newest = [version.version for version in versions[: rule.keep]]
     aliased = [version.version for version in versions if version.aliases]
     back = registry.earlier(product)[: rule.keep]
-    return {*newest, *aliased, *back, pinned(product) or ""}
+    return {*newest, *aliased, *back, pinned(product) or "", registry.left(product) or ""}

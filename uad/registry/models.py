@@ -316,10 +316,12 @@ class ModelRegistry:
 
     def earlier(self, name: str, *, alias: str = CHAMPION) -> list[str]:
         """Versions that a rollback can go back to, nearest first; nothing is written."""
-        with self._open() as connection:
-            found = moves.state(connection, name, alias)
-        outside = promotions.external(name, alias, found.moves, found.actual)
-        return promotions.earlier([*found.moves, *([outside] if outside else [])])
+        return promotions.earlier(self._moves(name, alias))
+
+    def left(self, name: str, *, alias: str = CHAMPION) -> str | None:
+        """The version that the alias last moved from, forward or back; nothing is written."""
+        made = self._moves(name, alias)
+        return made[-1].from_version if made else None
 
     def tracked_runs(self) -> list[TrackedRun]:
         """All runs that uad made, newest first."""
@@ -337,6 +339,13 @@ class ModelRegistry:
             removal.delete_run(connection, run_id)
 
     # Inside
+
+    def _moves(self, name: str, alias: str) -> list[Promotion]:
+        """All moves, oldest first, with one made outside uad that is not written down yet."""
+        with self._open() as connection:
+            found = moves.state(connection, name, alias)
+        outside = promotions.external(name, alias, found.moves, found.actual)
+        return [*found.moves, *([outside] if outside else [])]
 
     @cached_property
     def _connection(self) -> Connection:

@@ -67,6 +67,10 @@ def test_versions_can_be_listed_shown_compared_and_verified(
     shown = capsys.readouterr().out
     assert "added" in shown
     assert "train/good/new.png" in shown
+    assert run("datasets", "diff", "parts") == 1
+    error = capsys.readouterr().err
+    assert "uad datasets diff parts@VERSION parts" in error
+    assert first in error
     assert run("datasets", "verify", "parts") == 0
     assert "all 20 images" in capsys.readouterr().err
 

@@ -85,6 +85,15 @@ def test_a_champion_set_elsewhere_and_the_one_before_it_stay(line: ModelRegistry
     assert of(planned(line), "model version") == ["cookie 3"]
 
 
+def test_what_a_rollback_left_stays_so_that_one_can_go_forward_again(line: ModelRegistry) -> None:
+    line.rollback("cookie")  # from 4 to 3
+    assert of(planned(line), "model version") == []
+    line.promote("cookie", "4")
+    assert line.rollback("cookie").to_version == "3"
+    line.rollback("cookie")  # to 1, which leaves 3
+    assert of(planned(line), "model version") == ["cookie 4"]
+
+
 def test_a_pinned_version_stays(line: ModelRegistry) -> None:
     pin_file("cookie").parent.mkdir(parents=True)
     pin_file("cookie").write_text("1")

@@ -82,6 +82,17 @@ def test_the_command_verifies_a_file(capsys: pytest.CaptureFixture[str], tmp_pat
     assert load_teacher(str(file)).sha256 in capsys.readouterr().out
 
 
+def test_verifying_a_teacher_that_is_not_here_says_how_to_fetch_it_and_does_not(
+    capsys: pytest.CaptureFixture[str], cache: Path
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["teacher", "verify", "imagenet"])
+
+    assert left.value.code == 1
+    assert "uad teacher fetch" in capsys.readouterr().err
+    assert not cache.exists()
+
+
 def test_an_altered_cached_file_fails_the_verification(
     capsys: pytest.CaptureFixture[str], cache: Path
 ) -> None:
