@@ -4,19 +4,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from uad.bundle import Bundle, CalibrationEntry, add_calibration, write_bundle
 from uad.calibration import conformal_threshold
 from uad.config import InputSpec, TrainingConfig
+from uad.config.score import Distance
 from uad.detector import Scorer
 from uad.engines import load_engine
 from uad.images import Image
 from uad.resnet import random_weights
 from uad.scoring import ScoreDefinition
 from uad.types import EpochMetrics, Teacher, TrainedModel
+from uad.whitening import SecondMoments
 
 
-def write_random_bundle(folder: Path, seed: int, *, width: int = 8, size: int = 32) -> Path:
+def write_random_bundle(
+    folder: Path, seed: int, *, width: int = 8, size: int = 32, distance: Distance = "mahalanobis"
+) -> Path:
     """Channels of the first level, square input, calibrated with ONNX Runtime on 19 images."""
     rng = np.random.default_rng(seed)
     images = [rng.integers(0, 256, (size, size, 3), np.uint8) for _ in range(21)]
@@ -27,8 +32,8 @@ def write_random_bundle(folder: Path, seed: int, *, width: int = 8, size: int = 
         student=random_weights(width, 2 * seed),
         teacher=Teacher("random", "0" * 64, random_weights(width, 2 * seed + 1)),
         input=InputSpec(height=size, width=size),
-        score=ScoreDefinition(),
-        statistics={},
+        score=ScoreDefinition(distance=distance),
+        statistics=random_whitenings(width, rng) if distance == "mahalanobis" else {},
         config=config,
         history=(EpochMetrics(1, {"train_loss": 1.0, "selection_loss": 0.5 + seed}),),
         chosen_epoch=1,
@@ -37,6 +42,14 @@ def write_random_bundle(folder: Path, seed: int, *, width: int = 8, size: int = 
     bundle = write_bundle(folder, model)
     calibrate(bundle, "onnxruntime", images[2:])
     return folder
+
+
+def random_whitenings(width: int, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+    """As of differences that lie mostly in a few directions."""
+    moments = SecondMoments(levels=3)
+    channels = [width, 2 * width, 4 * width]
+    moments.add([rng.normal(size=(c, c // 4)).astype(np.float32) for c in channels])
+    return moments.whitening()
 
 
 def calibrate(bundle: Bundle, engine: str, images: Sequence[Image]) -> None:

@@ -29,6 +29,7 @@ from safetensors.numpy import load_file, save_file
 from uad import __version__
 from uad.config import InputSpec, ScoreDefinition
 from uad.errors import BundleError
+from uad.scoring import whitenings
 from uad.types import TrainedModel, Weights
 
 MANIFEST = "bundle.json"
@@ -167,7 +168,8 @@ def write_bundle(
     directory.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:
-        graph = build(model.student, model.teacher.weights, model.input)
+        matrices = whitenings(model.score, model.statistics)
+        graph = build(model.student, model.teacher.weights, model.input, matrices)
         (staging / MODEL).write_bytes(graph.SerializeToString())
         save_file(_prefixed(model), staging / WEIGHTS)
         _write_golden(staging / "golden", model.golden)

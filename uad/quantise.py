@@ -26,6 +26,7 @@ from uad.engines import load_engine, open_model
 from uad.errors import CalibrationError, EngineError
 from uad.graph import Range, Ranges, build_int8, build_observed
 from uad.images import Image, read, resize
+from uad.scoring import whitenings
 from uad.types import Weights
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ def quantise(
         bundle.arrays("teacher"),
         bundle.manifest.input,
     )
+    matrices = whitenings(bundle.manifest.score, bundle.arrays("statistics"))
     extremes = measure_extremes(student, teacher, spec, _shown(used, progress))
     examination = _examination(bundle, selection)
     with tempfile.TemporaryDirectory() as folder:
@@ -78,7 +80,8 @@ def quantise(
         for outliers in OUTLIERS:
             file = Path(folder) / f"{outliers}.onnx"
             ranges = extremes.ranges(outliers)
-            file.write_bytes(build_int8(student, teacher, spec, ranges).SerializeToString())
+            model = build_int8(student, teacher, spec, ranges, matrices)
+            file.write_bytes(model.SerializeToString())
             found.append((_agreements(file, spec, examination, engines, len(used)), file))
         agreements, file = min(found, key=lambda one: _moved(one[0]))
         accepted = _accepted(bundle, agreements, bounds)

@@ -24,10 +24,11 @@ def anomaly_map(
     """Combine the level maps of one image and bring them to the image's own size.
 
     Args:
-        level_maps: per level an (h_l, w_l) float32 map of distances in [0, 2], largest first.
+        level_maps: per level an (h_l, w_l) float32 map of distances in [0, 2], largest first;
+            the model's graph computes them, by `definition.distance`.
         definition: how to normalise, combine and smooth.
-        statistics: per level `mean{l}` (and `std{l}`), scalars or (h_l, w_l) maps; empty when
-            `normalise` is "none".
+        statistics: per level `mean{l}`, a scalar or an (h_l, w_l) map, unless `normalise` is
+            "none".
         size: (H, W) of the original image.
 
     Returns:
@@ -54,9 +55,29 @@ def anomaly_map(
     return _resize(combined, size)
 
 
+def whitenings(definition: ScoreDefinition, statistics: Statistics) -> list[Map] | None:
+    """Per level the (C_l, C_l) matrix that the model's graph applies; None for the cosine.
+
+    See `uad.whitening`.
+    """
+    if definition.distance == "cosine":
+        return None
+    return [statistics[f"whitening{level}"] for level, _ in enumerate(definition.weights, start=1)]
+
+
 def image_score(full_map: Map) -> float:
     """The map's maximum, so that verdict and label map agree by construction."""
     return float(full_map.max())
+
+
+def describe(score: ScoreDefinition) -> str:
+    """One line a person can read: `sum of mahalanobis maps x (0.5, 1, 1), smoothed by 1`."""
+    weights = ", ".join(f"{weight:g}" for weight in score.weights)
+    normalised = (
+        "" if score.normalise == "none" else f", each divided by its {score.normalise} mean"
+    )
+    smoothed = f", smoothed by {score.smooth_sigma:g}" if score.smooth_sigma else ""
+    return f"{score.combine} of {score.distance} maps x ({weights}){normalised}{smoothed}"
 
 
 def _resize(values: Map, size: tuple[int, int]) -> Map:

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from uad.config import ScoreDefinition
+from uad.config.score import Distance
 from uad.data.synthetic import plant
 from uad.metrics import PixelStream, image_auroc
-from uad.scoring import anomaly_map, image_score
+from uad.scoring import anomaly_map, describe, image_score
 
 LevelMaps = list[NDArray[np.float32]]
 """Per level (N, h_l, w_l) float32 distances."""
@@ -55,17 +57,20 @@ def candidates(images: int) -> Iterator[ScoreDefinition]:
 
     The first level sees the finest defects and the most harmless texture, so its weight varies.
     """
-    for normalise in ("level", "location") if images >= PRIOR_IMAGES else ("level",):
-        for weights in ((0.5, 1.0, 1.0), (1.0, 1.0, 1.0), (0.0, 1.0, 1.0)):
-            for sigma in (0.5, 0.0, 1.0, 2.0):
-                yield ScoreDefinition.model_validate(
-                    {
-                        "combine": "sum",
-                        "normalise": normalise,
-                        "weights": weights,
-                        "smooth_sigma": sigma,
-                    }
-                )
+    normalisations = ("level", "location") if images >= PRIOR_IMAGES else ("level",)
+    weights = ((0.5, 1.0, 1.0), (1.0, 1.0, 1.0), (0.0, 1.0, 1.0))
+    sigmas = (0.5, 0.0, 1.0, 2.0)
+    for distance, *rest in (
+        *product(("mahalanobis",), normalisations, weights, sigmas),
+        *product(("cosine",), normalisations, weights[:1], sigmas[:1]),
+    ):
+        yield ScoreDefinition.model_validate(
+            {
+                "distance": distance,
+                "combine": "sum",
+                **dict(zip(("normalise", "weights", "smooth_sigma"), rest, strict=True)),
+            }
+        )
     for sigma in (0.0, 1.0):
         yield ScoreDefinition(combine="product", smooth_sigma=sigma)
 
@@ -91,7 +96,7 @@ def level_statistics(levels: LevelMaps, normalise: str) -> Statistics:
 
 
 def choose_score(
-    level_maps: Callable[[NDArray[np.uint8]], LevelMaps],
+    level_maps: Callable[[NDArray[np.uint8]], Mapping[Distance, LevelMaps]],
     normals: NDArray[np.uint8],
     *,
     seed: int = 0,
@@ -99,7 +104,7 @@ def choose_score(
     """Compare the candidates on `normals` with and without planted defects.
 
     Args:
-        level_maps: the model: (N, H, W, 3) uint8 BGR to its level maps.
+        level_maps: the model: (N, H, W, 3) uint8 BGR to its level maps by each distance.
         normals: selection images at the input size, (N, H, W, 3) uint8 BGR; of more than `MOST`
             some that are spread evenly.
         seed: of the defects.
@@ -107,8 +112,11 @@ def choose_score(
     normals = normals[:: -(-len(normals) // MOST)]
     planted = plant_in(normals, seed=seed)
     clean, defective = level_maps(normals), level_maps(planted.images)
-    masks = planted.masks_at(clean[0].shape[1:])
-    table = {score: quality(score, clean, defective, masks) for score in candidates(len(normals))}
+    masks = planted.masks_at(clean["cosine"][0].shape[1:])
+    table = {
+        score: quality(score, clean[score.distance], defective[score.distance], masks)
+        for score in candidates(len(normals))
+    }
     return _chosen(table)
 
 
@@ -130,16 +138,6 @@ def _chosen(table: Mapping[ScoreDefinition, float]) -> Choice:
     )
     score = taken.model_copy(update={"reason": reason})
     return Choice(score, {describe(score): value for score, value in table.items()})
-
-
-def describe(score: ScoreDefinition) -> str:
-    """One line a person can read: `sum of level maps x (0.5, 1, 1), smoothed by 1`."""
-    weights = ", ".join(f"{weight:g}" for weight in score.weights)
-    normalised = (
-        "" if score.normalise == "none" else f", each divided by its {score.normalise} mean"
-    )
-    smoothed = f", smoothed by {score.smooth_sigma:g}" if score.smooth_sigma else ""
-    return f"{score.combine} of level maps x ({weights}){normalised}{smoothed}"
 
 
 def _shrunk(mask: NDArray[np.bool_], size: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -7,6 +7,9 @@ for Anomaly Detection", BMVC 2021, arXiv 2103.04257.
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from uad.backbone import Tensor
 from uad.runtime import paddle
 
@@ -51,6 +54,27 @@ def distance_maps(teacher: Sequence[Tensor], student: Sequence[Tensor]) -> list[
     features are unit vectors already, `student` features need not be.
     """
     return [_Distance.apply(t, s) for t, s in zip(teacher, student, strict=True)]
+
+
+def mahalanobis(teacher: Tensor, student: Tensor, whitening: Tensor) -> Tensor:
+    """(N, H, W) distances of one level in [0, 2], see `uad.whitening`.
+
+    Args:
+        teacher: (N, C, H, W) unit vectors.
+        student: (N, C, H, W), of any length.
+        whitening: (C, C).
+    """
+    kernel = whitening.unsqueeze(-1).unsqueeze(-1)
+    whitened = paddle.nn.functional.conv2d(teacher - unit(student), kernel)
+    return (whitened * whitened).sum(axis=1) * 0.5
+
+
+def differences(teacher: Sequence[Tensor], student: Sequence[Tensor]) -> list[NDArray[np.float32]]:
+    """Per level the (C, N * H * W) differences of unit vectors; arguments as `distance_maps`'."""
+    return [
+        (t - unit(s)).transpose([1, 0, 2, 3]).flatten(1).numpy()
+        for t, s in zip(teacher, student, strict=True)
+    ]
 
 
 def loss(teacher: Sequence[Tensor], student: Sequence[Tensor]) -> Tensor:

@@ -43,7 +43,8 @@ class TrainedModel:
     input: InputSpec
     score: ScoreDefinition
     statistics: Mapping[str, NDArray[np.float32]]
-    """Normalisation statistics of the selection images; see `scoring.anomaly_map`."""
+    """Of the selection images: `mean{l}`, see `scoring.anomaly_map`; `whitening{l}`, see
+    `scoring.whitenings`."""
     config: TrainingConfig
     history: tuple[EpochMetrics, ...] = ()
     chosen_epoch: int | None = None

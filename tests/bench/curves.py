@@ -15,9 +15,10 @@ import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -35,12 +36,13 @@ from uad.metrics import PixelStream, image_auroc
 from uad.runtime import paddle
 from uad.scoring import anomaly_map, image_score
 from uad.selection import LevelMaps, candidates, level_statistics, plant_in, quality
-from uad.stfpm import distance_maps, unit
+from uad.stfpm import differences, distance_maps, mahalanobis, unit
 from uad.teacher import load_teacher
 from uad.training import fit
 from uad.training.cache import network_input
 from uad.training.checkpoint import load_checkpoint
 from uad.types import EpochMetrics, Teacher, Weights
+from uad.whitening import SecondMoments
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,8 @@ class Examiner:
     def examine(self, student: Weights) -> dict[str, float]:
         """A point's `planted` .. `pixel_auroc`, pixels at the finest level's resolution."""
         network = Pyramid().load(student).frozen()
-        clean, defective, levels = (
-            self._maps(network, images) for images in (self.selection, self.planted, self.images)
-        )
+        maps_of = partial(self._maps, network, self._whitenings(network))
+        clean, defective, levels = map(maps_of, (self.selection, self.planted, self.images))
         statistics = level_statistics(clean, self.score.normalise)
 
         def maps(levels: LevelMaps, count: int) -> Iterator[NDArray[np.float32]]:
@@ -136,10 +137,26 @@ class Examiner:
             for start in range(0, len(images), 8)
         ]
 
-    def _maps(self, network: Pyramid, batches: list[object]) -> LevelMaps:
+    def _pairs(self, network: Pyramid, batches: list[object]) -> Iterator[tuple[Any, Any]]:
+        for targets, batch in zip(self.targets[id(batches)], batches, strict=True):
+            yield targets, network(batch)
+
+    def _whitenings(self, network: Pyramid) -> list[Any] | None:
+        if self.score.distance == "cosine":
+            return None
+        moments = SecondMoments(levels=3)
+        for pair in self._pairs(network, self.selection):
+            moments.add(differences(*pair))
+        return [paddle.to_tensor(matrix) for matrix in moments.whitening().values()]
+
+    def _maps(
+        self, network: Pyramid, whitenings: list[Any] | None, batches: list[object]
+    ) -> LevelMaps:
         maps = [
-            [level.numpy() for level in distance_maps(targets, network(batch))]
-            for targets, batch in zip(self.targets[id(batches)], batches, strict=True)
+            [level.numpy() for level in distance_maps(*pair)]
+            if whitenings is None
+            else [mahalanobis(*level).numpy() for level in zip(*pair, whitenings, strict=True)]
+            for pair in self._pairs(network, batches)
         ]
         return [np.concatenate(level) for level in zip(*maps, strict=True)]
 

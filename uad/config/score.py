@@ -6,10 +6,15 @@ from pydantic import Field
 
 from uad.config.loading import Settings
 
+Distance = Literal["mahalanobis", "cosine"]
+
 
 class ScoreDefinition(Settings):
     """How level maps become one anomaly map; chosen on normal images, fixed in the bundle."""
 
+    distance: Distance = "cosine"
+    """Between teacher and student at a location: 1 - cos, or that with the directions in which
+    normal images differ counting less (`uad.whitening`)."""
     combine: Literal["product", "sum"] = "product"
     """Product of the levels' maps (Wang et al., 2021, eq. 3) or their weighted sum."""
     weights: tuple[float, ...] = (1.0, 1.0, 1.0)

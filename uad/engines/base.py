@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LevelMaps = list[NDArray[np.float32]]
-"""Per level an (N, h_l, w_l) float32 map of cosine distances in [0, 2], largest first."""
+"""Per level an (N, h_l, w_l) float32 map of distances in [0, 2], largest first."""
 
 
 class Engine(Protocol):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from uad.bundle import Bundle
 from uad.engines.base import LevelMaps
 from uad.errors import EngineError
+from uad.scoring import whitenings
 
 Run = Callable[[NDArray[np.uint8]], LevelMaps]
 
@@ -83,9 +84,10 @@ def _network(bundle: Bundle) -> Any:
     """uint8 BGR images to level maps, as a Paddle layer."""
     from uad.backbone import Pyramid
     from uad.runtime import paddle
-    from uad.stfpm import unit
+    from uad.stfpm import mahalanobis, unit
 
     spec = bundle.manifest.input
+    found = whitenings(bundle.manifest.score, bundle.arrays("statistics"))
 
     class Network(paddle.nn.Layer):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -95,12 +97,17 @@ def _network(bundle: Bundle) -> Any:
             self.student = Pyramid(width).load(bundle.arrays("student")).frozen()
             self.register_buffer("mean", paddle.to_tensor(np.asarray(spec.mean, np.float32) * 255))
             self.register_buffer("std", paddle.to_tensor(np.asarray(spec.std, np.float32) * 255))
+            for level, whitening in enumerate(found or []):
+                self.register_buffer(f"whitening{level}", paddle.to_tensor(whitening))
 
         def forward(self, image: Any) -> list[Any]:
             pixels = (image.astype("float32").flip(-1) - self.mean) / self.std  # (N, H, W, 3) RGB
             pixels = pixels.transpose([0, 3, 1, 2])
             pairs = zip(self.teacher(pixels), self.student(pixels))  # noqa: B905  (traced)
-            return [1.0 - (unit(t) * unit(s)).sum(axis=1) for t, s in pairs]
+            if found is None:
+                return [1.0 - (unit(t) * unit(s)).sum(axis=1) for t, s in pairs]
+            matrices = [getattr(self, f"whitening{level}") for level in range(len(found))]
+            return [mahalanobis(unit(t), s, w) for (t, s), w in zip(pairs, matrices)]  # noqa: B905
 
     network = Network()
     network.eval()

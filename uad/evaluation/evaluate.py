@@ -19,6 +19,7 @@ from uad.metrics import (
     image_auroc,
     image_metrics,
 )
+from uad.scoring import describe
 
 if TYPE_CHECKING:
     from uad.detector import Detector
@@ -163,7 +164,6 @@ def _latency(judged: Sequence[Judged], batch_size: int) -> Latency:
 def _provenance(detector: "Detector", samples: Sequence[Sample]) -> Provenance:
     bundle, manifest = detector.bundle, detector.bundle.manifest
     trained_on = manifest.dataset
-    definition = manifest.score
     return Provenance(
         bundle=bundle.id,
         bundle_path=str(bundle.path),
@@ -175,8 +175,7 @@ def _provenance(detector: "Detector", samples: Sequence[Sample]) -> Provenance:
         dataset=trained_on.name if trained_on else None,
         dataset_version=trained_on.version if trained_on else None,
         input_size=(manifest.input.height, manifest.input.width),
-        score=f"{definition.combine} of levels, normalised by {definition.normalise}, smoothed by "
-        f"{definition.smooth_sigma:g} ({definition.reason})",
+        score=f"{describe(manifest.score)} ({manifest.score.reason})",
         chosen_epoch=manifest.chosen_epoch,
         git_revision=manifest.git_revision,
         test_fingerprint=_fingerprint(samples),

@@ -5,7 +5,7 @@ ONNX Runtime, OpenVINO and TensorRT fuse into integer convolutions. The image en
 its own rounding costs nothing, and the distances stay in float32.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -42,14 +42,18 @@ Ranges = Mapping[str, Range]
 
 
 def build_int8(
-    student: Weights, teacher: Weights, spec: InputSpec, ranges: Ranges
+    student: Weights,
+    teacher: Weights,
+    spec: InputSpec,
+    ranges: Ranges,
+    whitenings: Sequence[Array] | None = None,
 ) -> "onnx.ModelProto":
     """Build the quantised graph; inputs and outputs as `build`'s.
 
     Raises:
         BundleError: an array or an activation's range is missing, naming it.
     """
-    graph = Int8Graph(spec, without_dead_values(ranges))
+    graph = Int8Graph(spec, without_dead_values(ranges), whitenings)
     assemble(graph, student, teacher)
     return graph.model()
 
@@ -77,8 +81,10 @@ def without_dead_values(ranges: Ranges) -> Ranges:
 class Int8Graph(Graph):
     """A graph that rounds every weight and nearly every activation."""
 
-    def __init__(self, spec: InputSpec, ranges: Ranges) -> None:
-        super().__init__(spec)
+    def __init__(
+        self, spec: InputSpec, ranges: Ranges, whitenings: Sequence[Array] | None = None
+    ) -> None:
+        super().__init__(spec, whitenings)
         self._ranges = ranges
         self._scales: dict[str, np.float32] = {}
         self._integers: dict[str, str] = {}
@@ -131,7 +137,7 @@ class Int8Graph(Graph):
         return kept
 
     def features(self, value: str) -> str:
-        """The integers themselves: a cosine does not change with the scale."""
+        """The integers themselves: a distance of unit vectors does not change with the scale."""
         from onnx import TensorProto
 
         if value not in self._integers:

@@ -1,5 +1,6 @@
 """The network itself: two ResNet-18 pyramids and their distances."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,22 +19,29 @@ BLOCKS = tuple(f"layer{level}.{block}" for level in range(1, len(OUTPUTS) + 1) f
 """Both networks' basic blocks, in order; a level ends with its second one."""
 
 
-def build(student: Weights, teacher: Weights, spec: InputSpec) -> "onnx.ModelProto":
+def build(
+    student: Weights,
+    teacher: Weights,
+    spec: InputSpec,
+    whitenings: Sequence[Array] | None = None,
+) -> "onnx.ModelProto":
     """Build the float32 graph of a student-teacher pair.
 
     Args:
         student: float32 arrays by torchvision's names, conv1 to layer3, of any width.
         teacher: the same names and shapes.
         spec: input size, and mean and std per RGB channel of values in [0, 1].
+        whitenings: per level the (C_l, C_l) float32 matrix of the Mahalanobis distance
+            (`uad.whitening`); None: the cosine distance.
 
     Returns:
         A checked model with input `image` (N, H, W, 3) uint8 BGR, N free, and outputs `map1`,
-        `map2`, `map3`: (N, H / 2^(l+1), W / 2^(l+1)) float32 cosine distances in [0, 2].
+        `map2`, `map3`: (N, H / 2^(l+1), W / 2^(l+1)) float32 distances in [0, 2].
 
     Raises:
         BundleError: an array is missing, naming it.
     """
-    graph = Graph(spec)
+    graph = Graph(spec, whitenings)
     assemble(graph, student, teacher)
     return graph.model()
 
@@ -61,8 +69,8 @@ def assemble(graph: Graph, student: Weights, teacher: Weights) -> None:
         _pyramid(graph, name, weights, pixels)
         for name, weights in zip(NETWORKS, (teacher, student), strict=True)
     ]
-    for output, ours, theirs in zip(OUTPUTS, *pyramids, strict=True):
-        graph.distance(output, ours, theirs)
+    for level, features in enumerate(zip(*pyramids, strict=True)):
+        graph.distance(level, *features)
 
 
 def fold(weights: Weights, convolution: str, norm: str) -> tuple[Array, Array]:

@@ -30,8 +30,9 @@ def output_sizes(spec: InputSpec) -> list[tuple[int, int]]:
 class Graph:
     """A float32 graph; `Int8Graph` overrides what quantisation changes."""
 
-    def __init__(self, spec: InputSpec) -> None:
+    def __init__(self, spec: InputSpec, whitenings: Sequence[Array] | None = None) -> None:
         self.spec = spec
+        self.whitenings = whitenings
         self.observed: dict[str, str] = {}
         """The value behind each activation that quantisation needs the range of."""
         self._nodes: list[onnx.NodeProto] = []
@@ -84,20 +85,40 @@ class Graph:
         """The activation `value` as the distance takes it, at any positive scale."""
         return value
 
-    def distance(self, output: str, left: str, right: str) -> None:
+    def distance(self, level: int, teacher: str, student: str) -> None:
+        """The level's output from both networks' features."""
+        teacher, student = self.features(teacher), self.features(student)
+        if self.whitenings is None:
+            self._cosine(OUTPUTS[level], teacher, student)
+        else:
+            self._mahalanobis(OUTPUTS[level], teacher, student, self.whitenings[level])
+
+    def _cosine(self, output: str, teacher: str, student: str) -> None:
         """`output` = 1 - cos over channels (Wang et al., 2021, eq. 1)."""
-        left, right = self.features(left), self.features(right)
-        axes = self.constant("channels", np.array([1], np.int64))
-
-        def dot(a: str, b: str) -> str:
-            return self.node("ReduceSum", [self.node("Mul", [a, b]), axes], keepdims=0)
-
-        floor = self.constant("floor", np.array(NORM_FLOOR, np.float32))
         one = self.constant("one", np.array(1.0, np.float32))
-        norms = self.node("Mul", [dot(left, left), dot(right, right)])
-        norms = self.node("Sqrt", [self.node("Max", [norms, floor])])
-        cosine = self.node("Div", [dot(left, right), norms])
+        norms = self.node("Mul", [self._dot(teacher, teacher), self._dot(student, student)])
+        cosine = self.node("Div", [self._dot(teacher, student), self._root(norms)])
         self.node("Sub", [one, cosine], output=output)
+
+    def _mahalanobis(self, output: str, teacher: str, student: str, whitening: Array) -> None:
+        """`output` = |W r|^2 / 2, r the difference of unit vectors: see `uad.whitening`."""
+        units = [
+            self.node("Div", [value, self._root(self._dot(value, value, keepdims=1))])
+            for value in (teacher, student)
+        ]
+        kernel = (whitening * np.float32(np.sqrt(0.5)))[:, :, None, None]
+        weight = self.constant(f"{output}.whitening", kernel)
+        whitened = self.node("Conv", [self.node("Sub", units), weight], kernel_shape=[1, 1])
+        self._dot(whitened, whitened, output=output)
+
+    def _dot(self, a: str, b: str, *, keepdims: int = 0, output: str = "") -> str:
+        axes = self.constant("channels", np.array([1], np.int64))
+        product = self.node("Mul", [a, b])
+        return self.node("ReduceSum", [product, axes], output, keepdims=keepdims)
+
+    def _root(self, value: str) -> str:
+        floor = self.constant("floor", np.array(NORM_FLOOR, np.float32))
+        return self.node("Sqrt", [self.node("Max", [value, floor])])
 
     def node(
         self, operator: str, inputs: Sequence[str], output: str = "", **attributes: Any

@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from uad.backbone import Pyramid, Tensor
 from uad.config import TrainingConfig
+from uad.config.score import Distance
 from uad.config.training import OptimisationConfig
 from uad.console import progress_bar
 from uad.data import Sample
@@ -19,14 +21,15 @@ from uad.errors import TrainingError
 from uad.home import cache_dir
 from uad.resnet import random_weights
 from uad.runtime import paddle
-from uad.selection import LevelMaps, choose_score, level_statistics
-from uad.stfpm import distance_maps, loss, unit
+from uad.selection import MOST, LevelMaps, choose_score, level_statistics
+from uad.stfpm import differences, distance_maps, loss, mahalanobis, unit
 from uad.training.augmentation import augmented
 from uad.training.average import Average
 from uad.training.cache import Cache, TeacherFeatures, decoded, network_input
 from uad.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from uad.training.ranks import ALONE, Ranks
 from uad.types import EpochMetrics, Teacher, TrainedModel
+from uad.whitening import SecondMoments
 
 unique_name = paddle.utils.unique_name
 OnEpoch = Callable[[EpochMetrics], None]
@@ -156,16 +159,21 @@ class _Trainer:
 
     def result(self) -> TrainedModel:
         self.average.network.load(self.best)
+        whitening = self._whitening()
+        level_maps = partial(self._level_maps, whitening)
         score = self.config.score
         if score == "auto":
-            score = choose_score(self._level_maps, self.held_out, seed=self.options.seed).score
-        normals = self._level_maps(self.held_out)
+            score = choose_score(level_maps, self.held_out, seed=self.options.seed).score
+        normals = level_maps(self.held_out)[score.distance]
+        statistics = level_statistics(normals, score.normalise)
+        if score.distance == "mahalanobis":
+            statistics |= whitening
         return TrainedModel(
             student=self.best,
             teacher=self.teacher,
             input=self.config.input,
             score=score,
-            statistics=level_statistics(normals, score.normalise),
+            statistics=statistics,
             config=self.config,
             history=self.history,
             chosen_epoch=self.best_epoch,
@@ -245,27 +253,46 @@ class _Trainer:
             return [unit(level) for level in self.frozen(network)]
 
     def _selection_loss(self) -> float:
-        total, size = 0.0, self.options.batch_size
-        mine = slice(self.ranks.rank, None, self.ranks.count)
+        total = 0.0
+        starts = range(0, len(self.held_out), self.options.batch_size)
         with paddle.no_grad():
-            for start in range(0, len(self.held_out), size)[mine]:
-                images = self.held_out[start : start + size]
-                targets = self.held_out_targets.batch(np.arange(start, start + len(images)))
-                network = paddle.to_tensor(network_input(images, self.config.input))
-                levels = distance_maps(_tensors(targets), self.average.network(network))
-                total += sum(float(level.mean()) for level in levels) * len(images)
+            for targets, features in self._held_out(starts[self.ranks.rank :: self.ranks.count]):
+                levels = distance_maps(targets, features)
+                total += sum(float(level.mean()) for level in levels) * len(features[0])
         return self.ranks.sum(total) / len(self.held_out)
 
-    def _level_maps(self, images: NDArray[np.uint8]) -> LevelMaps:
+    def _held_out(self, starts: Iterable[int]) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
+        """The teacher's and the student's features of the selection images' batches."""
+        for start in starts:
+            images = self.held_out[start : start + self.options.batch_size]
+            targets = self.held_out_targets.batch(np.arange(start, start + len(images)))
+            network = paddle.to_tensor(network_input(images, self.config.input))
+            yield _tensors(targets), self.average.network(network)
+
+    def _whitening(self) -> dict[str, NDArray[np.float32]]:
+        """Of the selection images, of not much more than `MOST` of them."""
+        starts = range(0, len(self.held_out), self.options.batch_size)
+        moments = SecondMoments(levels=3)
+        with paddle.no_grad():
+            for targets, features in self._held_out(starts[:: -(-len(self.held_out) // MOST)]):
+                moments.add(differences(targets, features))
+        return moments.whitening()
+
+    def _level_maps(
+        self, whitening: Mapping[str, NDArray[np.float32]], images: NDArray[np.uint8]
+    ) -> dict[Distance, LevelMaps]:
         """Of any images at the input size, (N, H, W, 3) uint8 BGR."""
-        maps = []
+        matrices = _tensors(list(whitening.values()))
+        cosines, whitened = [], []
         with paddle.no_grad():
             for start in range(0, len(images), self.options.batch_size):
                 batch = images[start : start + self.options.batch_size]
                 network = paddle.to_tensor(network_input(batch, self.config.input))
-                levels = distance_maps(self._targets(network), self.average.network(network))
-                maps.append([level.numpy() for level in levels])
-        return [np.concatenate(level) for level in zip(*maps, strict=True)]
+                targets, features = self._targets(network), self.average.network(network)
+                cosines.append([level.numpy() for level in distance_maps(targets, features)])
+                pairs = zip(targets, features, matrices, strict=True)
+                whitened.append([mahalanobis(*level).numpy() for level in pairs])
+        return {"mahalanobis": _joined(whitened), "cosine": _joined(cosines)}
 
     def _stalled(self) -> bool:
         waited = self.epoch - self.best_epoch
@@ -292,6 +319,10 @@ def _optimizer(options: OptimisationConfig, student: Pyramid) -> Any:
     if options.optimizer == "adamw":
         return paddle.optimizer.AdamW(**shared)
     return paddle.optimizer.Momentum(momentum=options.momentum, **shared)
+
+
+def _joined(batches: Sequence[LevelMaps]) -> LevelMaps:
+    return [np.concatenate(level) for level in zip(*batches, strict=True)]
 
 
 def _tensors(arrays: Sequence[NDArray[np.float32]]) -> list[Any]:

@@ -2,12 +2,15 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from uad.bundle import Bundle
+from tests.bundles import write_random_bundle
+from uad.bundle import Bundle, read_bundle
 from uad.engines import Engine, LevelMaps, load_engine
 from uad.errors import EngineError
 
@@ -41,6 +44,13 @@ def test_float32_engines_agree(engine: Engine, bundle: Bundle, batch: Batch) -> 
     assert [level.shape for level in maps] == [(5, 8, 8), (5, 4, 4), (5, 2, 2)]
     assert all(level.dtype == np.float32 for level in maps)
     assert difference(maps, reference(bundle, batch)) < 1e-3
+
+
+@pytest.mark.parametrize("name", EXACT[1:])
+def test_they_agree_on_the_cosine_distance_too(name: str, tmp_path: Path, batch: Batch) -> None:
+    bundle = read_bundle(write_random_bundle(tmp_path / "bundle", 5, distance="cosine"))
+    with closing(load_engine(bundle, name, precision="fp32")) as engine:
+        assert difference(engine.level_maps(batch), reference(bundle, batch)) < 1e-3
 
 
 def test_a_batch_equals_its_images_one_by_one_also_the_last_ragged_one(

@@ -12,6 +12,7 @@ from uad.graph import Range, build, build_observed
 from uad.graph.int8 import without_dead_values
 from uad.resnet import random_weights
 from uad.types import Weights
+from uad.whitening import whitening
 
 Maps = list[NDArray[np.float32]]
 
@@ -39,12 +40,16 @@ def run(model: onnx.ModelProto, batch: NDArray[np.uint8]) -> Maps:
 
 
 def run_paddle(
-    student: Weights, teacher: Weights, spec: InputSpec, batch: NDArray[np.uint8]
+    student: Weights,
+    teacher: Weights,
+    spec: InputSpec,
+    batch: NDArray[np.uint8],
+    whitenings: Maps | None = None,
 ) -> Maps:
     """The training code's own model on the same pixels."""
     from uad.backbone import Pyramid
     from uad.runtime import paddle
-    from uad.stfpm import distance_maps, unit
+    from uad.stfpm import distance_maps, mahalanobis, unit
 
     pixels = batch[..., ::-1].astype(np.float32) / 255.0  # RGB
     pixels = (pixels - np.float32(spec.mean)) / np.float32(spec.std)
@@ -54,7 +59,12 @@ def run_paddle(
         ours, theirs = (
             Pyramid(width).load(weights).frozen()(tensor) for weights in (teacher, student)
         )
-        return [level.numpy() for level in distance_maps([unit(level) for level in ours], theirs)]
+        units = [unit(level) for level in ours]
+        if whitenings is None:
+            return [level.numpy() for level in distance_maps(units, theirs)]
+        matrices = [paddle.to_tensor(matrix) for matrix in whitenings]
+        pairs = zip(units, theirs, matrices, strict=True)
+        return [mahalanobis(*level).numpy() for level in pairs]
 
 
 def largest_difference(ours: Maps, theirs: Maps) -> float:
@@ -73,6 +83,20 @@ def test_it_equals_paddle_on_every_level_also_on_images_that_are_not_square(
         (2, size[0] // step, size[1] // step) for step in (4, 8, 16)
     ]
     assert largest_difference(ours, run_paddle(student, teacher, spec, batch)) < 1e-3
+
+
+def test_the_mahalanobis_distance_equals_paddles_in_float32_and_is_no_larger_than_the_cosines() -> (
+    None
+):
+    spec = InputSpec(height=64, width=48)
+    student, teacher, batch = lived_in(8, 1), lived_in(8, 2), images(2, spec)
+    rng = np.random.default_rng(0)
+    whitenings = [whitening(np.cov(rng.normal(size=(c, 4 * c)))) for c in (8, 16, 32)]
+    ours = run(build(student, teacher, spec, whitenings), batch)
+    assert largest_difference(ours, run_paddle(student, teacher, spec, batch, whitenings)) < 1e-3
+    for less, cosine in zip(ours, run(build(student, teacher, spec), batch), strict=True):
+        assert (less <= cosine * (1 + 1e-4)).all()
+        assert less.mean() < 0.95 * cosine.mean()
 
 
 def test_another_normalisation_reaches_the_graph() -> None:
@@ -96,6 +120,9 @@ def test_features_that_are_zero_give_a_finite_distance_of_one() -> None:
     student = {name: np.zeros_like(value) for name, value in lived_in(8, 3).items()}
     for level in run(build(student, lived_in(8, 4), spec), images(1, spec)):
         np.testing.assert_allclose(level, 1.0, atol=1e-6)
+    whitenings = [np.eye(c, dtype=np.float32) for c in (8, 16, 32)]
+    for level in run(build(student, lived_in(8, 4), spec, whitenings), images(1, spec)):
+        np.testing.assert_allclose(level, 0.5, atol=1e-3)  # half the length of the other's vector
 
 
 def test_the_graph_is_named_and_typed_as_the_engines_expect() -> None:

@@ -1,10 +1,15 @@
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tests.images import part
+from uad.config.score import Distance
 from uad.data.synthetic import plant
-from uad.selection import MOST, candidates, choose_score, describe, level_statistics
+from uad.scoring import describe
+from uad.selection import MOST, LevelMaps, candidates, choose_score, level_statistics
 
+Model = Callable[[NDArray[np.uint8]], dict[Distance, LevelMaps]]
 IMAGES = np.stack([part(seed, size=(64, 64)) for seed in range(4)])
 
 
@@ -22,20 +27,21 @@ def test_the_same_seed_plants_the_same_defect() -> None:
     assert np.array_equal(first, second)
 
 
-def shares(levels_that_see: tuple[float, ...], seed: int = 0) -> list[NDArray[np.float32]]:
+def shares(levels_that_see: tuple[float, ...], seed: int = 0) -> Model:
     """A model whose levels see defects by these shares, on top of their own noise."""
     rng = np.random.default_rng(seed)
 
-    def level_maps(images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    def level_maps(images: NDArray[np.uint8]) -> dict[Distance, LevelMaps]:
         reference = np.stack([IMAGES[np.argmin([distance(i, k) for k in IMAGES])] for i in images])
         defect = np.abs(images.astype(np.float32) - reference).mean(axis=3) / 255
-        return [
+        levels = [
             np.float32(share) * defect[:, ::4, ::4]
             + rng.uniform(0.05, 0.15, (len(images), 16, 16)).astype(np.float32)
             for share in levels_that_see
         ]
+        return {"mahalanobis": levels, "cosine": levels}
 
-    return level_maps  # type: ignore[return-value]
+    return level_maps
 
 
 def distance(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
@@ -43,12 +49,12 @@ def distance(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
 
 
 def test_a_blind_noisy_level_is_left_out() -> None:
-    choice = choose_score(shares((0.0, 1.0, 1.0)), IMAGES)  # type: ignore[arg-type]
+    choice = choose_score(shares((0.0, 1.0, 1.0)), IMAGES)
     assert choice.score.weights[0] < 1.0
 
 
 def test_the_choice_says_why_and_shows_every_candidate() -> None:
-    choice = choose_score(shares((1.0, 1.0, 1.0)), IMAGES)  # type: ignore[arg-type]
+    choice = choose_score(shares((1.0, 1.0, 1.0)), IMAGES)
     assert "planted defects" in choice.score.reason
     assert list(choice.table) == [describe(score) for score in candidates(len(IMAGES))]
     assert all(0.0 <= value <= 1.0 for value in choice.table.values())
@@ -58,9 +64,9 @@ def test_of_many_selection_images_some_are_looked_at() -> None:
     seen: list[int] = []
     model = shares((1.0, 1.0, 1.0))
 
-    def level_maps(images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    def level_maps(images: NDArray[np.uint8]) -> dict[Distance, LevelMaps]:
         seen.append(len(images))
-        return model(images)  # type: ignore[operator,no-any-return]
+        return model(images)
 
     choose_score(level_maps, IMAGES[np.arange(MOST + 2) % len(IMAGES)])
     assert seen == [MOST / 2 + 1, MOST / 2 + 1]
