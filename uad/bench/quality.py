@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from uad.bundle import MANIFEST
 from uad.config import ExportConfig, TrainingConfig
-from uad.data import Dataset, load_dataset
+from uad.data import load_dataset
 from uad.detector import load_detector
 from uad.evaluation import Report, compare, evaluate
 from uad.metrics import Difference
 from uad.teacher import load_teacher
 from uad.training import train
+from uad.training.output import finished
 
 FIGURES = ("image_auroc", "pixel_auroc", "aupro", "f1", "recall", "false_alarm_rate")
 
@@ -51,7 +51,7 @@ def run(
     progress: bool = True,
     on_outcome: Callable[[Outcome], None] | None = None,
 ) -> list[Outcome]:
-    """Every data set x seed x recipe; bundles already in `folder` are not trained again.
+    """Every data set x seed x recipe; what `folder` holds of it already is not trained again.
 
     Args:
         data: names of ingested datasets, or folders, with labelled test images.
@@ -61,6 +61,9 @@ def run(
         device: where to train.
         progress: show bars.
         on_outcome: called as results come.
+
+    Raises:
+        TrainingError: `folder` holds another training's bundle under the same name.
     """
     outcomes = []
     for name in data:
@@ -132,25 +135,14 @@ def _outcome(
     dataset = load_dataset(data, config.data)
     bundle = folder / f"{Path(data).name}-{recipe.name}-{seed}"
     times = bundle.with_name(bundle.name + "-minutes.json")
-    if not ((bundle / MANIFEST).is_file() and times.is_file()):
-        times.parent.mkdir(parents=True, exist_ok=True)
-        times.write_text(json.dumps(_train(dataset, config, recipe, bundle, device, progress)))
+    teacher = load_teacher(recipe.teacher, width=config.model.width)
+    there = finished(bundle, dataset, config, teacher, cure="remove it")
+    if there is None or not times.is_file():
+        started = time.monotonic()
+        train(dataset, config, teacher, bundle, device=device, progress=progress)
+        times.write_text(json.dumps((time.monotonic() - started) / 60.0))
     report = evaluate(load_detector(bundle), dataset.test, progress=progress)
     return Outcome(data, recipe.name, seed, report, json.loads(times.read_text()))
-
-
-def _train(
-    dataset: Dataset,
-    config: TrainingConfig,
-    recipe: Recipe,
-    bundle: Path,
-    device: str,
-    progress: bool,
-) -> float:
-    started = time.monotonic()
-    teacher = load_teacher(recipe.teacher, width=config.model.width)
-    train(dataset, config, teacher, bundle, device=device, progress=progress)
-    return (time.monotonic() - started) / 60.0
 
 
 def seeded(config: TrainingConfig, seed: int) -> TrainingConfig:

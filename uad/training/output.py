@@ -12,9 +12,21 @@ from uad.types import Teacher
 
 
 def finished(
-    output: Path, dataset: Dataset, config: TrainingConfig, teacher: Teacher
+    output: Path,
+    dataset: Dataset,
+    config: TrainingConfig,
+    teacher: Teacher,
+    *,
+    cure: str = "replace it with --overwrite",
 ) -> Bundle | None:
     """The whole bundle that this very training left at `output`; None where it has still to.
+
+    Args:
+        output: where it is to write.
+        dataset: of this training, as are `config` and `teacher`.
+        config: see `dataset`.
+        teacher: see `dataset`.
+        cure: what a user can do about another training's bundle, besides choosing another place.
 
     Raises:
         BundleError: something lies there that is no bundle.
@@ -26,11 +38,11 @@ def finished(
     try:
         bundle = read_bundle(output)
     except BundleError as exc:
-        raise TrainingError(f"{exc}; or replace it with --overwrite") from exc
+        raise TrainingError(f"{exc}; or {cure}") from exc
     if different := _differences(bundle, dataset, config, teacher):
         raise TrainingError(
             f"{output} holds a bundle of {' and '.join(different)}: choose another --output, or "
-            "replace it with --overwrite"
+            f"{cure}"
         )
     return bundle if is_whole(bundle) else None
 
