@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from uad.bundle import Bundle, add_int8, write_bundle
 from uad.config import InputSpec, ScoreDefinition, TrainingConfig
+from uad.config.score import Distance
 from uad.graph import build_int8
 from uad.images import Image, resize
 from uad.quantise import measure_extremes
 from uad.resnet import random_weights
+from uad.scoring import whitenings
 from uad.types import Teacher, TrainedModel, Weights
 
 
@@ -26,6 +28,7 @@ def resized(bundle: Bundle | None, size: int, width: int) -> Iterator[Bundle]:
     far it strays on these very images; `uad calibrate` makes the one to serve.
     """
     student, teacher, images = _parts(bundle, size, width)
+    distance, matrices = _distance(bundle, width)
     spec = InputSpec(height=size, width=size)
     channels = len(student["conv1.weight"])
     config = TrainingConfig.model_validate({"input": {}, "model": {"width": channels}})
@@ -33,13 +36,14 @@ def resized(bundle: Bundle | None, size: int, width: int) -> Iterator[Bundle]:
         student=student,
         teacher=Teacher("bench", "", teacher),
         input=spec,
-        score=ScoreDefinition(),
-        statistics={},
+        score=ScoreDefinition(distance=distance),
+        statistics=matrices,
         config=config,
         golden=tuple(resize(image, (size, size)) for image in images),
     )
     ranges = measure_extremes(student, teacher, spec, model.golden).ranges()
-    rounded = build_int8(student, teacher, spec, ranges).SerializeToString()
+    whitened = whitenings(model.score, matrices)
+    rounded = build_int8(student, teacher, spec, ranges, whitened).SerializeToString()
     with tempfile.TemporaryDirectory() as folder:
         written = write_bundle(Path(folder) / "bundle", model)
         yield add_int8(written, rounded, {})
@@ -56,6 +60,14 @@ def _parts(bundle: Bundle | None, size: int, width: int) -> tuple[Weights, Weigh
         return bundle.arrays("student"), bundle.arrays("teacher"), bundle.golden()
     images = [_clouds(size, seed) for seed in range(3)]
     return random_weights(width, 0), random_weights(width, 1), images
+
+
+def _distance(bundle: Bundle | None, width: int) -> tuple[Distance, Weights]:
+    """The bundle's own; for random weights the one that training takes, and leaves as it is."""
+    if bundle is not None:
+        return bundle.manifest.score.distance, bundle.arrays("statistics")
+    levels = enumerate((width, 2 * width, 4 * width), start=1)
+    return "mahalanobis", {f"whitening{n}": np.eye(c, dtype=np.float32) for n, c in levels}
 
 
 def _clouds(size: int, seed: int) -> Image:
