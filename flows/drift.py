@@ -1,8 +1,11 @@
 """Look whether a product's recent images are still like those its threshold was set on."""
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+from filelock import FileLock
 from prefect import flow, runtime, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.events import emit_event
@@ -14,6 +17,7 @@ from flows.schedule import cancel_overdue
 from uad.bundle import read_bundle
 from uad.drift import LEVEL, Drift, watch
 from uad.errors import CalibrationError
+from uad.home import watch_dir
 from uad.journal import ScoreJournal
 from uad.live import open_bundle
 from uad.registry import ModelRegistry
@@ -32,6 +36,7 @@ class DriftReport(BaseModel):
     product: str
     version: str
     since: datetime
+    until: datetime
     images: int
     detected: bool
     evidence: float
@@ -87,14 +92,14 @@ def check_drift(
         alpha=entry.alpha,
         level=level,
     )
-    return report(product, champion.version, since, found)
+    return report(product, champion.version, since, now, found)
 
 
 @flow(name="drift", flow_run_name="drift of {product}")
 def drift(
     product: str, hours: float = 24.0, level: float = LEVEL, now: datetime | None = None
 ) -> DriftReport:
-    """Watch a product; a finding becomes an artifact and the event `uad.drift`."""
+    """Watch a product; a finding becomes an artifact and, once a window, the event `uad.drift`."""
     logs.prepare()
     cancel_overdue()
     found = check_drift(product, hours, level, now)
@@ -102,12 +107,15 @@ def drift(
     return found
 
 
-def report(product: str, version: str, since: datetime, found: Drift) -> DriftReport:
+def report(
+    product: str, version: str, since: datetime, until: datetime, found: Drift
+) -> DriftReport:
     """The finding in words."""
     return DriftReport(
         product=product,
         version=version,
         since=since,
+        until=until,
         images=found.images,
         detected=found.detected,
         evidence=found.evidence,
@@ -126,8 +134,34 @@ def tell(found: DriftReport) -> None:
         return
     key = re.sub("[^a-z0-9]+", "-", f"drift-{found.product}".lower()).strip("-")
     create_markdown_artifact(found.markdown(), key=key, description=found.advice)
-    resource = {"prefect.resource.id": f"uad.product.{found.product}"}
-    emit_event(EVENT, resource=resource, payload=found.model_dump(mode="json"))
+    if announced_first(found):
+        resource = {"prefect.resource.id": f"uad.product.{found.product}"}
+        emit_event(EVENT, resource=resource, payload=found.model_dump(mode="json"))
+
+
+def announced_first(found: DriftReport) -> bool:
+    """Whether no look at this champion was announced whose images this one saw too; remembers it.
+
+    Looks that take longer than their interval run side by side, and drift lasts: one retraining is
+    enough for it.
+    """
+    record = watch_dir() / f"drift-{found.product.encode().hex()}.json"
+    with FileLock(record.with_suffix(".lock")):
+        version, until = _announced(record)
+        if version == found.version and until > found.since:
+            return False
+        facts = {"version": found.version, "until": found.until.isoformat()}
+        record.write_text(json.dumps(facts), encoding="utf-8")
+        return True
+
+
+def _announced(record: Path) -> tuple[str, datetime]:
+    """Champion and end of the look that was announced last."""
+    try:
+        facts = json.loads(record.read_text(encoding="utf-8"))
+        return facts["version"], datetime.fromisoformat(facts["until"])
+    except (OSError, ValueError, KeyError):
+        return "", datetime.min.replace(tzinfo=UTC)
 
 
 def _advice(found: Drift) -> str:

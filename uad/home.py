@@ -55,7 +55,7 @@ def scores_dir() -> Path:
 
 
 def watch_dir() -> Path:
-    """What was last seen of the folders that are watched for new images."""
+    """What the looks at folders and at scores announced last."""
     return _made(home() / "watch")
 
 

@@ -1,6 +1,7 @@
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import DeploymentFilter
 
-from flows.drift import drift
+from flows.drift import DriftReport, announced_first, drift, report
 from tests.flows.conftest import deployed, read_until
 from uad.bundle import read_bundle
 from uad.cli import main
+from uad.drift import Drift, watch
 from uad.errors import RegistryError
 from uad.journal import ScoreJournal
 from uad.registry import ModelRegistry
@@ -72,6 +74,24 @@ def test_higher_scores_are_reported_and_a_person_is_told_what_to_do(
         main(["drift", "parts"])
     assert stopped.value.code == 3
     assert "drift or defects" in capsys.readouterr().out
+
+
+def looked(version: str, hours_ago: float, found: Drift) -> DriftReport:
+    """A look at the day before."""
+    until = datetime.now(UTC) - timedelta(hours=hours_ago)
+    return report("parts", version, until - timedelta(hours=24), until, found)
+
+
+def test_what_lasts_is_announced_once_a_window_though_looks_run_side_by_side(
+    uad_home: Path,
+) -> None:
+    found = watch([1.0] * 20, [2.0] * 50, threshold=1.5, alpha=0.05)
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(announced_first, [looked("1", 30, found)] * 4))
+    assert sorted(together) == [False, False, False, True]
+    assert not announced_first(looked("1", 20, found))
+    assert announced_first(looked("1", 5, found))
+    assert announced_first(looked("2", 4, found))
 
 
 def test_scores_of_another_engine_are_not_compared_with_this_ones_calibration(
