@@ -50,34 +50,10 @@ class PaddleEngine:
 def _require(device: str) -> None:
     """Refuse a device that the installed Paddle cannot use."""
     try:
-        from uad.runtime import paddle
+        from uad.runtime import require
     except ImportError as exc:
         raise EngineError("Paddle is not installed: pip install 'uad[cpu]' or 'uad[gpu]'") from exc
-    kind, _, number = device.partition(":")
-    if kind == "cpu":
-        return
-    count = _device_count(paddle, kind)
-    if count is None:
-        raise EngineError(
-            f"the installed Paddle is not built for {kind}: install Paddle's {kind} build, or use "
-            "--device cpu"
-        )
-    if int(number) >= count:
-        raise EngineError(f"there is no {device}: Paddle sees {count} {kind} devices here")
-
-
-def _device_count(paddle: Any, kind: str) -> int | None:
-    """How many devices of a kind there are; None if Paddle is not built for it."""
-    if kind == "gpu":
-        built = paddle.device.is_compiled_with_cuda()
-        return int(paddle.device.cuda.device_count()) if built else None
-    if kind == "xpu":
-        built = paddle.device.is_compiled_with_xpu()
-        return int(paddle.device.xpu.device_count()) if built else None
-    if not paddle.device.is_compiled_with_custom_device(kind):
-        return None
-    found = paddle.device.get_available_custom_device() or []
-    return len([name for name in found if str(name).partition(":")[0] == kind])
+    require([device])
 
 
 def _network(bundle: Bundle) -> Any:

@@ -13,12 +13,12 @@ from uad.bundle import Bundle, DatasetRef, refuse_foreign, write_bundle
 from uad.calibrate import calibrate
 from uad.config import InputSpec, TrainingConfig
 from uad.data import Dataset, Sample
-from uad.errors import DataError, TrainingError
+from uad.errors import DataError
 from uad.export.automatic import add_int8_where_accepted
 from uad.home import checkpoints_dir
 from uad.runtime import paddle
 from uad.training.loop import fit
-from uad.training.ranks import fit_on, training_devices
+from uad.training.ranks import check_devices, fit_on, training_devices
 from uad.types import EpochMetrics, Teacher
 
 log = logging.getLogger(__name__)
@@ -64,8 +64,9 @@ def train(
     if word := squashed(dataset.train, config.input):
         log.warning(word)
     devices = training_devices(device)
+    check_devices(devices)
     if len(devices) == 1:
-        _set_device(devices[0])
+        paddle.set_device(devices[0])
     key = training_key(dataset, config, teacher)
     folder = checkpoints or checkpoints_dir() / f"{dataset.name}-{key[:12]}"
     if not resume:
@@ -139,12 +140,3 @@ def _reference(dataset: Dataset) -> DatasetRef:
         selection=len(dataset.selection),
         calibration=len(dataset.calibration),
     )
-
-
-def _set_device(device: str) -> None:
-    try:
-        paddle.set_device(device)
-    except (ValueError, RuntimeError) as exc:
-        raise TrainingError(
-            f"this Paddle cannot train on '{device}': use --device cpu, or install the build for it"
-        ) from exc

@@ -9,7 +9,7 @@ from uad.config import InputSpec, TrainingConfig
 from uad.config.training import AugmentationConfig
 from uad.data import Dataset
 from uad.detector import load_detector
-from uad.errors import TrainingError
+from uad.errors import EngineError, TrainingError
 from uad.images import read
 from uad.teacher import load_teacher
 from uad.training import fit, train
@@ -87,6 +87,20 @@ def test_a_checkpoint_of_another_training_is_refused(
     run("one")
     with pytest.raises(TrainingError, match="other images, teacher or settings"):
         run("two")
+
+
+def test_a_device_that_is_not_here_is_refused_by_training_and_engine_in_the_same_words(
+    dataset: Dataset,
+    teacher: Teacher,
+    tiny_config: TrainingConfig,
+    trained_bundle: Path,
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(EngineError, match=r"npu:98 cannot be had: .* or use --device cpu") as told:
+        train(dataset, tiny_config, teacher, tmp_path / "bundle", device="npu:98")
+    with pytest.raises(EngineError) as same:
+        load_detector(trained_bundle, engine="paddle", device="npu:98")
+    assert str(same.value) == str(told.value)
 
 
 def test_a_loss_that_is_not_finite_stops_training_and_says_what_to_change(
