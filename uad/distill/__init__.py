@@ -7,8 +7,10 @@
     network.py   ResNet-18 conv1..layer3 in PyTorch
     recipe.py    the settings and the schedule
     state.py     what a run keeps in its folder: checkpoint, loss curve, recipe
+    updating.py  one step of any training: gradient, average, batch norm's statistics
     training.py  the loop
     packing.py   the result as a small safetensors file
+    formula/     another teacher to compare with, which learned to tell fractals apart
 
 Run `python -m uad.distill --help`. PyTorch is the extra `distill`; the product never imports it.
 """

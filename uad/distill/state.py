@@ -1,15 +1,16 @@
-"""What a distillation keeps in its folder: the recipe, the loss curve and all needed to go on."""
+"""What a training keeps in its folder: the recipe, the curve and all needed to go on."""
 
 import csv
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from uad.distill.network import LEVELS, Tensors, is_trained
-from uad.distill.recipe import Recipe
+from uad.distill.network import Tensors, is_trained
+from uad.distill.recipe import Training
 from uad.errors import TrainingError
 
 CHECKPOINT = "checkpoint.pt"
@@ -24,16 +25,23 @@ class State:
     student: Tensors
     average: Tensors
     optimiser: Any
-    variances: list[Any]
-    """Per level the teacher's variance of each channel, (C_l,)."""
+    variances: list[Any] = field(default_factory=list)
+    """In a distillation, per level the teacher's variance of each channel, (C_l,)."""
     step: int = 0
     images: int = 0
     elapsed_seconds: float = 0.0
 
 
-def optimiser_for(student: Tensors, recipe: Recipe) -> Any:
+def fresh(weights: Tensors, recipe: Training, variances: Sequence[Any] = ()) -> State:
+    """The state before the first update of a network that begins with `weights`."""
+    student = _trainable(weights, recipe)
+    average = {name: value.detach().clone() for name, value in student.items()}
+    return State(student, average, optimiser_for(student, recipe), list(variances))
+
+
+def optimiser_for(student: Tensors, recipe: Training) -> Any:
     """AdamW; only kernels decay."""
-    kernels = [v for name, v in student.items() if is_trained(name) and v.dim() == 4]
+    kernels = [v for name, v in student.items() if is_trained(name) and v.dim() > 1]
     norms = [v for name, v in student.items() if is_trained(name) and v.dim() == 1]
     groups = [
         {"params": kernels, "weight_decay": recipe.weight_decay},
@@ -42,7 +50,7 @@ def optimiser_for(student: Tensors, recipe: Recipe) -> Any:
     return torch.optim.AdamW(groups, lr=recipe.learning_rate)
 
 
-def placed(weights: Tensors, recipe: Recipe) -> Tensors:
+def placed(weights: Tensors, recipe: Training) -> Tensors:
     """On the recipe's device, kernels with their channels last, which convolves fastest."""
     placed = {name: value.to(recipe.device) for name, value in weights.items()}
     return {
@@ -51,31 +59,31 @@ def placed(weights: Tensors, recipe: Recipe) -> Tensors:
     }
 
 
-def report(folder: Path, state: State, rate: float, parts: list[float]) -> None:
-    """Append one line to the loss curve."""
+def report(folder: Path, state: State, rate: float, measured: Mapping[str, float]) -> None:
+    """Append one line to the curve: where the training is, and what was measured since the last."""
     file = folder / CURVE
     new = not file.exists()
-    names = [f"{kind}{level}" for level in LEVELS for kind in ("squared", "cosine")]
     with file.open("a", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         if new:
-            writer.writerow(["step", "images", "seconds", "rate", *names])
+            writer.writerow(["step", "images", "seconds", "rate", *measured])
         seconds = round(state.elapsed_seconds, 1)
-        values = [f"{part:.5f}" for part in parts]
+        values = [f"{value:.5f}" for value in measured.values()]
         writer.writerow([state.step, state.images, seconds, f"{rate:.6f}", *values])
 
 
-def begin(recipe: Recipe, folder: Path) -> None:
-    """Note the recipe in `folder`, or check that it is the one noted there.
+def begin(recipe: Training, folder: Path) -> None:
+    """Make `folder` and note the recipe in it, or check that it is the one noted there.
 
     Raises:
         TrainingError: `folder` was begun with another recipe.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     file = folder / RECIPE
-    text = json.dumps(recipe.model_dump(mode="json"), indent=2) + "\n"
-    if file.exists() and file.read_text(encoding="utf-8") != text:
+    noted = recipe.model_dump(mode="json")
+    if file.exists() and json.loads(file.read_text(encoding="utf-8")) != noted:
         raise TrainingError(f"{file} is another recipe's: choose another folder or the same recipe")
-    file.write_text(text, encoding="utf-8")
+    file.write_text(json.dumps(noted, indent=2) + "\n", encoding="utf-8")
 
 
 def save(state: State, folder: Path) -> None:
@@ -98,14 +106,12 @@ def _plain(state: State) -> dict[str, Any]:
     }
 
 
-def resumed(recipe: Recipe, folder: Path) -> State | None:
+def resumed(recipe: Training, folder: Path) -> State | None:
     """The state that `folder` was left in, or None."""
     if not (folder / CHECKPOINT).exists():
         return None
     values = load(folder)
-    student = placed(values["student"], recipe)
-    for name, value in student.items():
-        value.requires_grad_(is_trained(name))
+    student = _trainable(values["student"], recipe)
     optimiser = optimiser_for(student, recipe)
     optimiser.load_state_dict(values["optimiser"])
     return State(
@@ -117,6 +123,13 @@ def resumed(recipe: Recipe, folder: Path) -> State | None:
         images=values["images"],
         elapsed_seconds=values["elapsed_seconds"],
     )
+
+
+def _trainable(weights: Tensors, recipe: Training) -> Tensors:
+    student = placed(weights, recipe)
+    for name, value in student.items():
+        value.requires_grad_(is_trained(name))
+    return student
 
 
 def load(folder: Path) -> dict[str, Any]:

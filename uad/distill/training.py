@@ -6,8 +6,7 @@ Loss of a level: mean squared error over the teacher's variance of each channel,
 
 import tempfile
 import time
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +17,14 @@ import torch.multiprocessing
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from uad.distill.network import (
-    Tensors,
-    folded,
-    initial_weights,
-    is_trained,
-    normalised,
-    pyramid,
-)
+from uad.distill.network import LEVELS, Tensors, folded, initial_weights, normalised, pyramid
 from uad.distill.recipe import Recipe
-from uad.distill.state import (
-    State,
-    begin,
-    load,
-    optimiser_for,
-    placed,
-    report,
-    resumed,
-    save,
-)
-from uad.distill.stream import CropStream, prefetching
-from uad.errors import TrainingError
+from uad.distill.state import State, begin, fresh, load, placed, report, resumed, save
+from uad.distill.stream import Batch, CropStream, prefetching
+from uad.distill.updating import Means, precision, recalibrated, update
+
+PARTS = [f"{kind}{level}" for level in LEVELS for kind in ("squared", "cosine")]
+"""The loss's parts, as the curve names them."""
 
 
 def distill(teacher: Mapping[str, NDArray[np.float32]], recipe: Recipe, folder: Path) -> Tensors:
@@ -52,12 +38,11 @@ def distill(teacher: Mapping[str, NDArray[np.float32]], recipe: Recipe, folder: 
     Returns:
         The averaged student, its batch norm statistics measured at the size of use.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     begin(recipe, folder)
     with tempfile.TemporaryDirectory() as meeting:
         arguments = (dict(teacher), recipe, folder, Path(meeting) / "meeting")
         torch.multiprocessing.spawn(_work, arguments, nprocs=recipe.workers)
-    return recalibrated(load(folder)["average"], recipe)
+    return recalibrated(load(folder)["average"], recipe, _crops_of_use(recipe))
 
 
 def _work(
@@ -81,7 +66,7 @@ def _work(
 
 def _run(rank: int, state: State, teacher: Tensors, recipe: Recipe, folder: Path) -> None:
     started = time.monotonic() - state.elapsed_seconds
-    saved, shown = time.monotonic(), _Average()
+    saved, shown = time.monotonic(), Means()
     with prefetching((recipe.seed, 1, state.step, rank)) as crops:
         for _ in range(4):
             _order(crops, recipe, state)
@@ -106,26 +91,16 @@ def _run(rank: int, state: State, teacher: Tensors, recipe: Recipe, folder: Path
 
 def _step(
     state: State, teacher: Tensors, images: Any, recipe: Recipe, progress: float
-) -> list[float]:
-    """One update; the losses, squared error and 1 - cosine of each level in turn."""
-    for group in state.optimiser.param_groups:
-        group["lr"] = recipe.rate(progress)
-    with _precision(recipe):
+) -> dict[str, float]:
+    """One update; the parts of its loss by name."""
+    with precision(recipe):
         with torch.no_grad():
             wanted = pyramid(teacher, images, training=False)
         below = wanted if progress < recipe.apart_until else None
         got = pyramid(state.student, images, training=True, below=below)
     parts = level_losses(wanted, got, state.variances)
-    state.optimiser.zero_grad(set_to_none=True)
-    sum(parts).backward()
-    trained = [value for name, value in state.student.items() if is_trained(name)]
-    _share([value.grad for value in trained])
-    norm = torch.nn.utils.clip_grad_norm_(trained, 5.0)
-    if not bool(torch.isfinite(norm)):
-        raise TrainingError(f"the distillation diverged at step {state.step}; lower learning_rate")
-    state.optimiser.step()
-    _average(state, recipe.average_decay)
-    return [float(part.detach()) for part in parts]
+    update(state, sum(parts), recipe, progress, _share)
+    return {name: float(part.detach()) for name, part in zip(PARTS, parts, strict=True)}
 
 
 def _share(gradients: list[Any]) -> None:
@@ -151,24 +126,16 @@ def level_losses(wanted: list[Any], got: list[Any], variances: list[Any]) -> lis
     return losses
 
 
-def recalibrated(weights: Tensors, recipe: Recipe) -> Tensors:
-    """A copy whose running statistics are the mean over drawn images of the size of use."""
-    result = placed({name: value.detach().clone() for name, value in weights.items()}, recipe)
+def _crops_of_use(recipe: Recipe) -> Iterator[Batch]:
+    """Drawn images of the size at which a teacher is used, 16 at a time."""
     stream = CropStream((recipe.seed, 2), pool=64, crops_a_scene=8)
-    count = max(1, recipe.recalibration_images // 16)
-    for index in range(count):
-        images = normalised(stream.batch(16, recipe.recalibration_px), recipe.device)
-        with torch.no_grad(), _precision(recipe):
-            pyramid(result, images, training=True, momentum=1.0 / (index + 1))
-    return {name: value.cpu() for name, value in result.items()}
+    for _ in range(max(1, recipe.recalibration_images // 16)):
+        yield stream.batch(16, recipe.recalibration_px)
 
 
 def _fresh(recipe: Recipe, teacher: Tensors) -> State:
-    student = placed(initial_weights(recipe.seed, recipe.width), recipe)
-    for name, value in student.items():
-        value.requires_grad_(is_trained(name))
-    average = {name: value.detach().clone() for name, value in student.items()}
-    return State(student, average, optimiser_for(student, recipe), _variances(teacher, recipe))
+    weights = initial_weights(recipe.seed, recipe.width)
+    return fresh(weights, recipe, _variances(teacher, recipe))
 
 
 def _variances(teacher: Tensors, recipe: Recipe) -> list[Any]:
@@ -180,35 +147,6 @@ def _variances(teacher: Tensors, recipe: Recipe) -> list[Any]:
     return [variance + 0.01 * variance.mean() for variance in variances]
 
 
-def _average(state: State, decay: float) -> None:
-    """Move the average towards the student, faster at the start."""
-    decay = min(decay, (1 + state.step) / (10 + state.step))
-    names = list(state.student)
-    kept = [state.average[name] for name in names]
-    new = [state.student[name].detach() for name in names]
-    torch._foreach_lerp_(kept, new, 1.0 - decay)
-
-
-def _precision(recipe: Recipe) -> Any:
-    kind = torch.device(recipe.device).type
-    return torch.autocast(kind, torch.bfloat16) if recipe.bfloat16 else nullcontext()
-
-
 def _order(crops: Any, recipe: Recipe, state: State) -> None:
     stage = recipe.stage(recipe.progress(state.images, state.elapsed_seconds))
     crops.ask(stage.batch_size, stage.edge_px)
-
-
-class _Average:
-    """Means since the last report."""
-
-    def __init__(self) -> None:
-        self._rows: list[list[float]] = []
-
-    def add(self, parts: list[float]) -> None:
-        self._rows.append(parts)
-
-    def taken(self) -> list[float]:
-        means = [float(value) for value in np.mean(self._rows, axis=0)]
-        self._rows.clear()
-        return means
