@@ -55,10 +55,11 @@ class Planted:
 def candidates(images: int) -> Iterator[ScoreDefinition]:
     """From the most expected definition to the least, for a number of selection images.
 
-    The first level sees the finest defects and the most harmless texture, so its weight varies.
+    The first level sees the finest defects and the most harmless texture, so its weight varies; it
+    is never left out, as planted defects are coarser than the finest real ones.
     """
     normalisations = ("level", "location") if images >= PRIOR_IMAGES else ("level",)
-    weights = ((0.5, 1.0, 1.0), (1.0, 1.0, 1.0), (0.0, 1.0, 1.0))
+    weights = ((0.5, 1.0, 1.0), (1.0, 1.0, 1.0))
     sigmas = (0.5, 0.0, 1.0, 2.0)
     for distance, *rest in (
         *product(("mahalanobis",), normalisations, weights, sigmas),
