@@ -14,8 +14,8 @@ from prefect.states import Running
 from flows.logs import logger
 from flows.retries import REGISTRY
 from uad.errors import ConfigError
-from uad.gate import Verdict
 from uad.registry import ModelRegistry
+from uad.registry.gate import Verdict
 
 LOOK_SECONDS = 2
 """How often a paused run asks whether it was resumed."""

@@ -15,11 +15,11 @@ from flows import logs
 from flows.retries import REGISTRY
 from flows.schedule import cancel_overdue
 from uad.bundle import read_bundle
-from uad.drift import LEVEL, Drift, watch
 from uad.errors import CalibrationError
-from uad.home import watch_dir
-from uad.journal import ScoreJournal
-from uad.live import open_bundle
+from uad.hot_reload import open_bundle
+from uad.monitoring.drift import LEVEL, Drift, watch
+from uad.monitoring.score_log import ScoreLog
+from uad.paths import watch_dir
 from uad.registry import ModelRegistry
 
 EVENT = "uad.drift"
@@ -74,7 +74,7 @@ def check_drift(
     champion = registry.resolve(f"models:/{product}@champion")
     now = now or datetime.now(UTC)
     since = now - timedelta(hours=hours)
-    journal = ScoreJournal().read(product, champion.version, since)
+    journal = ScoreLog().read(product, champion.version, since)
     scored = [each for each in journal if each.at <= now]
     calibration = read_bundle(open_bundle(champion.address)).manifest.calibration
     if not calibration:

@@ -2,7 +2,7 @@
 
 import os
 
-from uad.home import home, prefect_dir
+from uad.paths import home, prefect_dir
 
 DEFAULTS = {
     # Its start took 13 s on two idle cores and minutes on busy ones; Prefect gives up after 20 s.

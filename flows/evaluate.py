@@ -10,9 +10,9 @@ from flows import logs
 from uad.config import SplitConfig
 from uad.data import Sample, load_dataset
 from uad.data.checks import scan
-from uad.detector import load_detector
 from uad.evaluation import evaluate, write_report
-from uad.live import open_bundle
+from uad.hot_reload import open_bundle
+from uad.inference.detector import load_detector
 
 
 @task(name="evaluate", task_run_name="evaluate on {dataset}")

@@ -10,9 +10,9 @@ from uad.bundle import read_bundle
 from uad.config import TrainingConfig
 from uad.data import Dataset, load_dataset
 from uad.errors import BundleError
-from uad.home import bundles_dir
+from uad.models.teacher import load_teacher
+from uad.paths import bundles_dir
 from uad.registry import ModelRegistry
-from uad.teacher import load_teacher
 from uad.types import Teacher
 
 

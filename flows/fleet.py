@@ -12,7 +12,7 @@ from flows import logs
 from flows.retrain import Outcome, retrain
 from uad.config import Settings, TrainingConfig, load_settings
 from uad.errors import ConfigError, UadError
-from uad.gate import GateRule, Mode
+from uad.registry.gate import GateRule, Mode
 
 Runner = Literal["here", "processes", "dask"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from uad.errors import BusyError
-from uad.home import locks_dir
+from uad.paths import locks_dir
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from uad.config import SplitConfig
 from uad.data.versions import read_version
 from uad.errors import DataError, RegistryError, RegistryUnreachableError, UadError
 from uad.evaluation import Report, compare, read_report
-from uad.gate import GateRule, Mode, Verdict, decide
 from uad.registry import CHALLENGER, ModelRegistry
+from uad.registry.gate import GateRule, Mode, Verdict, decide
 
 ATTEMPTS = 3
 """How often a new version is judged again because the champion changed meanwhile."""

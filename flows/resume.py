@@ -5,7 +5,7 @@ import socket
 from typing import Any
 
 from flows.logs import logger
-from uad.home import home
+from uad.paths import home
 
 MOST_STARTS = 3
 """A run that dies this often has a reason that another start does not cure."""

@@ -17,9 +17,9 @@ from flows.resume import begin_again
 from flows.schedule import cancel_overdue
 from flows.tracking import REASON, TRAINING_KEY, closing_run, log_dataset, open_run
 from uad.config import TrainingConfig
-from uad.gate import GateRule, Mode, Verdict
-from uad.home import reports_dir
+from uad.paths import reports_dir
 from uad.registry import ModelRegistry
+from uad.registry.gate import GateRule, Mode, Verdict
 
 TURN_SECONDS = 12 * 3600.0
 """How long a run that nobody waits for, of a schedule or a trigger, waits for one under way."""

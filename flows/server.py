@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from flows.processes import LOOPBACK, STOP_SECONDS, answers, free_port, stop
 from uad.errors import FlowError
-from uad.home import prefect_dir
+from uad.paths import prefect_dir
 
 PORT = 4200
 """Prefect's own; another free one is taken where it is in use."""

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from flows import logs
 from flows.schedule import cancel_overdue
 from uad.errors import DataError
-from uad.home import watch_dir
+from uad.paths import watch_dir
 
 EVENT = "uad.new-data"
 """Name of the event; `uad deploy --watch` begins a retraining on it. Others may send it too."""

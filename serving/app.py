@@ -4,11 +4,11 @@ from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.errors import add_error_handlers
-from serving.opening import open_state
-from serving.routes import analysis_router, health_router, metrics_router
+from serving.api.errors import add_error_handlers
+from serving.api.routes import analysis_router, health_router, metrics_router
+from serving.api.state import State
+from serving.models.loading import open_state
 from serving.settings import ServerSettings
-from serving.state import State
 from uad import __version__
 
 SECURITY_HEADERS = {

@@ -8,7 +8,7 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from serving.schemas import envelope
+from serving.api.schemas import envelope
 from serving.settings import Limits
 
 BAD_HTTP = "this is no HTTP/1.1 request"

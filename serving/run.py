@@ -6,13 +6,13 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from serving.admin import create_admin_app
+from serving.api.admin import create_admin_app
+from serving.api.state import State
 from serving.app import create_app
-from serving.logs import set_up
-from serving.opening import open_state
-from serving.server import GentleServer, QuietServer
+from serving.models.loading import open_state
+from serving.server import AdminServer, GracefulServer
 from serving.settings import ServerSettings
-from serving.state import State
+from serving.telemetry.logs import set_up
 from uad.errors import ServingError
 
 LOOPBACK = "127.0.0.1"
@@ -40,12 +40,12 @@ async def serve(
     state: State, listener: socket.socket, admin_listener: socket.socket | None = None
 ) -> None:
     """Answer on the sockets until a signal."""
-    server = GentleServer(create_app(state.settings, state), state.settings, state)
+    server = GracefulServer(create_app(state.settings, state), state.settings, state)
     if admin_listener is None:
         await server.serve([listener])
         return
     # The administrators' port listens first: who finds the other one finds both.
-    admin = QuietServer(create_admin_app(state), state.settings)
+    admin = AdminServer(create_admin_app(state), state.settings)
     beside = asyncio.create_task(admin.serve([admin_listener]))
     await server.serve([listener])
     admin.should_exit = True

@@ -11,14 +11,14 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from serving.api.state import State
 from serving.connection import guarded
 from serving.settings import ServerSettings
-from serving.state import State
 
 logger = logging.getLogger(__name__)
 
 
-class GentleServer(uvicorn.Server):
+class GracefulServer(uvicorn.Server):
     """Says that it is not ready before it stops listening, so that balancers can look away."""
 
     def __init__(self, app: FastAPI, settings: ServerSettings, state: State) -> None:
@@ -55,7 +55,7 @@ class GentleServer(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-class QuietServer(uvicorn.Server):
+class AdminServer(uvicorn.Server):
     """One that leaves signals to the server beside it."""
 
     def __init__(self, app: FastAPI, settings: ServerSettings) -> None:

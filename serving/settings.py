@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from serving.access import AccessSettings
-from serving.urls import UrlInput
+from serving.api.access import AccessSettings
+from serving.url_input.policy import UrlInput
 from uad.config import Settings
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]

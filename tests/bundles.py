@@ -7,16 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uad.bundle import Bundle, CalibrationEntry, add_calibration, write_bundle
-from uad.calibration import conformal_threshold
 from uad.config import InputSpec, TrainingConfig
 from uad.config.score import Distance
-from uad.detector import Scorer
-from uad.engines import load_engine
 from uad.images import Image
-from uad.resnet import random_weights
-from uad.scoring import ScoreDefinition
+from uad.inference.detector import Scorer
+from uad.inference.engines import load_engine
+from uad.models.resnet import random_weights
+from uad.models.whitening import SecondMoments
+from uad.scoring.conformal import conformal_threshold
+from uad.scoring.maps import ScoreDefinition
 from uad.types import EpochMetrics, Teacher, TrainedModel
-from uad.whitening import SecondMoments
 
 
 def write_random_bundle(

@@ -84,7 +84,7 @@ def trained_bundle(
 ) -> Path:
     """A bundle really trained on `parts`; read only: tests that alter one take `tiny_bundle`."""
     from uad.data import load_dataset
-    from uad.teacher import load_teacher
+    from uad.models.teacher import load_teacher
     from uad.training import train
 
     folder = tmp_path_factory.mktemp("bundle")

@@ -29,7 +29,7 @@ from safetensors.numpy import load_file, save_file
 from uad import __version__
 from uad.config import InputSpec, ScoreDefinition
 from uad.errors import BundleError
-from uad.scoring import whitenings
+from uad.scoring.maps import whitenings
 from uad.types import TrainedModel, Weights
 
 MANIFEST = "bundle.json"
@@ -161,7 +161,7 @@ def write_bundle(
 
     Everything is written to a temporary folder beside it and moved in one rename.
     """
-    from uad.graph import build
+    from uad.inference.graph import build
 
     directory = Path(directory)
     refuse_foreign(directory)

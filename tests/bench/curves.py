@@ -25,7 +25,6 @@ import typer
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from uad.backbone import Pyramid
 from uad.bench.quality import seeded
 from uad.config import TrainingConfig, load_settings
 from uad.console import print_table
@@ -33,16 +32,17 @@ from uad.data import Dataset, load_dataset
 from uad.data.samples import Sample
 from uad.images import read, read_mask, resize
 from uad.metrics import PixelStream, image_auroc
-from uad.runtime import paddle
-from uad.scoring import anomaly_map, image_score
-from uad.selection import LevelMaps, candidates, level_statistics, plant_in, quality
-from uad.stfpm import differences, distance_maps, mahalanobis, unit
-from uad.teacher import load_teacher
+from uad.models.backbone import Pyramid
+from uad.models.stfpm import differences, distance_maps, mahalanobis, unit
+from uad.models.teacher import load_teacher
+from uad.models.whitening import SecondMoments
+from uad.paddle_runtime import paddle
+from uad.scoring.maps import anomaly_map, image_score
+from uad.scoring.selection import LevelMaps, candidates, level_statistics, plant_in, quality
 from uad.training import fit
 from uad.training.cache import network_input
 from uad.training.checkpoint import load_checkpoint
 from uad.types import EpochMetrics, Teacher, Weights
-from uad.whitening import SecondMoments
 
 
 @dataclass(frozen=True)

@@ -28,18 +28,18 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from serving.encoding import encoded_label_map, encoded_picture
-from serving.engines import Engines
-from serving.messages import Job, Reply
-from serving.schemas import envelope
+from serving.api.schemas import envelope
+from serving.inference.encoding import encoded_label_map, encoded_picture
+from serving.inference.request_processing import RequestProcessor
+from serving.inference.spec import engine_spec
 from serving.settings import Limits, ServerSettings
-from serving.spec import engine_spec
-from serving.work import Analyser
+from serving.workers.messages import Job, Reply
+from serving.workers.pool import WorkerPool
 from tests.bundles import write_random_bundle
 from tests.serving.running import encoded, running
-from uad.detector import load_detector
-from uad.engines.cores import physical_cores
-from uad.visual import picture
+from uad.inference.detector import load_detector
+from uad.inference.engines.cores import physical_cores
+from uad.visualization import picture
 
 CORES = physical_cores()
 SECONDS = 10.0
@@ -108,11 +108,11 @@ def rate(submit: Callable[[Job], Future[Reply]], body: bytes, seconds: float = S
     return done / (time.monotonic() - end + seconds)
 
 
-def shapes(bundle: Path, engines: Engines) -> None:
+def shapes(bundle: Path, engines: WorkerPool) -> None:
     """Processes with one thread each, threads with one each, one with all threads."""
     cv2.setNumThreads(1)
-    one = Analyser(load_detector(bundle, threads=1), Limits())
-    all_threads = Analyser(load_detector(bundle, threads=CORES), Limits())
+    one = RequestProcessor(load_detector(bundle, threads=1), Limits())
+    all_threads = RequestProcessor(load_detector(bundle, threads=CORES), Limits())
     for size in (256, 1024):
         body = request(size, labelMap="array")
         with ThreadPoolExecutor(CORES) as many, ThreadPoolExecutor(1) as single:
@@ -184,7 +184,7 @@ class Stages(logging.Handler):
         self.seconds.append(sum(v for k, v in stages.items() if k not in ("queue", "receive")))
 
 
-def over_http(bundle: Path, engines: Engines) -> None:
+def over_http(bundle: Path, engines: WorkerPool) -> None:
     """Saturation and tail; the clients are a process of their own on the same cores."""
     body = request(1024, visualize=True)
     requests = logging.getLogger("serving.requests")
@@ -237,7 +237,7 @@ def main() -> None:
         given = sys.argv[1:]
         bundle = Path(given[0]) if given else _random(Path(folder))
         settings = ServerSettings.model_validate({"limits": {"deadline_seconds": 600}})
-        engines = Engines(engine_spec(bundle, settings), CORES)
+        engines = WorkerPool(engine_spec(bundle, settings), CORES)
         time.sleep(3)
         encoding(bundle)
         shapes(bundle, engines)

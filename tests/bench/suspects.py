@@ -23,14 +23,14 @@ import numpy as np
 from uad.bundle import write_bundle
 from uad.config import TrainingConfig, load_settings
 from uad.data import Dataset, Sample, load_dataset
-from uad.detector import Scorer, load_detector
-from uad.engines import load_engine
 from uad.evaluation import evaluate
 from uad.images import read
+from uad.inference.detector import Scorer, load_detector
+from uad.inference.engines import load_engine
 from uad.metrics import image_auroc
+from uad.models.teacher import load_teacher
 from uad.suspects import find_suspects
 from uad.suspects.find import suspect_limit
-from uad.teacher import load_teacher
 from uad.training import fit, train
 from uad.types import Teacher
 

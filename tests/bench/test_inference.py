@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from uad.bench import inference
-from uad.bench.floor import operations, peak_rate, processor
+from uad.bench.arithmetic_bound import operations, peak_rate, processor
 from uad.bench.tables import cost, floors, speed, workers
 from uad.bundle import read_bundle
 from uad.config import InputSpec

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from uad.config import load_settings
-from uad.gate import GateRule
+from uad.registry.gate import GateRule
 
 FOLDER = Path(str(files("uad"))) / "configs" / "gate"
 

@@ -14,9 +14,9 @@ from flows.drift import DriftReport, announced_first, drift, report
 from tests.flows.conftest import deployed, read_until
 from uad.bundle import read_bundle
 from uad.cli import main
-from uad.drift import Drift, watch
 from uad.errors import RegistryError
-from uad.journal import ScoreJournal
+from uad.monitoring.drift import Drift, watch
+from uad.monitoring.score_log import ScoreLog
 from uad.registry import ModelRegistry
 
 
@@ -33,7 +33,7 @@ def judged(
 ) -> None:
     at = datetime.now(UTC) - timedelta(hours=hours_ago)
     for score in scores:
-        ScoreJournal().add("parts", "1", engine, [(score, False)], at=at)
+        ScoreLog().add("parts", "1", engine, [(score, False)], at=at)
 
 
 def quiet(calibration: list[float]) -> list[float]:

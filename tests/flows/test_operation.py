@@ -15,7 +15,7 @@ from flows.retries import REGISTRY, unreachable
 from flows.server import end_orphan, own_server, reachable, running
 from flows.tracking import EpochLog, closing_run
 from uad.errors import BusyError, DataError, FlowError, RegistryUnreachableError
-from uad.home import locks_dir, prefect_dir
+from uad.paths import locks_dir, prefect_dir
 from uad.registry import ModelRegistry
 from uad.types import EpochMetrics
 

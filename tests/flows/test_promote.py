@@ -12,8 +12,8 @@ from flows.promote import promote, promote_flow
 from tests.images import defective, part
 from uad.data import ingest
 from uad.errors import ConfigError, RegistryError
-from uad.gate import Verdict
 from uad.registry import ModelRegistry
+from uad.registry.gate import Verdict
 
 
 @pytest.fixture

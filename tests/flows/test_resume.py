@@ -12,7 +12,7 @@ from safetensors import safe_open
 
 from flows.resume import MOST_STARTS, begin_again, revive_lost
 from flows.retrain import retrain
-from uad.home import checkpoints_dir
+from uad.paths import checkpoints_dir
 from uad.registry import ModelRegistry
 
 LONG = 150

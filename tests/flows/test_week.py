@@ -41,14 +41,14 @@ from tests.images import Array, part, write_mvtec
 from uad.bundle import read_bundle
 from uad.data import load_dataset
 from uad.data.versions import history, read_version, verify
-from uad.detector import load_detector
 from uad.errors import RegistryError
 from uad.evaluation import evaluate
-from uad.gate import MAX_DROP
-from uad.home import checkpoints_dir
-from uad.journal import ScoreJournal
-from uad.live import open_bundle
+from uad.hot_reload import open_bundle
+from uad.inference.detector import load_detector
+from uad.monitoring.score_log import ScoreLog
+from uad.paths import checkpoints_dir
 from uad.registry import ModelRegistry
+from uad.registry.gate import MAX_DROP
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -128,7 +128,7 @@ class Plant:
     def day(self, make: Callable[[int], Array] = part, after: int = A_DAYS_PARTS) -> None:
         """The champion judges a day's parts; `make` makes those from number `after` on."""
         champion = str(self.champion)
-        morning, kept = self.clock.replace(hour=6), ScoreJournal()
+        morning, kept = self.clock.replace(hour=6), ScoreLog()
         with closing(load_detector(open_bundle("models:/parts@champion"))) as detector:
             for number in range(A_DAYS_PARTS):
                 seed = self._seed()
@@ -338,7 +338,7 @@ def nothing_is_lost(plant: Plant, archived: list[bytes]) -> None:
 
     long_ago = START - timedelta(days=1)
     for version, count in plant.served.items():
-        assert len(ScoreJournal().read("parts", version, long_ago)) == count
+        assert len(ScoreLog().read("parts", version, long_ago)) == count
     assert {status for _, status in mlflow_runs(plant.registry)} == {"FINISHED"}
     assert len(mlflow_runs(plant.registry)) == len(plant.registry.versions("parts"))
 

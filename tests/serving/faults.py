@@ -14,16 +14,16 @@ from pathlib import Path
 
 import psutil
 
+from serving.api.state import State
 from serving.app import create_app
-from serving.opening import open_products
+from serving.models.loading import open_products
 from serving.run import bound
-from serving.server import GentleServer
+from serving.server import GracefulServer
 from serving.settings import ServerSettings
-from serving.state import State
 from tests.serving.running import PATIENCE_SECONDS, Running
 from uad.bundle import MANIFEST, sha256
 from uad.errors import RegistryUnreachableError
-from uad.live import BundleStore
+from uad.hot_reload import BundleStore
 from uad.registry.types import BUNDLE_SHA256, ModelVersion
 
 GOOD = "good"
@@ -91,7 +91,7 @@ def scripted_server(registry: ScriptedRegistry, store: Path, **values: object) -
         products = open_products(settings, lambda: registry, lambda: BundleStore(store))
         ends.callback(products.close)
         state = State(settings, products)
-        server = GentleServer(create_app(settings, state), settings, state)
+        server = GracefulServer(create_app(settings, state), settings, state)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         ends.callback(thread.join, PATIENCE_SECONDS)
@@ -142,7 +142,7 @@ class Saboteur:
         found = set()
         for child in psutil.Process().children():
             with suppress(psutil.Error):
-                if "serving.engine_process" in child.cmdline():
+                if "serving.workers.process" in child.cmdline():
                     found.add(child.pid)
         return found
 

@@ -11,12 +11,12 @@ import cv2
 import httpx
 import numpy as np
 
+from serving.api.state import State
 from serving.app import create_app
-from serving.opening import open_state
+from serving.models.loading import open_state
 from serving.run import bound
-from serving.server import GentleServer
+from serving.server import GracefulServer
 from serving.settings import ServerSettings
-from serving.state import State
 
 PATIENCE_SECONDS = 120.0
 """Tests wait so long for what should take less than one, on machines that do a lot besides."""
@@ -25,7 +25,7 @@ PATIENCE_SECONDS = 120.0
 class Running:
     """A server on a loopback port, in a thread, with engine processes of its own."""
 
-    def __init__(self, state: State, server: GentleServer, url: str) -> None:
+    def __init__(self, state: State, server: GracefulServer, url: str) -> None:
         self.state = state
         self.server = server
         self.url = url
@@ -51,7 +51,7 @@ def running(**values: Any) -> Iterator[Running]:
         listener = ends.enter_context(bound(settings.host, settings.port))
         state = open_state(settings)
         ends.callback(state.products.close)
-        server = GentleServer(create_app(settings, state), settings, state)
+        server = GracefulServer(create_app(settings, state), settings, state)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         ends.callback(thread.join, 30)

@@ -9,22 +9,22 @@ from pathlib import Path
 
 import numpy as np
 
-from uad.bench.floor import (
+from uad.bench.arithmetic_bound import (
     bandwidth,
     operations,
     parameter_bytes,
     peak_rate,
     processor,
 )
-from uad.bench.sized import batch_of, resized
-from uad.bench.turns import EngineProcess
+from uad.bench.engine_processes import EngineProcess
+from uad.bench.resized_bundle import batch_of, resized
 from uad.bundle import Bundle
 from uad.config import InputSpec, ScoreDefinition
 from uad.devices import PRECISIONS
-from uad.engines import LevelMaps
-from uad.engines.loading import installed
 from uad.errors import EngineError
-from uad.scoring import anomaly_map, image_score
+from uad.inference.engines import LevelMaps
+from uad.inference.engines.loading import installed
+from uad.scoring.maps import anomaly_map, image_score
 
 REFERENCE = "onnxruntime/fp32"
 

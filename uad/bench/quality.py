@@ -10,10 +10,10 @@ import numpy as np
 
 from uad.config import ExportConfig, TrainingConfig
 from uad.data import load_dataset
-from uad.detector import load_detector
 from uad.evaluation import Report, compare, evaluate
+from uad.inference.detector import load_detector
 from uad.metrics import Difference
-from uad.teacher import load_teacher
+from uad.models.teacher import load_teacher
 from uad.training import train
 from uad.training.output import finished
 

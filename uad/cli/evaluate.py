@@ -63,10 +63,10 @@ def evaluate(
         raise DataError("--compare writes a page: say where with --report DIR")
 
     from uad.data import load_dataset
-    from uad.detector import load_detector
     from uad.evaluation import evaluate as run
     from uad.evaluation import write_comparison, write_report
-    from uad.live import open_bundle
+    from uad.hot_reload import open_bundle
+    from uad.inference.detector import load_detector
 
     samples = load_dataset(data, SplitConfig()).test
     load = partial(load_detector, engine=engine, precision=precision, device=device, alpha=alpha)
@@ -90,7 +90,7 @@ def evaluate(
 
 
 def _show(found: "Report", bundle: str, data: str) -> None:
-    from uad.evaluation.words import defect_rows, figures, sentences
+    from uad.evaluation.explanations import defect_rows, figures, sentences
 
     print_table(f"{bundle} on {data}", ("figure", "", "meaning"), figures(found))
     if found.defects:

@@ -44,7 +44,7 @@ def calibrate(
     from uad.bundle import read_bundle
     from uad.data import load_dataset
     from uad.export import prepare
-    from uad.export.prepare import split_of
+    from uad.inference.prepare import split_of
 
     found = read_bundle(bundle)
     ready = prepare(

@@ -41,7 +41,7 @@ def paddlex(
         uad predict --pipeline bundle --input part.png
     """
     from uad.data import load_dataset
-    from uad.paddlex import import_stfpm
+    from uad.export.paddlex_import import import_stfpm
 
     normals = load_dataset(calibrate)
     bundle = import_stfpm(file, normals, output, alpha=alpha, size=(size, size), progress=True)

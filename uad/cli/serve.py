@@ -115,8 +115,8 @@ def pin(
         uad pin cookie
         uad pin cookie --off
     """
-    from serving import pins
-    from uad.live.pins import pinned
+    from serving.models import pins
+    from uad.hot_reload.pins import pinned
 
     if off:
         was_pinned = pins.unpin(name)
@@ -145,7 +145,7 @@ def api_key(
         uad api-key line4 >> keys.txt
         uad serve --model models:/cookie@champion --set access.keys=keys.txt
     """
-    from serving.access import new_key
+    from serving.api.access import new_key
 
     key, line = new_key(name)
     typer.echo(f"key for {name}, shown this once: {key}", err=True)

@@ -47,9 +47,9 @@ def suspects(
     settings = load_settings(TrainingConfig, config, set_ or [])
 
     from uad.data import load_dataset
+    from uad.models.teacher import load_teacher
     from uad.suspects import find_suspects
     from uad.suspects.page import write_suspects_page
-    from uad.teacher import load_teacher
 
     dataset = load_dataset(data, settings.data)
     chosen = load_teacher(teacher, width=settings.model.width, seed=settings.training.seed)

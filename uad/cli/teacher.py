@@ -29,7 +29,7 @@ def show() -> None:
 
         uad teacher list
     """
-    from uad.teacher import known_teachers
+    from uad.models.teacher import known_teachers
 
     known = known_teachers()
     rows = [(one.id, one.state, (one.sha256 or "-")[:12]) for one in known]
@@ -47,7 +47,7 @@ def fetch() -> None:
         uad teacher fetch
         UAD_TEACHER_URL=https://mirror.example/resnet18.pdparams uad teacher fetch
     """
-    from uad.teacher import hash_of, imagenet_file
+    from uad.models.teacher import hash_of, imagenet_file
 
     file = imagenet_file()
     console().print(f"{file} is ready, sha256 {hash_of(file, 'sha256')}")
@@ -69,7 +69,7 @@ def verify(
         uad teacher verify weights/resnet18.pdparams
     """
     from uad.errors import TeacherError
-    from uad.teacher import known_teachers, load_teacher
+    from uad.models.teacher import known_teachers, load_teacher
 
     known = [one for one in known_teachers() if teacher in (None, one.id)]
     if not known:

@@ -61,8 +61,8 @@ def train(
     settings = load_settings(TrainingConfig, config, [*(set_ or []), *asked])
 
     from uad.data import load_dataset
+    from uad.models.teacher import load_teacher
     from uad.suspects import leave_out_suspects
-    from uad.teacher import load_teacher
     from uad.training import train as run
     from uad.training.output import finished
 

@@ -14,7 +14,7 @@ class ScoreDefinition(Settings):
 
     distance: Distance = "cosine"
     """Between teacher and student at a location: 1 - cos, or that with the directions in which
-    normal images differ counting less (`uad.whitening`)."""
+    normal images differ counting less (`uad.models.whitening`)."""
     combine: Literal["product", "sum"] = "product"
     """Product of the levels' maps (Wang et al., 2021, eq. 3) or their weighted sum."""
     weights: tuple[float, ...] = (1.0, 1.0, 1.0)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from uad.data.index import Facts
+from uad.data.file_index import Facts
 from uad.data.layouts import Item
 from uad.data.samples import GOOD, Sample
 

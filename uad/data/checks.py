@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from uad.data.checked import Checked
-from uad.data.index import Facts
+from uad.data.file_index import Facts
 from uad.data.layouts import TEST, TRAIN, Listing, find, relative_name
-from uad.data.lookalikes import similar_across_splits
+from uad.data.near_duplicates import similar_across_splits
 from uad.data.outliers import outliers
 from uad.data.reading import Reading, image_facts, mask_facts, read_all
 from uad.data.samples import Problem, natural

@@ -68,16 +68,16 @@ def find(path: Path) -> Listing:
 
 
 def _find(path: Path) -> Listing:
-    from uad.data import lists
+    from uad.data import manifests
 
     if path.is_file():
-        return lists.manifest(path.parent, path)
+        return manifests.manifest(path.parent, path)
     if has_folder(path, TRAIN):
         return mvtec(path)
-    if file := lists.manifest_in(path):
-        return lists.manifest(path, file)
+    if file := manifests.manifest_in(path):
+        return manifests.manifest(path, file)
     if (path / "train.txt").is_file():
-        return lists.paddlex(path)
+        return manifests.paddlex(path)
     _refuse_collection(path)
     _refuse_defects_without_good(path)
     if any(entry.name.lower() in NORMAL_NAMES for entry in folders(path)):

@@ -15,9 +15,9 @@ from pathlib import Path
 from filelock import FileLock
 
 from uad.data.checks import Scan
-from uad.data.objects import write_whole
+from uad.data.object_store import write_whole
 from uad.data.samples import Problem, readable
-from uad.home import quarantine_dir
+from uad.paths import quarantine_dir
 
 FAILED = frozenset({"broken", "mask"})
 

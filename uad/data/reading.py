@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import cv2
 
-from uad.data.index import THUMBNAIL_PX, Facts, Index, Stamp, stamp_of
+from uad.data.file_index import THUMBNAIL_PX, Facts, Index, Stamp, stamp_of
 from uad.data.samples import readable
 from uad.errors import ImageError
 from uad.images import decode, decode_mask, header, read_bytes, resize

@@ -21,11 +21,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from uad.data.checked import Checked
 from uad.data.checks import Scan
-from uad.data.objects import StoredFile, break_seal, is_sound, is_whole, keep, write_whole
+from uad.data.object_store import StoredFile, break_seal, is_sound, is_whole, keep, write_whole
 from uad.data.reading import shown
 from uad.data.samples import Problem, Sample, natural, readable
 from uad.errors import DataError
-from uad.home import datasets_dir
+from uad.paths import datasets_dir
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _RESERVED = frozenset({"objects"})

@@ -3,7 +3,7 @@
 from uad.evaluation.comparison import compare, write_comparison
 from uad.evaluation.evaluate import evaluate
 from uad.evaluation.report import DefectResult, ImageResult, Latency, Provenance, Report
-from uad.evaluation.writing import read_report, write_report
+from uad.evaluation.report_files import read_report, write_report
 
 __all__ = [
     "DefectResult",

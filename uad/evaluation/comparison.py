@@ -13,7 +13,7 @@ from uad.evaluation.report import Report
 from uad.metrics import Difference, Judgement, paired_bootstrap
 
 if TYPE_CHECKING:
-    from uad.detector import Detector
+    from uad.inference.detector import Detector
 
 PAGE = "comparison.html"
 SHOWN = 24

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from uad.evaluation.explanations import percent
 from uad.evaluation.gallery import Picture
 from uad.evaluation.page import (
     Tile,
@@ -17,7 +18,6 @@ from uad.evaluation.page import (
     verdict,
 )  # fmt: skip
 from uad.evaluation.report import ImageResult, Report, short
-from uad.evaluation.words import percent
 from uad.metrics import Difference
 
 NAMES = {

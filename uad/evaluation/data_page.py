@@ -12,7 +12,7 @@ from uad.data.samples import GOOD
 from uad.errors import DataError
 from uad.evaluation.gallery import masked, tile
 from uad.evaluation.page import Tile, gallery, page, section, table, write_page
-from uad.home import reports_dir
+from uad.paths import reports_dir
 
 MEANINGS = {
     "broken": "cannot be decoded; left out",

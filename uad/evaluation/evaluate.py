@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from uad.calibration import beta_binomial_range
 from uad.data import Sample
 from uad.errors import DataError
-from uad.evaluation.judging import Judged, judge_all
 from uad.evaluation.report import DefectResult, ImageResult, Latency, Provenance, Report
+from uad.evaluation.scoring import Judged, judge_all
 from uad.metrics import (
     ImageMetrics,
     PixelMetrics,
@@ -19,10 +18,11 @@ from uad.metrics import (
     image_auroc,
     image_metrics,
 )
-from uad.scoring import describe
+from uad.scoring.conformal import beta_binomial_range
+from uad.scoring.maps import describe
 
 if TYPE_CHECKING:
-    from uad.detector import Detector
+    from uad.inference.detector import Detector
 
 
 def evaluate(

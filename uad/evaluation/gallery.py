@@ -11,14 +11,14 @@ import numpy as np
 
 from uad import images
 from uad.data import Sample
-from uad.evaluation.judging import read_mask
 from uad.evaluation.report import ImageResult
+from uad.evaluation.scoring import read_mask
 from uad.images import Image
 from uad.metrics.pixel import Mask
-from uad.visual import draw_outline, heatmap_overlay
+from uad.visualization import draw_outline, heatmap_overlay
 
 if TYPE_CHECKING:
-    from uad.detector import Detector
+    from uad.inference.detector import Detector
 
 TILE_PX = 260
 QUALITY = 82

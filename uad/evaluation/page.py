@@ -7,12 +7,12 @@ from string import Template
 from typing import Literal
 
 from uad.errors import DataError
+from uad.evaluation.explanations import defect_rows, figures, percent, sentences, within_promise
 from uad.evaluation.gallery import Picture, file_uri, jpeg_uri
 from uad.evaluation.ranking import Shelf, most_wrong_first
 from uad.evaluation.report import DefectResult, ImageResult, Report, short
-from uad.evaluation.words import defect_rows, figures, percent, sentences, within_promise
 from uad.images import Image
-from uad.visual import legend
+from uad.visualization import legend
 
 Tile = tuple[str, Image]
 """What it shows, and the picture."""

@@ -5,6 +5,6 @@ export_edge(ready, Path("device"))
 """
 
 from uad.export.edge import export_edge
-from uad.export.prepare import prepare
+from uad.inference.prepare import prepare
 
 __all__ = ["export_edge", "prepare"]

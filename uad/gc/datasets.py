@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 
-from uad.data.objects import sweep, sweepable
+from uad.data.object_store import sweep, sweepable
 from uad.data.versions import dataset_names, forget, history, read_version
-from uad.gc.kept import Kept
-from uad.gc.rule import Item, Rule
+from uad.gc.in_use import Kept
+from uad.gc.retention import Item, Rule
 
 
 def dataset_items(kept: Kept, rule: Rule, now: datetime) -> Iterator[Item]:

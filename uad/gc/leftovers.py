@@ -6,9 +6,9 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from uad.data.index import INDEX_FILE
-from uad.gc.rule import Item, Rule, size_bytes, touched_before
-from uad.home import bundles_dir, cache_dir, checkpoints_dir, datasets_dir, store_dir
+from uad.data.file_index import INDEX_FILE
+from uad.gc.retention import Item, Rule, size_bytes, touched_before
+from uad.paths import bundles_dir, cache_dir, checkpoints_dir, datasets_dir, store_dir
 
 
 def leftover_items(rule: Rule, now: datetime) -> Iterator[Item]:

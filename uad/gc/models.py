@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from uad.gc.kept import Kept
-from uad.gc.rule import Item, size_bytes
-from uad.home import reports_dir, scores_dir
-from uad.live import BundleStore
+from uad.gc.in_use import Kept
+from uad.gc.retention import Item, size_bytes
+from uad.hot_reload import BundleStore
+from uad.paths import reports_dir, scores_dir
 from uad.registry import ModelRegistry, local_folder
 
 

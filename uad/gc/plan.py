@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from uad.gc.datasets import dataset_items
-from uad.gc.kept import find_kept
+from uad.gc.in_use import find_kept
 from uad.gc.leftovers import leftover_items
 from uad.gc.models import copy_items, model_items
-from uad.gc.rule import Item, Rule, size_bytes
-from uad.home import home
+from uad.gc.retention import Item, Rule, size_bytes
+from uad.paths import home
 from uad.registry import ModelRegistry
 
 

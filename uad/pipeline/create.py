@@ -8,13 +8,13 @@ from typing import Any
 from uad.bundle import read_bundle
 from uad.config.loading import validate
 from uad.config.pipeline import PipelineConfig
-from uad.detector import Detector, load_detector
 from uad.devices import parse_devices
 from uad.errors import ConfigError, ServingError
-from uad.live import BundleStore, Follower, Holder, Served, is_address
+from uad.hot_reload import AliasWatcher, BundleStore, ModelSlot, Served, is_address
+from uad.inference.detector import Detector, load_detector
+from uad.pipeline.multi_device import Judge, Team
 from uad.pipeline.pipeline import Pipeline
 from uad.pipeline.source import read_pipeline
-from uad.pipeline.team import Judge, Team
 from uad.registry import ModelRegistry
 
 
@@ -87,7 +87,7 @@ def create_pipeline(
         )
     bundle = read_bundle(Path(settings.model))
     served = Served(_load(bundle.path, settings), bundle.id, bundle.path.resolve().name)
-    return Pipeline(Holder(served), batch_size=settings.batch_size)
+    return Pipeline(ModelSlot(served), batch_size=settings.batch_size)
 
 
 def _with(settings: PipelineConfig, given: Mapping[str, Any]) -> PipelineConfig:
@@ -101,14 +101,14 @@ def _with(settings: PipelineConfig, given: Mapping[str, Any]) -> PipelineConfig:
 def _from_registry(settings: PipelineConfig, registry: ModelRegistry) -> Pipeline:
     version = registry.resolve(settings.model)
     detector = _load(BundleStore().ensure(version, registry.fetch), settings)
-    holder = Holder(Served(detector, version.version, version.name))
+    holder = ModelSlot(Served(detector, version.version, version.name))
     return Pipeline(holder, batch_size=settings.batch_size)
 
 
 def _following(
     settings: PipelineConfig, registry: ModelRegistry, interval_seconds: float
 ) -> Pipeline:
-    follower = Follower(
+    follower = AliasWatcher(
         settings.model,
         registry,
         BundleStore(),

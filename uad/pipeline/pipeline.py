@@ -5,11 +5,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from uad.errors import CalibrationError, ConfigError, ImageError, ServingError
-from uad.live import Follower, Holder, Status
+from uad.hot_reload import AliasWatcher, ModelSlot, Status
 from uad.pipeline.batches import Batch, batches
 from uad.pipeline.inputs import Item, items
+from uad.pipeline.multi_device import Judge
 from uad.pipeline.result import Names, Result
-from uad.pipeline.team import Judge
 
 
 class Pipeline:
@@ -17,10 +17,10 @@ class Pipeline:
 
     def __init__(
         self,
-        holder: Holder[Judge],
+        holder: ModelSlot[Judge],
         *,
         batch_size: int = 1,
-        follower: Follower[Judge] | None = None,
+        follower: AliasWatcher[Judge] | None = None,
     ) -> None:
         self._holder = holder
         self._follower = follower

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import PIL.Image
 
-from uad.detector import Detection
 from uad.errors import ConfigError
 from uad.images import Image
+from uad.inference.detector import Detection
 from uad.pipeline.inputs import Item
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -129,7 +129,7 @@ class Result(dict[str, Any]):
         return {key: value for key, value in self.items() if not isinstance(value, np.ndarray)}
 
     def _picture(self) -> Image:
-        from uad.visual import picture
+        from uad.visualization import picture
 
         return picture(
             self._image, self["anomaly_map"], self["score"], self["threshold"], self["is_anomalous"]

@@ -14,7 +14,7 @@ from uad.config.pipeline import (
     parse_pipeline,
 )
 from uad.errors import BundleError, ConfigError, RegistryError
-from uad.live import is_address
+from uad.hot_reload import is_address
 from uad.registry import ModelRegistry
 
 

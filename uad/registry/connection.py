@@ -16,7 +16,7 @@ import httpx
 from filelock import FileLock
 
 from uad.errors import RegistryError, RegistryUnreachableError
-from uad.home import mlflow_dir
+from uad.paths import mlflow_dir
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from uad.bundle import MANIFEST, read_bundle
 from uad.errors import BundleError, RegistryError
-from uad.registry import moves, promotions, registration, removal, runs
+from uad.registry import alias_move, audit, registration, removal, runs
 from uad.registry.connection import Connection, connect, tracking_uri, translated
 from uad.registry.removal import TrackedRun
 from uad.registry.types import ModelVersion, Promotion
@@ -199,16 +199,16 @@ class ModelRegistry:
         """
         target = self.version(name, version)
         actor = actor or runs.whoami()
-        request = moves.Request(name, alias, target.version, "promote", actor, reason)
+        request = alias_move.Request(name, alias, target.version, "promote", actor, reason)
         with self._open() as connection, connection.lock(name):
-            moves.record_external(connection, name, alias)
-            actual = moves.state(connection, name, alias).actual
+            alias_move.record_external(connection, name, alias)
+            actual = alias_move.state(connection, name, alias).actual
             if expected is not ANY and actual != expected:
                 raise RegistryError(
                     f"{alias} of '{name}' is version {actual or 'none'} now, not "
                     f"{expected or 'none'}: compare {version} with it again"
                 )
-            made = moves.make(connection, request)
+            made = alias_move.make(connection, request)
             if alias == CHAMPION and CHALLENGER in target.aliases:
                 connection.client.delete_registered_model_alias(name, CHALLENGER)
         return made
@@ -223,18 +223,18 @@ class ModelRegistry:
         """
         with self._open() as connection, connection.lock(name):
             self._model(connection, name)
-            moves.record_external(connection, name, alias)
-            found = moves.state(connection, name, alias)
+            alias_move.record_external(connection, name, alias)
+            found = alias_move.state(connection, name, alias)
             exist = {each.version for each in self.versions(name)}
-            past = [each for each in promotions.earlier(found.moves) if each in exist]
+            past = [each for each in audit.earlier(found.moves) if each in exist]
             if not past:
                 raise RegistryError(
                     f"'{name}' has no earlier {alias} to go back to (now: version "
                     f"{found.actual or 'none'}): promote one with `uad promote {name} VERSION`"
                 )
             actor = actor or runs.whoami()
-            request = moves.Request(name, alias, past[0], "rollback", actor, reason)
-            return moves.make(connection, request)
+            request = alias_move.Request(name, alias, past[0], "rollback", actor, reason)
+            return alias_move.make(connection, request)
 
     def history(self, name: str, *, alias: str = CHAMPION) -> list[Promotion]:
         """All moves of an alias, oldest first, those made outside uad included."""
@@ -242,8 +242,8 @@ class ModelRegistry:
             self._model(connection, name)
             if self._moved_outside(connection, name, alias):
                 with connection.lock(name):
-                    moves.record_external(connection, name, alias)
-            return moves.state(connection, name, alias).moves
+                    alias_move.record_external(connection, name, alias)
+            return alias_move.state(connection, name, alias).moves
 
     def note_external(self, name: str, *, alias: str = CHAMPION) -> Promotion | None:
         """Write a move made outside uad into the audit; None if there was none."""
@@ -251,7 +251,7 @@ class ModelRegistry:
             if not self._moved_outside(connection, name, alias):
                 return None
             with connection.lock(name):
-                return moves.record_external(connection, name, alias)
+                return alias_move.record_external(connection, name, alias)
 
     # Runs
 
@@ -316,7 +316,7 @@ class ModelRegistry:
 
     def earlier(self, name: str, *, alias: str = CHAMPION) -> list[str]:
         """Versions that a rollback can go back to, nearest first; nothing is written."""
-        return promotions.earlier(self._moves(name, alias))
+        return audit.earlier(self._moves(name, alias))
 
     def left(self, name: str, *, alias: str = CHAMPION) -> str | None:
         """The version that the alias last moved from, forward or back; nothing is written."""
@@ -343,8 +343,8 @@ class ModelRegistry:
     def _moves(self, name: str, alias: str) -> list[Promotion]:
         """All moves, oldest first, with one made outside uad that is not written down yet."""
         with self._open() as connection:
-            found = moves.state(connection, name, alias)
-        outside = promotions.external(name, alias, found.moves, found.actual)
+            found = alias_move.state(connection, name, alias)
+        outside = audit.external(name, alias, found.moves, found.actual)
         return [*found.moves, *([outside] if outside else [])]
 
     @cached_property
@@ -373,8 +373,8 @@ class ModelRegistry:
 
     @staticmethod
     def _moved_outside(connection: Connection, name: str, alias: str) -> bool:
-        found = moves.state(connection, name, alias)
-        return promotions.external(name, alias, found.moves, found.actual) is not None
+        found = alias_move.state(connection, name, alias)
+        return audit.external(name, alias, found.moves, found.actual) is not None
 
 
 def _pages(search: Any, **arguments: Any) -> Iterator[Any]:

@@ -18,9 +18,9 @@ import numpy as np
 
 from uad import __version__
 from uad.bundle import Bundle
-from uad.detector import Detection, Detector, load_detector
 from uad.errors import ImageError
 from uad.images import Image, decode
+from uad.inference.detector import Detection, Detector, load_detector
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uad.backbone import Pyramid, Tensor
 from uad.config import InputSpec
 from uad.console import progress_bar
 from uad.data import Sample
 from uad.images import Image, read, resize
-from uad.runtime import nn, paddle
-from uad.stfpm import unit
+from uad.models.backbone import Pyramid, Tensor
+from uad.models.stfpm import unit
+from uad.paddle_runtime import nn, paddle
 from uad.training.cache import Cache, network_input
 from uad.types import Teacher
 

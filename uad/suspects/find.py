@@ -13,7 +13,7 @@ from uad.config import InputSpec, TrainingConfig
 from uad.data import Dataset, Sample, load_dataset
 from uad.data.split import capture, compile_pattern
 from uad.errors import DataError
-from uad.home import cache_dir
+from uad.paths import cache_dir
 from uad.suspects.features import describe
 from uad.suspects.scoring import Maps, image_scores, patch_maps
 from uad.training.cache import Cache

@@ -10,10 +10,10 @@ import numpy as np
 from uad.data import Dataset
 from uad.evaluation.gallery import tile
 from uad.evaluation.page import Tile, gallery, page, section, write_page
-from uad.home import reports_dir
 from uad.images import read
+from uad.paths import reports_dir
 from uad.suspects.find import Ranking, Suspicion
-from uad.visual import heatmap_overlay
+from uad.visualization import heatmap_overlay
 
 SHOWN = 60
 ORDINARY = 8

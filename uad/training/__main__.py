@@ -1,4 +1,4 @@
-"""One process of a training on several devices; `uad.training.ranks` has it started."""
+"""One process of a training on several devices; `uad.training.distributed` has it started."""
 
 import json
 import os
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from uad.config import ScoreDefinition
 from uad.errors import UadError
+from uad.training.distributed import EPOCHS, JOB, MODEL, Job, join
 from uad.training.loop import fit
-from uad.training.ranks import EPOCHS, JOB, MODEL, Job, join
 from uad.types import EpochMetrics
 
 

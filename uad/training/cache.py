@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from uad.backbone import Pyramid, Tensor
 from uad.config import InputSpec
 from uad.console import progress_bar
 from uad.data import Sample
 from uad.errors import TrainingError
 from uad.images import read, resize
-from uad.runtime import paddle
-from uad.stfpm import unit
+from uad.models.backbone import Pyramid, Tensor
+from uad.models.stfpm import unit
+from uad.paddle_runtime import paddle
 
 
 class Cache:

@@ -11,25 +11,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uad.backbone import Pyramid, Tensor
 from uad.config import TrainingConfig
 from uad.config.score import Distance
 from uad.config.training import OptimisationConfig
 from uad.console import progress_bar
 from uad.data import Sample
 from uad.errors import TrainingError
-from uad.home import cache_dir
-from uad.resnet import random_weights
-from uad.runtime import paddle
-from uad.selection import MOST, LevelMaps, choose_score, level_statistics
-from uad.stfpm import differences, distance_maps, loss, mahalanobis, unit
+from uad.models.backbone import Pyramid, Tensor
+from uad.models.resnet import random_weights
+from uad.models.stfpm import differences, distance_maps, loss, mahalanobis, unit
+from uad.models.whitening import SecondMoments
+from uad.paddle_runtime import paddle
+from uad.paths import cache_dir
+from uad.scoring.selection import MOST, LevelMaps, choose_score, level_statistics
 from uad.training.augmentation import augmented
-from uad.training.average import Average
 from uad.training.cache import Cache, TeacherFeatures, decoded, network_input
 from uad.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from uad.training.ranks import ALONE, Ranks
+from uad.training.distributed import ALONE, Ranks
+from uad.training.ema import Average
 from uad.types import EpochMetrics, Teacher, TrainedModel
-from uad.whitening import SecondMoments
 
 unique_name = paddle.utils.unique_name
 OnEpoch = Callable[[EpochMetrics], None]

@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from uad.bundle import Bundle, DatasetRef, refuse_foreign, write_bundle
-from uad.calibrate import calibrate
 from uad.config import InputSpec, TrainingConfig
 from uad.data import Dataset, Sample
 from uad.errors import DataError
-from uad.export.automatic import add_int8_where_accepted
-from uad.home import checkpoints_dir
-from uad.runtime import paddle
+from uad.inference.calibrate import calibrate
+from uad.inference.quantization.automatic import add_int8_where_accepted
+from uad.paddle_runtime import paddle
+from uad.paths import checkpoints_dir
+from uad.training.distributed import check_devices, fit_on, training_devices
 from uad.training.loop import fit
-from uad.training.ranks import check_devices, fit_on, training_devices
 from uad.types import EpochMetrics, Teacher
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from serving.access import new_key
+from serving.api.access import new_key
 from tests.serving.running import Running
 from uad.client import Client, Prediction
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.uad.data.conftest import write_long_ago
 from uad.data import ingest
 from uad.data.checks import scan
-from uad.data.index import Facts
+from uad.data.file_index import Facts
 from uad.data.reading import image_facts, read_all
 
 Draw = Callable[..., Path]

@@ -11,11 +11,11 @@ import pytest
 from numpy.typing import NDArray
 
 from uad.bundle import Bundle, CalibrationEntry, DatasetRef, Manifest, TeacherRef
-from uad.calibration import conformal_threshold, p_value
 from uad.config.training import InputSpec
 from uad.data import Sample
-from uad.detector import Detection
-from uad.scoring import ScoreDefinition
+from uad.inference.detector import Detection
+from uad.scoring.conformal import conformal_threshold, p_value
+from uad.scoring.maps import ScoreDefinition
 
 Picture = NDArray[np.uint8]
 

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from uad.bundle import Bundle, DatasetRef, write_bundle
-from uad.calibrate import calibrate
 from uad.cli import main
 from uad.config import SplitConfig, TrainingConfig
 from uad.config.training import InputSpec, ModelConfig
 from uad.data import load_dataset, make_demo_images
 from uad.evaluation import Report
 from uad.images import read, resize
-from uad.scoring import ScoreDefinition
-from uad.teacher import load_teacher
+from uad.inference.calibrate import calibrate
+from uad.models.teacher import load_teacher
+from uad.scoring.maps import ScoreDefinition
 from uad.types import TrainedModel
 
 INPUT = InputSpec(height=64, width=64)

@@ -7,7 +7,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from uad.data import Sample
 from uad.errors import DataError, EngineError
 from uad.evaluation import Report, evaluate
-from uad.evaluation.words import sentences
+from uad.evaluation.explanations import sentences
 from uad.images import read, read_mask
 
 from .conftest import AddSample, Brightness, Constant

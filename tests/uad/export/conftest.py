@@ -6,12 +6,12 @@ from shutil import copytree
 
 import pytest
 
-from uad.agreement import Bounds
 from uad.bundle import Bundle, read_bundle
 from uad.data import Dataset, load_dataset
 from uad.export import prepare
-from uad.export.prepare import split_of
-from uad.quantise import ENGINES, quantise
+from uad.inference.prepare import split_of
+from uad.inference.quantization.check import Bounds
+from uad.inference.quantization.quantize import ENGINES, quantise
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import onnxruntime
 import pytest
 
 from uad.bundle import Bundle
-from uad.detector import load_detector
 from uad.errors import CalibrationError
 from uad.export import export_edge
 from uad.images import Image, read, resize
+from uad.inference.detector import load_detector
 
 
 def test_the_exported_model_scores_as_the_engine_does(

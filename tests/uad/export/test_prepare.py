@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from uad.agreement import Bounds
 from uad.bundle import INT8_MODEL, Bundle, DatasetRef, add_int8, read_bundle
 from uad.data import Dataset, load_dataset
-from uad.detector import load_detector
 from uad.errors import BundleError, CalibrationError, EngineError
 from uad.export import prepare
-from uad.export.automatic import add_int8_where_accepted
-from uad.export.prepare import split_of
 from uad.images import read
-from uad.quantise import admit, quantise
+from uad.inference.detector import load_detector
+from uad.inference.prepare import split_of
+from uad.inference.quantization.automatic import add_int8_where_accepted
+from uad.inference.quantization.check import Bounds
+from uad.inference.quantization.quantize import admit, quantise
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])

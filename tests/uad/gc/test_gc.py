@@ -15,9 +15,9 @@ from uad.data import ingest, load_dataset
 from uad.data.versions import history, verify
 from uad.errors import DataError
 from uad.gc import Plan, Rule, make_plan
-from uad.home import bundles_dir, cache_dir, checkpoints_dir
-from uad.live import BundleStore
-from uad.live.pins import pin_file
+from uad.hot_reload import BundleStore
+from uad.hot_reload.pins import pin_file
+from uad.paths import bundles_dir, cache_dir, checkpoints_dir
 from uad.registry import ModelRegistry
 
 LATER = datetime.now(UTC) + timedelta(days=30)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from uad.detector import load_detector
 from uad.errors import (
     CalibrationError,
     ConfigError,
@@ -18,6 +17,7 @@ from uad.errors import (
     ServingError,
 )
 from uad.images import read
+from uad.inference.detector import load_detector
 from uad.pipeline import Pipeline
 from uad.pipeline.inputs import download
 
@@ -86,7 +86,7 @@ def test_results_do_not_depend_on_the_batch_size(
 def test_batches_reach_the_engine_as_batches(
     random_bundle: Callable[[int], Path], folder: Path
 ) -> None:
-    from uad.live import Holder, Served
+    from uad.hot_reload import ModelSlot, Served
 
     detector = load_detector(random_bundle(1))
     sizes = []
@@ -100,7 +100,7 @@ def test_batches_reach_the_engine_as_batches(
             return detector.engine.level_maps(batch)
 
     detector.scorer.engine = Engine()  # type: ignore[assignment]
-    list(Pipeline(Holder(Served(detector, "1", "cookie"))).predict(folder, 2))
+    list(Pipeline(ModelSlot(Served(detector, "1", "cookie"))).predict(folder, 2))
     assert sizes == [2, 2, 1]
 
 

@@ -6,7 +6,7 @@ import pytest
 from mlflow import MlflowClient
 
 from uad.errors import RegistryError
-from uad.registry import ModelRegistry, Promotion, moves
+from uad.registry import ModelRegistry, Promotion, alias_move
 from uad.registry.connection import connect
 
 Moves = list[tuple[str | None, str | None, str]]
@@ -173,10 +173,10 @@ def test_a_move_that_another_machine_overtook_is_refused_and_does_not_count(
     cookie: ModelRegistry,
 ) -> None:
     cookie.promote("cookie", "1")
-    request = moves.Request("cookie", "champion", "2", "promote", "mia", "")
+    request = alias_move.Request("cookie", "champion", "2", "promote", "mia", "")
     connection = connect(cookie.uri)
     rival = replace(connection, client=Rival(connection.client))  # type: ignore[arg-type]
     with pytest.raises(RegistryError, match=r"another machine moved champion .* version 3"):
-        moves.make(rival, request)
+        alias_move.make(rival, request)
     expected: Moves = [(None, "1", "promote"), ("1", "3", "external")]
     assert steps(cookie.history("cookie")) == expected

@@ -1,6 +1,6 @@
 from datetime import UTC, datetime, timedelta
 
-from uad.registry.promotions import Entry, earlier, external, made, new_entry, read_entries
+from uad.registry.audit import Entry, earlier, external, made, new_entry, read_entries
 from uad.registry.types import Kind, Promotion
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

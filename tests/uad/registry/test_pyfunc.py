@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from uad.detector import load_detector
 from uad.errors import ImageError
 from uad.images import decode
+from uad.inference.detector import load_detector
 from uad.registry import ModelRegistry, pyfunc
 
 Bundles = Callable[[int], Path]

@@ -8,9 +8,9 @@ import pytest
 
 from tests.servers import MlflowServer, mlflow_server
 from uad.bundle import read_bundle
-from uad.detector import load_detector
 from uad.errors import RegistryUnreachableError
-from uad.live import BundleStore, Follower
+from uad.hot_reload import AliasWatcher, BundleStore
+from uad.inference.detector import load_detector
 from uad.registry import ModelRegistry
 from uad.types import EpochMetrics
 
@@ -40,7 +40,7 @@ def test_the_whole_life_of_a_product_on_a_server(
     assert (server.folder / "artifacts").is_dir()
 
     registry.promote("cookie", "1")
-    follower = Follower(
+    follower = AliasWatcher(
         "models:/cookie@champion", registry, BundleStore(tmp_path / "store"), load_detector
     )
     assert follower.poll()

@@ -10,10 +10,10 @@ from tests.images import defective, write_mvtec
 from uad.cli import main
 from uad.config import InputSpec, SplitConfig
 from uad.data import load_dataset
+from uad.models.teacher import load_teacher
 from uad.suspects import Ranking, find_suspects
 from uad.suspects.features import Features
 from uad.suspects.scoring import image_scores, patch_maps
-from uad.teacher import load_teacher
 
 SMALL = ["--teacher", "random", "--set", "model.width=8"]
 SMALL += ["--set", "input.height=48", "--set", "input.width=64"]

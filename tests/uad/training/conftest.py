@@ -4,7 +4,7 @@ import pytest
 
 from uad.config import TrainingConfig
 from uad.data import Dataset, load_dataset
-from uad.teacher import load_teacher
+from uad.models.teacher import load_teacher
 from uad.types import Teacher
 
 

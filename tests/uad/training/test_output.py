@@ -10,7 +10,7 @@ from uad.cli import main
 from uad.config import TrainingConfig
 from uad.data import load_dataset
 from uad.errors import TrainingError
-from uad.teacher import load_teacher
+from uad.models.teacher import load_teacher
 from uad.training.output import finished
 
 TINY = ["model.width=8", "input.height=48", "input.width=64", "training.epochs=40"]

@@ -8,10 +8,10 @@ from uad.bundle import read_bundle
 from uad.config import InputSpec, TrainingConfig
 from uad.config.training import AugmentationConfig
 from uad.data import Dataset
-from uad.detector import load_detector
 from uad.errors import EngineError, TrainingError
 from uad.images import read
-from uad.teacher import load_teacher
+from uad.inference.detector import load_detector
+from uad.models.teacher import load_teacher
 from uad.training import fit, train
 from uad.training.augmentation import augmented
 from uad.training.loop import learning_rate

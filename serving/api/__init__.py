@@ -1,0 +1,1 @@
+"""HTTP: routes, the request handler, bodies, access, schemas and errors."""

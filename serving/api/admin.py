@@ -1,0 +1,78 @@
+"""The administrators' port, on loopback only: counters, polls, pins."""
+
+import asyncio
+from functools import partial
+
+import orjson
+from fastapi import FastAPI
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving.api.errors import add_error_handlers
+from serving.api.request_handler import new_log_id, respond
+from serving.api.routes import health_router, metrics_router
+from serving.api.schemas import envelope
+from serving.api.state import State, state_of
+from serving.models.pins import pin, unpin
+from serving.models.products import Product
+from serving.workers.messages import Reply
+from uad.errors import RegistryError, RequestRefused
+
+no_version = partial(RequestRefused, 422, 'name a version like {"version": "3"}')
+
+
+def create_admin_app(state: State) -> FastAPI:
+    """The application behind the administrators' port."""
+    app = FastAPI(title="uad admin", openapi_url=None)
+    app.state.server = state
+    app.include_router(health_router())
+    app.include_router(metrics_router())
+    app.add_api_route("/models/{name}/poll", poll, methods=["POST"])
+    app.add_api_route("/models/{name}/pin", set_pin, methods=["PUT"])
+    app.add_api_route("/models/{name}/pin", remove_pin, methods=["DELETE"])
+    add_error_handlers(app, "no such path; see docs/serving.md")
+    # A page in a browser on this machine must not reach it by a name that it made up.
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
+    return app
+
+
+async def poll(request: Request, name: str) -> Response:
+    """Ask the registry now instead of at the next poll."""
+    _wake(state_of(request).products.get(name))
+    return _done("the registry is being asked")
+
+
+async def set_pin(request: Request, name: str) -> Response:
+    """Pin a product to a version: `{"version": "3"}`."""
+    product = state_of(request).products.get(name)
+    try:
+        version = orjson.loads(await request.body())["version"]
+    except (ValueError, KeyError, TypeError) as exc:
+        raise no_version() from exc
+    if not isinstance(version, str) or not version.isdigit():
+        raise no_version()
+    try:
+        await asyncio.to_thread(pin, product.registered_name, version)
+    except RegistryError as exc:
+        raise RequestRefused(409, "that version cannot be had; `uad pin` says why") from exc
+    _wake(product)
+    return _done(f"pinned to version {version}")
+
+
+async def remove_pin(request: Request, name: str) -> Response:
+    """Follow the registry again."""
+    product = state_of(request).products.get(name)
+    unpin(product.registered_name)
+    _wake(product)
+    return _done("following the registry")
+
+
+def _wake(product: Product) -> None:
+    if product.followed is None:
+        raise RequestRefused(409, "this model is a folder: it follows nothing")
+    product.followed.follower.wake()
+
+
+def _done(words: str) -> Response:
+    return respond(Reply(200, envelope(new_log_id(), 0, words)))

@@ -1,0 +1,105 @@
+"""From a request's body to the images and options it names."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from serving.api.multipart import is_multipart, parse_multipart
+from serving.api.schemas import Options
+from serving.workers.messages import Job
+from uad.errors import RequestRefused
+
+Source = str | bytes
+"""Base64 text or a URL; or the bytes of an uploaded file."""
+
+WANTED = {
+    "image": "an image file as base64 text",
+    "images": "a list of image files as base64 text",
+    "visualize": "true or false",
+    "labelMap": '"array", "rle" or "png"',
+    "alpha": "a number between 0 and 1",
+    "threshold": "a finite number",
+}
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What a request asks."""
+
+    sources: tuple[Source, ...]
+    options: Options
+
+
+def parse(job: Job, most_images: int) -> Parsed:
+    """Read a body, JSON or a form.
+
+    Raises:
+        RequestRefused: 400 it cannot be read, 413 too many images, 422 a field is missing, unknown
+            or wrong; in our own words, by the field's name.
+    """
+    name = "images" if job.many else "image"
+    if is_multipart(job.content_type):
+        values = _from_form(parse_multipart(job.body, job.content_type), name)
+    else:
+        values = _from_json(job.body, name)
+    sources = _sources(values.pop(name, None), name)
+    if len(sources) > most_images:
+        raise RequestRefused(
+            413, f"{len(sources)} images in one request; send at most {most_images}"
+        )
+    return Parsed(sources, _options(values, name))
+
+
+def _from_json(body: bytes, name: str) -> dict[str, Any]:
+    example = f'{{"{name}": {"[...]" if name == "images" else chr(34) + "<base64>" + chr(34)}}}'
+    try:
+        values = orjson.loads(body)
+    except ValueError as exc:
+        raise RequestRefused(400, f"the body is no JSON; send {example}") from exc
+    if not isinstance(values, dict):
+        raise RequestRefused(422, f"the body must be a JSON object like {example}")
+    return values
+
+
+def _from_form(fields: Mapping[str, Sequence[Any]], name: str) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for field, given in fields.items():
+        if field == name == "images":
+            values[field] = list(given)
+        elif len(given) > 1:
+            raise RequestRefused(422, "a field of the form is given twice")
+        else:
+            values[field] = given[0]
+    return values
+
+
+def _sources(value: Any, name: str) -> tuple[Source, ...]:
+    given = value if name == "images" else [value]
+    if value is None:
+        raise RequestRefused(422, f"'{name}' is missing: it must be {WANTED[name]}")
+    usable = isinstance(given, list) and all(isinstance(each, Source) and each for each in given)
+    if not usable or not given:
+        raise RequestRefused(422, f"'{name}' must be {WANTED[name]}")
+    return tuple(given)
+
+
+def _options(values: dict[str, Any], name: str) -> Options:
+    try:
+        options = Options.model_validate(values)
+    except ValidationError as exc:
+        raise RequestRefused(422, _sentence(exc, name)) from exc
+    if options.alpha is not None and options.threshold is not None:
+        raise RequestRefused(422, "give alpha or threshold, not both")
+    return options
+
+
+def _sentence(exc: ValidationError, name: str) -> str:
+    error = exc.errors(include_url=False, include_context=False, include_input=False)[0]
+    field = str(error["loc"][0])
+    known = [each for each in WANTED if each == name or not each.startswith("image")]
+    if error["type"] == "extra_forbidden" or field not in known:
+        return f"unknown field; known are {', '.join(known)}"
+    return f"'{field}' must be {WANTED[field]}"

@@ -1,0 +1,71 @@
+"""From a detection to what the answer holds."""
+
+import base64
+from typing import Any
+
+import cv2
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from serving.api.schemas import LabelMapEncoding
+from uad.images import Image, resize
+from uad.inference.detector import Detection
+
+JPEG_QUALITY = 90
+FEW_RUNS = 4000
+JPEG_LONGEST_PX = 65_500
+
+
+def encoded_label_map(label_map: NDArray[np.uint8], encoding: LabelMapEncoding) -> Any:
+    """The label map (H, W) of 0 and 255 as `encoding` says, ready for orjson."""
+    if encoding == "png":
+        return _base64(".png", label_map, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    runs = run_lengths(label_map)
+    if encoding == "rle":
+        return runs
+    return label_map.reshape(-1) if len(runs) > FEW_RUNS else _written_by_run(runs)
+
+
+def _written_by_run(runs: NDArray[np.int64]) -> orjson.Fragment:
+    """The flat list as JSON text; three times as fast as number by number if runs are long."""
+    texts = (b"0,", b"255,")
+    text = b"".join(texts[index % 2] * length for index, length in enumerate(runs.tolist()))
+    return orjson.Fragment(b"[" + text[:-1] + b"]")
+
+
+def run_lengths(label_map: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Lengths of the runs of equal values in row-major order, the first one of 0s (maybe 0)."""
+    flat = label_map.reshape(-1)
+    starts = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    edges = np.concatenate(([0], starts, [flat.size]))
+    runs = np.diff(edges)
+    return np.concatenate(([0], runs)) if flat[0] else runs
+
+
+def encoded_picture(image: Image, detection: Detection) -> str:
+    """The picture of the verdict as a base64 JPEG."""
+    from uad.visualization import picture
+
+    drawn = picture(
+        image,
+        detection.anomaly_map,
+        detection.score,
+        detection.threshold,
+        detection.is_anomalous,
+    )
+    return _base64(".jpg", _within_jpeg(drawn), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+
+
+def _within_jpeg(image: Image) -> Image:
+    """The image, made smaller if it is longer than a JPEG can be."""
+    height, width = image.shape[:2]
+    scale = JPEG_LONGEST_PX / max(height, width)
+    if scale >= 1:
+        return image
+    return resize(image, (max(1, int(height * scale)), max(1, int(width * scale))))
+
+
+def _base64(suffix: str, image: NDArray[np.uint8], options: list[int]) -> str:
+    _, data = cv2.imencode(suffix, image, options)
+    return base64.b64encode(data.tobytes()).decode("ascii")

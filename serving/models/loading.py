@@ -1,0 +1,181 @@
+"""Open what the settings name: fixed bundles, and addresses whose champion is followed."""
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.api.access import open_access
+from serving.api.state import State
+from serving.inference.spec import engine_spec
+from serving.models.pins import pinned_version
+from serving.models.products import Product, Products
+from serving.models.registry_health import AuditedRegistry, Followed, RegistryHealth
+from serving.models.shadow import Shadow
+from serving.settings import ServerSettings
+from serving.workers.pool import WorkerPool
+from uad.bundle import read_bundle
+from uad.devices import parse_devices
+from uad.errors import ConfigError, ServingError, UadError
+from uad.hot_reload import AliasWatcher, BundleStore, Event, ModelSlot, Served, Stored, is_address
+from uad.inference.engines.cores import physical_cores
+from uad.registry import ModelRegistry
+from uad.registry.types import ModelVersion
+
+logger = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 1.5
+"""With a local copy at hand, so long may the registry keep a start waiting."""
+SERIOUS = ("failed", "unreachable", "missing", "offline")
+
+
+def open_state(settings: ServerSettings) -> State:
+    """Everything a server needs, keys first: they are quick to check, models are slow to load."""
+    access = open_access(settings.access)
+    return State(settings, open_products(settings), access)
+
+
+def open_products(
+    settings: ServerSettings,
+    registry: Callable[[], AuditedRegistry] = ModelRegistry,
+    store: Callable[[], BundleStore] = BundleStore,
+) -> Products:
+    """Load a version of everything that the settings name.
+
+    Raises:
+        ConfigError: nothing is named, or two have the same name.
+        ServingError: no version can be had; the message says how to get one.
+        BundleError: a bundle's folder cannot be loaded.
+    """
+    named = [_split(model) for model in settings.models]
+    if not named:
+        raise ConfigError("nothing to serve: give --model models:/NAME@champion or a folder")
+    if len({name for name, _ in named}) < len(named):
+        raise ConfigError("two models have the same name: write one as OTHER-NAME=ADDRESS")
+    devices = parse_devices(settings.device)
+    places = physical_cores() if devices == ("cpu",) else len(devices)
+    workers = settings.workers or max(1, places // len(named))
+    opened: list[Product] = []
+    with ExitStack() as if_one_fails:
+        for name, address in named:
+            if is_address(address):
+                opening = _Opening(name, address, settings, registry(), store())
+                product = opening.product(workers)
+            else:
+                product = _fixed(name, address, settings, workers)
+            if_one_fails.callback(product.close)
+            opened.append(product)
+        if_one_fails.pop_all()
+    return Products(opened)
+
+
+def _split(model: str) -> tuple[str, str]:
+    """`name=ADDRESS`, or an address that has a name in it."""
+    name, separator, address = model.partition("=")
+    if separator and "/" not in name:
+        return name, address
+    if is_address(model):
+        return model.removeprefix("models:/").split("@")[0].split("/")[0], model
+    return Path(model).resolve().name, model
+
+
+def _fixed(name: str, folder: str, settings: ServerSettings, workers: int) -> Product:
+    bundle = read_bundle(Path(folder))
+    engines = WorkerPool(engine_spec(bundle.path, settings), workers)
+    return Product(name, ModelSlot(Served(engines, bundle.id, name)))
+
+
+@dataclass(frozen=True)
+class _Opening:
+    """One address that is about to be followed."""
+
+    name: str
+    address: str
+    settings: ServerSettings
+    registry: AuditedRegistry
+    store: BundleStore
+
+    def product(self, workers: int) -> Product:
+        """Follow the champion; a version serves on return."""
+        registry = RegistryHealth(self.registry, self._pinned)
+        load = self._loader(workers, niceness=0)
+        follower = self._follower(self.address, registry, load)
+        registered = self.address.removeprefix("models:/").partition("@")[0].partition("/")[0]
+        product = Product(
+            self.name, follower.holder, Followed(follower, registry), registered, self._shadow()
+        )
+        first = threading.Thread(target=follower.start, name="first-poll", daemon=True)
+        first.start()
+        first.join(PATIENCE_SECONDS)
+        if first.is_alive() and registry.is_asking:
+            self._start_with_copy(follower.holder, load)
+        if follower.holder.current is None:
+            first.join()
+        if follower.holder.current is None:
+            product.close()
+            message = follower.status().last_error or f"{self.address} cannot be loaded"
+            raise ServingError(message)
+        return product
+
+    def _shadow(self) -> Shadow | None:
+        """Follow the challenger, if there is one and it is to run; nobody waits for it."""
+        if not self.settings.shadow or not self.address.endswith("@champion"):
+            return None
+        address = self.address.replace("@champion", "@challenger")
+        registry = RegistryHealth(self.registry)
+        follower = self._follower(address, registry, self._loader(1, niceness=10))
+        threading.Thread(target=follower.start, name="first-poll", daemon=True).start()
+        return Shadow(self.name, follower.holder, Followed(follower, registry))
+
+    def _loader(self, workers: int, *, niceness: int) -> Callable[[Path], WorkerPool]:
+        return lambda bundle: WorkerPool(engine_spec(bundle, self.settings, niceness), workers)
+
+    def _follower(
+        self, address: str, registry: RegistryHealth, load: Callable[[Path], WorkerPool]
+    ) -> AliasWatcher[WorkerPool]:
+        return AliasWatcher(
+            address,
+            registry,
+            self.store,
+            load,
+            interval_seconds=self.settings.poll_seconds,
+            on_event=lambda event: _log(address, event),
+            note_external=registry.note_external,
+        )
+
+    def _pinned(self) -> ModelVersion | None:
+        name, _, alias = self.address.removeprefix("models:/").partition("@")
+        return pinned_version(name, self.store) if alias else None
+
+    def _start_with_copy(
+        self, holder: ModelSlot[WorkerPool], load: Callable[[Path], WorkerPool]
+    ) -> None:
+        """Serve what served last, until the registry says what should."""
+        copy = recalled(self.address, self.store)
+        if copy is None:
+            return
+        words = "%s: the registry is slow; starting with the copy of %s"
+        logger.warning(words, self.name, copy.version)
+        try:
+            engines = load(copy.path)
+        except UadError as exc:
+            logger.error("%s: the copy of %s cannot be loaded: %s", self.name, copy.version, exc)
+        else:
+            holder.swap(Served(engines, copy.version, copy.name))
+
+
+def recalled(address: str, store: BundleStore) -> Stored | None:
+    """The local copy of what the address stood for when it was last loaded."""
+    path = address.removeprefix("models:/")
+    name, _, alias = path.partition("@")
+    if alias:
+        return store.recall(name, alias)
+    name, _, version = path.rpartition("/")
+    return store.find(name, version)
+
+
+def _log(name: str, event: Event) -> None:
+    level = logging.WARNING if event.kind in SERIOUS else logging.INFO
+    logger.log(level, "%s %s: %s %s", name, event.kind, event.version or "", event.message)

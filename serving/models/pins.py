@@ -1,0 +1,76 @@
+"""Pin a product to a version on this machine: for going back while the registry is down.
+
+A pin is a small file under UAD_HOME that every server on this machine reads with each poll. It
+needs no registry when the version is in the local store, as the last three are.
+"""
+
+from urllib.parse import quote
+
+from uad.bundle import MANIFEST, sha256
+from uad.errors import RegistryError, RegistryUnreachableError
+from uad.hot_reload import BundleStore, Stored
+from uad.hot_reload.pins import pin_file, pinned
+from uad.registry import ModelRegistry
+from uad.registry.types import BUNDLE_SHA256, ModelVersion
+
+
+def pin(name: str, version: str) -> None:
+    """Serve `version` of the product until `unpin`, whatever is promoted.
+
+    Raises:
+        RegistryError: the version is neither in the local store nor to be had from the registry.
+    """
+    store = BundleStore()
+    if store.find(name, version) is None:
+        registry = ModelRegistry()
+        try:
+            store.ensure(registry.version(name, version), registry.fetch)
+        except RegistryUnreachableError as exc:
+            raise RegistryUnreachableError(
+                f"version {version} of '{name}' is not on this machine and the registry does not "
+                f"answer: pin one of {', '.join(local_versions(name)) or 'none'}"
+            ) from exc
+    file = pin_file(name)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(".new")
+    temporary.write_text(version, encoding="utf-8")
+    temporary.replace(file)
+
+
+def unpin(name: str) -> bool:
+    """Follow the registry again; whether there was a pin."""
+    was_pinned = pin_file(name).is_file()
+    pin_file(name).unlink(missing_ok=True)
+    return was_pinned
+
+
+def pinned_version(name: str, store: BundleStore) -> ModelVersion | None:
+    """The pinned version as the registry would describe it; None without a pin.
+
+    Raises:
+        RegistryError: it is pinned to a version that is gone from the local store.
+    """
+    version = pinned(name)
+    if version is None:
+        return None
+    stored = store.find(name, version)
+    if stored is None:
+        raise RegistryError(
+            f"'{name}' is pinned to version {version}, which is not on this machine any more: "
+            f"`uad pin {name} VERSION`, or `uad pin {name} --off`"
+        )
+    return _described(stored)
+
+
+def local_versions(name: str) -> list[str]:
+    """Versions that can be pinned without a registry."""
+    home_of = BundleStore().root / quote(name, safe=" ")
+    found = {folder.name.rpartition("-")[0] for folder in home_of.glob("*-*") if folder.is_dir()}
+    return sorted(found, key=lambda each: (len(each), each))
+
+
+def _described(stored: Stored) -> ModelVersion:
+    digest = sha256(stored.path / MANIFEST)
+    return ModelVersion(
+        stored.name, stored.version, None, str(stored.path), tags={BUNDLE_SHA256: digest}
+    )

@@ -1,0 +1,112 @@
+"""What is served: one product a model address, each with the version that serves now."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from serving.models.registry_health import Followed
+from serving.models.shadow import Shadow
+from serving.workers.pool import WorkerPool
+from uad.errors import RequestRefused
+from uad.hot_reload import ModelSlot, Served
+from uad.hot_reload.pins import pinned
+
+CLOSE_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Product:
+    """A name under which one version at a time serves."""
+
+    name: str
+    holder: ModelSlot[WorkerPool]
+    followed: Followed | None = None
+    """None: a fixed bundle."""
+    registered_name: str = ""
+    """What the registry calls it."""
+    shadow: Shadow | None = None
+    """The challenger that runs beside it."""
+
+    def use(self) -> AbstractContextManager[Served[WorkerPool]]:
+        """The version that serves now, kept open until the block ends."""
+        if self.holder.current is None:
+            raise RequestRefused(503, f"no version of '{self.name}' is loaded")
+        return self.holder.use()
+
+    def reason_not_ready(self) -> str | None:
+        """Why no request for this product can be answered now; None if it can."""
+        served = self.holder.current
+        if served is None:
+            return f"no version of '{self.name}' is loaded"
+        if not served.detector.pids:
+            return f"no engine of '{self.name}' is up"
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        """What a health page shows: no text of a library, no path, no address."""
+        served = self.holder.current
+        known: dict[str, Any] = {
+            "serving": served.version if served else None,
+            "engine": served.detector.key if served else None,
+            "engines": len(served.detector.pids) if served else 0,
+        }
+        if self.followed is None:
+            return known
+        status = self.followed.follower.status()
+        return {
+            **known,
+            "desired": status.desired,
+            "failed": [failure.version for failure in status.failed],
+            "registry": "down" if self.followed.registry.is_down else "up",
+            "pinned": pinned(self.registered_name),
+            "offlineCopy": self.followed.registry.answered_at is None,
+        }
+
+    def close(self) -> None:
+        """Stop following and end the engines, when they have answered what they accepted."""
+        if self.shadow is not None:
+            self.shadow.close()
+        if self.followed is not None:
+            self.followed.follower.stop()
+        served = self.holder.current
+        self.holder.close()
+        if served is not None:
+            served.detector.join(CLOSE_SECONDS)
+
+
+class Products:
+    """All products of one server; the first also answers where none is named."""
+
+    def __init__(self, products: Sequence[Product]) -> None:
+        self._by_name = {product.name: product for product in products}
+        self.default = products[0]
+
+    def __iter__(self) -> Iterator[Product]:
+        return iter(self._by_name.values())
+
+    def get(self, name: str | None) -> Product:
+        """The product called `name`, or the default one.
+
+        Raises:
+            RequestRefused: 404, there is none.
+        """
+        if name is None:
+            return self.default
+        if name not in self._by_name:
+            raise RequestRefused(404, "there is no such model on this server")
+        return self._by_name[name]
+
+    def reasons_not_ready(self) -> list[str]:
+        """Empty when every product can answer."""
+        reasons = [product.reason_not_ready() for product in self]
+        return [reason for reason in reasons if reason]
+
+    def describe(self) -> dict[str, Any]:
+        """By product, what a health page shows."""
+        return {product.name: product.describe() for product in self}
+
+    def close(self) -> None:
+        """Close them all."""
+        for product in self:
+            product.close()

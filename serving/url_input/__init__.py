@@ -1,0 +1,1 @@
+"""Images named by a URL: which addresses may be fetched, and the fetcher."""

@@ -1,0 +1,1 @@
+"""Processes that run the engines: the pool, a worker, its request queue and messages."""

@@ -1,0 +1,197 @@
+"""The engine processes of one model version."""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+
+from serving.inference.spec import EngineSpec
+from serving.workers.admission import Pace, busy
+from serving.workers.messages import Job, Reply
+from serving.workers.request_queue import QueuedRequest, RequestQueue
+from serving.workers.worker import WorkerProcess
+from uad.devices import parse_devices
+from uad.errors import BundleError, EngineLostError, RequestRefused
+
+logger = logging.getLogger(__name__)
+
+IDLE_SECONDS = 1.0
+"""How soon the death of an idle engine is noticed."""
+LONGEST_PAUSE_SECONDS = 10.0
+KILLS = RequestRefused(422, "this image broke two engines, it is not tried again; export it again")
+SLOW = RequestRefused(422, "this image takes longer than a request may; send a smaller one")
+CLOSED = RequestRefused(503, "the server is stopping; try again")
+
+
+class WorkerPool:
+    """Engine processes that share one line of requests; safe to use from any thread.
+
+    Each has a thread here that hands it one request after another, or at once as many as wait, up
+    to `spec.batch`; and replaces it when it dies.
+    """
+
+    def __init__(self, spec: EngineSpec, workers: int) -> None:
+        """Start so many, on the devices of `spec` in turn, and wait for them.
+
+        Raises:
+            BundleError: the version cannot be loaded.
+            EngineError: there is no such device.
+        """
+        devices = parse_devices(spec.device)
+        self._limits = spec.limits
+        self._queue = RequestQueue()
+        self._pace = Pace(spec.limits)
+        self._closing = threading.Event()
+        self._came_up = threading.Semaphore(0)
+        specs = [
+            spec.model_copy(update={"device": devices[index % len(devices)]})
+            for index in range(workers)
+        ]
+        first = WorkerProcess(specs[0])  # alone, so that a bad version costs one process
+        self.key = first.key
+        self._up: set[WorkerProcess] = {first}
+        self._keepers = [
+            threading.Thread(target=self._keep, args=(each, worker), name="engine", daemon=True)
+            for each, worker in zip(specs, [first, *[None] * (workers - 1)], strict=True)
+        ]
+        self._start()
+
+    def _start(self) -> None:
+        """All at once; who replaces a version that is at full strength should be so too."""
+        until = time.monotonic() + self._limits.start_seconds
+        for score_recorder in self._keepers:
+            score_recorder.start()
+        for _ in self._keepers[1:]:
+            self._came_up.acquire(timeout=max(0.0, until - time.monotonic()))
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that are up."""
+        return [worker.pid for worker in list(self._up)]
+
+    @property
+    def queued(self) -> int:
+        """Requests that wait."""
+        return len(self._queue)
+
+    @property
+    def service_seconds(self) -> float | None:
+        """How long a request takes in an engine, lately; None before the first."""
+        return self._pace.service_seconds
+
+    def expect_room(self) -> None:
+        """Raise RequestRefused (429) if one more request would have to wait too long."""
+        self._pace.refuse_if_too_long(len(self._queue), len(self._up))
+
+    def submit(self, job: Job) -> Future[Reply]:
+        """Queue `job`; the future always gets a reply in our own words.
+
+        Raises:
+            RequestRefused: 429, it would have to wait too long.
+        """
+        self.expect_room()
+        ticket = QueuedRequest(job, time.monotonic() + self._limits.deadline_seconds)
+        self._queue.put(ticket)
+        return ticket.future
+
+    def check_golden(self) -> None:
+        """Nothing to do: an engine process checks the golden scores before it takes requests."""
+
+    def close(self) -> None:
+        """Let the engines answer what was accepted and end, without waiting for it."""
+        self._closing.set()
+        self._queue.close()
+
+    def join(self, seconds: float) -> None:
+        """After `close`: wait until all have ended, but end them after `seconds`."""
+        until = time.monotonic() + seconds
+        for score_recorder in self._keepers:
+            score_recorder.join(max(0.0, until - time.monotonic()))
+        for worker in list(self._up):
+            worker.kill()
+
+    def _keep(self, spec: EngineSpec, worker: WorkerProcess | None) -> None:
+        while not self._queue.is_over:
+            worker = worker or self._replacement(spec)
+            if worker is None:
+                break
+            tickets = self._queue.get(IDLE_SECONDS, spec.batch)
+            if not worker.is_alive():
+                self._lose(worker, tickets)
+                worker = None
+            elif (due := _due(tickets)) and not self._served(worker, due):
+                worker = None
+        if worker:
+            self._up.discard(worker)
+            worker.close()
+        self._refuse_the_rest()
+
+    def _lose(self, worker: WorkerProcess, tickets: Sequence[QueuedRequest]) -> None:
+        """An engine died while it was idle; the tickets go to another one."""
+        logger.warning("engine process %d died while it was idle", worker.pid)
+        self._up.discard(worker)
+        worker.kill()
+        for ticket in reversed(tickets):
+            self._queue.put_first(ticket)
+
+    def _refuse_the_rest(self) -> None:
+        """When no engine is left and none can be started."""
+        while not self._up and (tickets := self._queue.get(0.0)):
+            tickets[0].refuse(CLOSED)
+
+    def _served(self, worker: WorkerProcess, tickets: Sequence[QueuedRequest]) -> bool:
+        """Have tickets answered; False when that cost the engine its life."""
+        start = time.monotonic()
+        try:
+            replies = worker.answer([ticket.job for ticket in tickets])
+        except EngineLostError as exc:
+            self._up.discard(worker)
+            logger.warning("request %s: %s", ", ".join(t.job.log_id for t in tickets), exc)
+            self._after_loss(tickets, exc)
+            return False
+        self._pace.note((time.monotonic() - start) / len(tickets))
+        for ticket, reply in zip(tickets, replies, strict=True):
+            reply.seconds["queue"] = start - ticket.queued_at
+            ticket.future.set_result(replace(reply, together=len(tickets)))
+        return True
+
+    def _after_loss(self, tickets: Sequence[QueuedRequest], exc: EngineLostError) -> None:
+        """Nobody knows which of several it was: each is tried again, alone."""
+        for ticket in reversed(tickets):
+            ticket.engines_lost += exc.began or exc.slow
+            if exc.slow and len(tickets) == 1:
+                ticket.refuse(SLOW)
+            elif ticket.engines_lost > 1:
+                ticket.refuse(KILLS)
+            else:
+                self._queue.put_first(ticket)
+
+    def _replacement(self, spec: EngineSpec) -> WorkerProcess | None:
+        pause = 0.1
+        while True:
+            try:
+                worker = WorkerProcess(spec)
+            except BundleError as exc:
+                logger.error("an engine process cannot be started: %s", exc)
+                if self._closing.wait(pause):
+                    return None
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            else:
+                self._up.add(worker)
+                self._came_up.release()
+                return worker
+
+
+def _due(tickets: Sequence[QueuedRequest]) -> list[QueuedRequest]:
+    """Those whose answer is still waited for; who waited too long is told so."""
+    due = []
+    for ticket in tickets:
+        if not ticket.is_wanted():
+            continue
+        if time.monotonic() > ticket.expires_at and not ticket.engines_lost:
+            ticket.refuse(busy(1.0))
+        else:
+            due.append(ticket)
+    return due

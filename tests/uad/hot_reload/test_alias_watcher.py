@@ -1,0 +1,245 @@
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from uad.errors import RegistryUnreachableError
+from uad.hot_reload import AliasWatcher, BundleStore, Event, open_bundle
+from uad.inference.detector import Detector, load_detector
+from uad.registry import ModelRegistry
+from uad.registry.types import ModelVersion
+
+Bundles = Callable[[int], Path]
+CHAMPION = "models:/cookie@champion"
+
+
+class Switch:
+    """A registry whose line can be cut."""
+
+    def __init__(self, registry: ModelRegistry) -> None:
+        self.registry = registry
+        self.down = False
+
+    def resolve(self, address: str) -> ModelVersion:
+        if self.down:
+            raise RegistryUnreachableError("cannot reach the registry")
+        return self.registry.resolve(address)
+
+    def fetch(self, version: ModelVersion, into: Path) -> Path:
+        return self.registry.fetch(version, into)
+
+
+class World:
+    """A follower of cookie's champion with everything a test wants to turn."""
+
+    def __init__(self, registry: ModelRegistry, root: Path) -> None:
+        self.registry = registry
+        self.switch = Switch(registry)
+        self.store = BundleStore(root)
+        self.now = 0.0
+        self.events: list[Event] = []
+
+    def follower(self, load: Callable[[Path], Detector] = load_detector) -> AliasWatcher[Detector]:
+        return AliasWatcher(
+            CHAMPION,
+            self.switch,
+            self.store,
+            load,
+            on_event=self.events.append,
+            clock=lambda: self.now,
+        )
+
+    def kinds(self) -> list[str]:
+        return [event.kind for event in self.events]
+
+
+@pytest.fixture
+def world(cookie: ModelRegistry, tmp_path: Path) -> World:
+    return World(cookie, tmp_path / "store")
+
+
+def test_a_promotion_is_followed(world: World) -> None:
+    follower = world.follower()
+    world.registry.promote("cookie", "1")
+    assert follower.poll()
+    assert not follower.poll()
+    world.registry.promote("cookie", "2")
+    assert follower.poll()
+    status = follower.status()
+    assert (status.desired, status.serving, status.failed) == ("2", "2", ())
+    assert world.kinds() == ["swapped", "swapped"]
+
+
+def test_without_a_champion_the_status_says_how_to_get_one(world: World) -> None:
+    follower = world.follower()
+    assert not follower.poll()
+    status = follower.status()
+    assert status.serving is None
+    assert status.last_error is not None
+    assert "uad promote cookie" in status.last_error
+
+
+def test_a_version_that_fails_leaves_the_old_one_and_is_tried_again_later(world: World) -> None:
+    broken = {"2"}
+
+    def load(path: Path) -> Detector:
+        if path.name.partition("-")[0] in broken:
+            raise MemoryError("no room for it")
+        return load_detector(path)
+
+    follower = world.follower(load)
+    world.registry.promote("cookie", "1")
+    follower.poll()
+    world.registry.promote("cookie", "2")
+    assert not follower.poll()
+    assert not follower.poll()  # in quarantine: not even tried
+    status = follower.status()
+    assert (status.desired, status.serving) == ("2", "1")
+    assert [(f.version, f.attempts) for f in status.failed] == [("2", 1)]
+    assert status.last_error == "no room for it"
+    world.now = 31
+    follower.poll()
+    assert [f.attempts for f in follower.status().failed] == [2]
+    broken.clear()
+    world.now = 62
+    assert not follower.poll()  # the second wait is twice as long
+    world.now = 92
+    assert follower.poll()
+    assert (follower.status().serving, follower.status().failed) == ("2", ())
+    assert world.kinds() == ["swapped", "failed", "failed", "swapped"]
+
+
+def test_a_version_altered_in_the_artifact_store_does_not_serve(
+    world: World, random_bundle: Bundles
+) -> None:
+    follower = world.follower()
+    world.registry.promote("cookie", "1")
+    follower.poll()
+    source = world.registry.register(random_bundle(2), "cookie").source
+    (model,) = Path(source.removeprefix("file://")).rglob("model.onnx")
+    model.write_bytes(b"altered")
+    world.registry.promote("cookie", "4")
+    assert not follower.poll()
+    assert follower.status().serving == "1"
+    assert "model.onnx" in follower.status().failed[0].error
+
+
+def test_a_version_that_scores_otherwise_than_its_golden_scores_does_not_serve(
+    world: World, random_bundle: Bundles
+) -> None:
+    def load(path: Path) -> Detector:
+        detector = load_detector(path)
+        if path.name.startswith("2-"):
+            detector.scorer = load_detector(random_bundle(1)).scorer
+        return detector
+
+    follower = world.follower(load)
+    world.registry.promote("cookie", "1")
+    follower.poll()
+    world.registry.promote("cookie", "2")
+    assert not follower.poll()
+    assert follower.status().serving == "1"
+    assert "golden" in follower.status().failed[0].error
+
+
+def test_when_the_registry_is_down_the_old_version_goes_on(world: World) -> None:
+    follower = world.follower()
+    world.registry.promote("cookie", "1")
+    follower.poll()
+    world.switch.down = True
+    follower.poll()
+    follower.poll()
+    assert follower.status().serving == "1"
+    assert follower.status().last_error == "cannot reach the registry"
+    world.switch.down = False
+    follower.poll()
+    assert follower.status().last_error is None
+    assert world.kinds() == ["swapped", "unreachable", "recovered"]
+
+
+def test_a_start_while_the_registry_is_down_serves_the_last_known_good(world: World) -> None:
+    world.registry.promote("cookie", "1")
+    world.follower().poll()
+    world.switch.down = True
+    again = world.follower()
+    assert again.poll()
+    assert again.status().serving == "1"
+    assert world.kinds()[-1] == "offline"
+    world.switch.down = False
+    world.registry.promote("cookie", "2")
+    assert again.poll()
+    assert again.status().serving == "2"
+
+
+def test_an_altered_local_copy_does_not_serve_either(world: World) -> None:
+    world.registry.promote("cookie", "1")
+    world.follower().poll()
+    copy = world.store.recall("cookie", "champion")
+    assert copy is not None
+    (copy.path / "model.onnx").write_bytes(b"altered")
+    world.switch.down = True
+    follower = world.follower()
+    assert not follower.poll()
+    assert follower.status().serving is None
+
+
+def test_requests_go_on_while_the_thread_swaps(world: World) -> None:
+    world.registry.promote("cookie", "1")
+    swapped = threading.Event()
+    follower: AliasWatcher[Detector] = AliasWatcher(
+        CHAMPION,
+        world.registry,
+        world.store,
+        load_detector,
+        interval_seconds=0.05,
+        on_event=lambda event: swapped.set() if event.version == "2" else None,
+    )
+    follower.start()
+    image = follower.holder.current.detector.bundle.golden()[0]  # type: ignore[union-attr]
+    versions = []
+    world.registry.promote("cookie", "2")
+    while not swapped.is_set() or versions[-1] != "2":
+        with follower.holder.use() as served:
+            assert len(served.detector.detect([image])) == 1
+            versions.append(served.version)
+    follower.stop()
+    assert versions == sorted(versions)
+    assert set(versions) == {"1", "2"}
+
+
+def test_a_move_made_elsewhere_is_followed_and_noted(world: World) -> None:
+    follower = AliasWatcher(
+        CHAMPION,
+        world.registry,
+        world.store,
+        load_detector,
+        note_external=world.registry.note_external,
+    )
+    world.registry.promote("cookie", "1")
+    follower.poll()
+    for version in ("2", "1"):
+        MlflowClient(world.registry.uri).set_registered_model_alias("cookie", "champion", version)
+        assert follower.poll()
+    kinds = [(move.kind, move.to_version) for move in world.registry.history("cookie")]
+    assert kinds == [("promote", "1"), ("external", "2"), ("external", "1")]
+
+
+def test_a_listener_that_fails_does_not_stop_the_swap(world: World) -> None:
+    def listen(event: Event) -> None:
+        raise RuntimeError("no")
+
+    world.registry.promote("cookie", "1")
+    follower = AliasWatcher(CHAMPION, world.registry, world.store, load_detector, on_event=listen)
+    assert follower.poll()
+
+
+def test_an_address_opens_as_a_folder(world: World, random_bundle: Bundles, tmp_path: Path) -> None:
+    world.registry.promote("cookie", "2")
+    champion = open_bundle(CHAMPION)
+    assert champion == open_bundle("models:/cookie/2")
+    assert load_detector(champion).bundle.id == load_detector(random_bundle(2)).bundle.id
+    plain = Path(shutil.copytree(random_bundle(1), tmp_path / "plain"))
+    assert open_bundle(str(plain)) == plain

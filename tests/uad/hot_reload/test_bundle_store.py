@@ -1,0 +1,129 @@
+import multiprocessing
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from uad.bundle import MANIFEST, read_bundle, sha256
+from uad.errors import BundleError
+from uad.hot_reload import BundleStore
+from uad.registry.types import BUNDLE_SHA256, ModelVersion
+
+Bundles = Callable[[int], Path]
+
+
+def version(number: str, bundle: Path | None = None) -> ModelVersion:
+    tags = {} if bundle is None else {BUNDLE_SHA256: sha256(bundle / MANIFEST)}
+    return ModelVersion("cookie", number, None, f"file:///{number}", tags)
+
+
+def copier(bundle: Path) -> Callable[[ModelVersion, Path], Path]:
+    def fetch(version: ModelVersion, into: Path) -> Path:
+        return Path(shutil.copytree(bundle, into / "model"))
+
+    return fetch
+
+
+def refuse(version: ModelVersion, into: Path) -> Path:
+    raise AssertionError("fetched although it was there")
+
+
+def test_a_bundle_is_fetched_once(tmp_path: Path, random_bundle: Bundles) -> None:
+    store = BundleStore(tmp_path)
+    wanted = version("1", random_bundle(1))
+    path = store.ensure(wanted, copier(random_bundle(1)))
+    assert read_bundle(path).id == read_bundle(random_bundle(1)).id
+    assert store.ensure(wanted, refuse) == path
+
+
+def test_what_is_fetched_must_be_what_was_registered(
+    tmp_path: Path, random_bundle: Bundles
+) -> None:
+    store = BundleStore(tmp_path)
+    with pytest.raises(BundleError, match="not the bundle that was registered"):
+        store.ensure(version("1", random_bundle(1)), copier(random_bundle(2)))
+    assert store.find("cookie", "1") is None
+    assert store.ensure(version("1", random_bundle(1)), copier(random_bundle(1))).is_dir()
+
+
+def test_an_altered_bundle_never_enters_the_store(tmp_path: Path, random_bundle: Bundles) -> None:
+    broken = Path(shutil.copytree(random_bundle(1), tmp_path / "broken"))
+    (broken / "weights.safetensors").write_bytes(b"")
+    store = BundleStore(tmp_path / "store")
+    with pytest.raises(BundleError, match=r"weights\.safetensors"):
+        store.ensure(version("1"), copier(broken))
+    assert store.find("cookie", "1") is None
+
+
+def test_a_failed_fetch_leaves_nothing_behind(tmp_path: Path) -> None:
+    def fail(version: ModelVersion, into: Path) -> Path:
+        (into / "half").write_text("half")
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        BundleStore(tmp_path).ensure(version("1"), fail)
+    assert [file.name for file in (tmp_path / "cookie").iterdir()] == [".lock"]
+
+
+def _hang_in_the_middle(root: str, bundle: str) -> None:
+    def fetch(version: ModelVersion, into: Path) -> Path:
+        target = into / "model"
+        target.mkdir()
+        shutil.copy(Path(bundle) / MANIFEST, target)
+        time.sleep(60)
+        return target
+
+    BundleStore(Path(root)).ensure(version("1"), fetch)
+
+
+def test_a_kill_in_the_middle_of_a_fetch_costs_only_another_fetch(
+    tmp_path: Path, random_bundle: Bundles
+) -> None:
+    worker = multiprocessing.get_context("fork").Process(
+        target=_hang_in_the_middle, args=(str(tmp_path), str(random_bundle(1)))
+    )
+    worker.start()
+    deadline = time.monotonic() + 30
+    while not list((tmp_path / "cookie").glob(f".fetch-*/model/{MANIFEST}")):
+        assert time.monotonic() < deadline
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.join()
+    store = BundleStore(tmp_path)
+    assert store.find("cookie", "1") is None
+    path = store.ensure(version("1", random_bundle(1)), copier(random_bundle(1)))
+    assert read_bundle(path)
+    assert list((tmp_path / "cookie").glob(".fetch-*")) == []
+
+
+def test_a_folder_without_its_mark_is_fetched_again(tmp_path: Path, random_bundle: Bundles) -> None:
+    store = BundleStore(tmp_path)
+    path = store.ensure(version("1"), copier(random_bundle(1)))
+    (path / ".complete").unlink()
+    (path / "model.onnx").unlink()
+    assert read_bundle(store.ensure(version("1"), copier(random_bundle(1))))
+
+
+def test_the_three_last_used_bundles_stay(tmp_path: Path, random_bundle: Bundles) -> None:
+    store = BundleStore(tmp_path)
+    for number in ("1", "2", "3", "1", "4"):
+        store.ensure(version(number), copier(random_bundle(1)))
+    assert [store.find("cookie", n) is not None for n in "1234"] == [True, False, True, True]
+
+
+def test_what_last_served_is_found_again_and_never_removed(
+    tmp_path: Path, random_bundle: Bundles
+) -> None:
+    store = BundleStore(tmp_path)
+    first = store.ensure(version("1"), copier(random_bundle(1)))
+    store.remember("cookie", "champion", first)
+    for number in ("2", "3", "4", "5"):
+        store.ensure(version(number), copier(random_bundle(1)))
+    recalled = BundleStore(tmp_path).recall("cookie", "champion")
+    assert recalled is not None
+    assert (recalled.path, recalled.name, recalled.version) == (first, "cookie", "1")
+    assert store.recall("cookie", "challenger") is None

@@ -1,0 +1,72 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.images import defective, part
+from uad.errors import CalibrationError
+from uad.inference.detector import Detector, load_detector
+
+
+@pytest.fixture(scope="module")
+def detector(trained_bundle: Path) -> Detector:
+    return load_detector(trained_bundle)
+
+
+def test_a_batch_gives_what_single_images_give(detector: Detector) -> None:
+    images = [part(seed, size=size) for seed, size in enumerate([(48, 64), (90, 31), (200, 320)])]
+    together = detector.detect(images)
+    for image, detection in zip(images, together, strict=True):
+        alone = detector.detect([image])[0]
+        np.testing.assert_allclose(detection.anomaly_map, alone.anomaly_map, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(48, 64), (33, 517), (700, 40), (256, 256)])
+def test_maps_and_labels_have_the_images_own_size(
+    detector: Detector, size: tuple[int, int]
+) -> None:
+    detection = detector.detect([part(0, size=size)])[0]
+    assert detection.anomaly_map.shape == detection.label_map.shape == size
+
+
+def test_the_verdict_the_label_map_and_the_p_value_agree(detector: Detector) -> None:
+    images = [part(3000), *(defective(seed)[0] for seed in range(4000, 4008))]
+    for detection in detector.detect(images):
+        assert detection.score == detection.anomaly_map.max()
+        assert detection.is_anomalous == bool((detection.label_map == 255).any())
+        assert detection.is_anomalous == (detection.p_value <= detection.alpha)
+
+
+def test_a_larger_alpha_lowers_the_threshold_for_this_call_only(detector: Detector) -> None:
+    usual = detector.threshold
+    relaxed = detector.detect([part(1)], alpha=0.5)[0]
+    assert relaxed.threshold < usual
+    assert detector.detect([part(1)])[0].threshold == usual
+
+
+def test_alpha_and_threshold_together_are_refused(detector: Detector) -> None:
+    with pytest.raises(CalibrationError, match="not both"):
+        detector.detect([part(1)], alpha=0.1, threshold=3.0)
+
+
+def test_a_threshold_of_ones_own_is_answered_with_the_rate_it_stands_for(
+    detector: Detector,
+) -> None:
+    middle = float(np.median(detector.calibration.scores))
+    detection = detector.detect([part(1)], threshold=middle)[0]
+    assert detection.threshold == middle
+    assert detection.alpha == pytest.approx(0.5, abs=0.1)
+
+
+def test_false_alarms_on_fresh_normals_lie_in_the_range_that_the_promise_allows(
+    detector: Detector,
+) -> None:
+    from uad.scoring.conformal import beta_binomial_range
+
+    fresh = [part(seed) for seed in range(5000, 5060)]
+    rate = float(np.mean([detection.is_anomalous for detection in detector.detect(fresh)]))
+    calibration = detector.calibration
+    low, high = beta_binomial_range(
+        len(calibration.scores), len(fresh), calibration.alpha, confidence=0.999
+    )
+    assert low <= rate <= high

@@ -1,0 +1,175 @@
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from tests.uad.registry.reports import report
+from uad.config import load_settings
+from uad.errors import ConfigError
+from uad.evaluation import Report
+from uad.metrics import Difference
+from uad.registry.gate import Decision, GateRule, Mode, Verdict, decide
+
+STRICT = GateRule(false_alarms="require", max_latency_ms=30)
+
+
+@pytest.mark.parametrize(
+    ("challenger", "champion", "rule", "decision"),
+    [
+        pytest.param(report(0.95, 0.85), report(), GateRule(), "promote", id="better"),
+        pytest.param(report(), report(), GateRule(), "promote", id="equal"),
+        pytest.param(report(0.89, 0.8), report(), GateRule(), "promote", id="worse by 0.01"),
+        pytest.param(report(0.889, 0.8), report(), GateRule(), "reject", id="image AUROC down"),
+        pytest.param(report(0.95, 0.78), report(), GateRule(), "reject", id="AUPRO down"),
+        pytest.param(
+            report(0.889, 0.8),
+            report(),
+            GateRule(max_drop={"aupro": 0.0}),
+            "promote",
+            id="own rule",
+        ),
+        pytest.param(report(0.9, None), report(0.9, None), GateRule(), "promote", id="no masks"),
+        pytest.param(
+            report(0.8, None), report(0.9, None), GateRule(), "reject", id="no masks, down"
+        ),
+        pytest.param(report(None, None), report(None, None), GateRule(), "wait", id="normals only"),
+        pytest.param(
+            report(None, None),
+            report(None, None),
+            GateRule(normals_only="promote"),
+            "promote",
+            id="normals only, rule promotes",
+        ),
+        pytest.param(None, None, GateRule(), "wait", id="no test images"),
+        pytest.param(
+            report(false_alarm_rate=0.3), report(), GateRule(), "promote", id="alarms shown"
+        ),
+        pytest.param(report(false_alarm_rate=0.3), report(), STRICT, "reject", id="false alarms"),
+        pytest.param(report(median_ms=31), report(), STRICT, "reject", id="too slow"),
+        pytest.param(report(median_ms=30), report(), STRICT, "promote", id="within budget"),
+    ],
+)
+def test_a_challenger_is_judged_against_the_champion(
+    challenger: Report | None, champion: Report | None, rule: GateRule, decision: Decision
+) -> None:
+    verdict = decide(challenger, champion, rule, champion_version="3")
+    assert verdict.decision == decision
+    assert verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "drops", "decision"),
+    [
+        (-0.10, 0.02, "significant", "promote"),
+        (-0.10, -0.01, "significant", "reject"),
+        (-0.10, 0.02, "all", "reject"),
+    ],
+)
+def test_a_drop_that_chance_explains_may_be_forgiven(
+    low: float, high: float, drops: Literal["all", "significant"], decision: Decision
+) -> None:
+    verdict = decide(
+        report(0.86),
+        report(0.9),
+        GateRule(drops=drops),
+        champion_version="3",
+        differences={"image_auroc": Difference(0.86, 0.9, -0.04, low, high)},
+    )
+    assert verdict.decision == decision
+    assert f"{low:+.3f} to {high:+.3f}" in verdict.markdown("cookie version 4")
+    assert verdict.tags()["gate.image_auroc.interval"] == f"{low:+.3f} to {high:+.3f}"
+
+
+@pytest.mark.parametrize(
+    ("rate", "champions", "decision"),
+    [
+        pytest.param(0.20, None, "promote", id="as promised"),
+        pytest.param(0.30, None, "reject", id="more than promised"),
+        pytest.param(0.30, 0.25, "reject", id="more than promised, and than the champion"),
+        pytest.param(0.30, 0.60, "promote", id="the line has changed, and the champion is worse"),
+    ],
+)
+def test_false_alarms_on_recent_normal_images_count(
+    rate: float, champions: float | None, decision: Decision
+) -> None:
+    now = None if champions is None else report(None, None, false_alarm_rate=champions)
+    verdict = decide(
+        report(),
+        report(),
+        champion_version="3",
+        recent=report(None, None, false_alarm_rate=rate, false_alarm_range=(0.0, 0.2)),
+        champion_recent=now,
+    )
+    assert verdict.decision == decision
+    assert "recent_false_alarm_rate" in " ".join(verdict.tags())
+
+
+def test_good_recent_images_alone_leave_the_decision_to_a_person() -> None:
+    recent = report(None, None)
+    verdict = decide(None, None, champion_version="3", recent=recent, champion_recent=recent)
+    assert verdict.decision == "wait"
+
+
+def test_without_an_interval_no_drop_is_forgiven() -> None:
+    verdict = decide(report(0.86), report(0.9), GateRule(drops="significant"), champion_version="3")
+    assert verdict.decision == "reject"
+
+
+@pytest.mark.parametrize("first", [report(0.5, 0.1), report(None, None), None])
+def test_the_first_version_of_a_product_needs_only_its_own_checks(first: Report | None) -> None:
+    assert decide(first, None).decision == "promote"
+
+
+def test_no_first_version_is_promoted_over_a_failed_check_of_its_own() -> None:
+    assert decide(report(median_ms=31), None, STRICT).decision == "reject"
+
+
+def test_a_version_that_fails_its_golden_check_is_rejected_with_the_reason() -> None:
+    verdict = decide(report(), None, golden_error="input 0 scores 0.5, not 0.7")
+    assert verdict.decision == "reject"
+    assert "input 0" in verdict.reason
+
+
+def test_a_champion_that_cannot_be_evaluated_leaves_the_decision_to_a_person() -> None:
+    verdict = decide(report(), None, champion_version="3", champion_error="model.onnx is missing")
+    assert verdict.decision == "wait"
+    assert "model.onnx is missing" in verdict.reason
+
+
+def test_a_rejection_names_the_metric_and_both_figures() -> None:
+    reason = decide(report(0.7), report(0.9), champion_version="3").reason
+    assert "image AUROC is 0.7 against the champion's 0.9" in reason
+
+
+@pytest.mark.parametrize(
+    ("decision", "mode", "promotes"),
+    [
+        ("promote", "gate", True),
+        ("wait", "gate", False),
+        ("reject", "gate", False),
+        ("wait", "always", True),
+        ("reject", "always", True),
+        ("promote", "never", False),
+    ],
+)
+def test_the_user_may_overrule_the_gate(decision: Decision, mode: Mode, promotes: bool) -> None:
+    assert Verdict(decision=decision, reason="because").promotes(mode) is promotes
+
+
+def test_the_figures_that_decided_are_labelled_as_the_gates() -> None:
+    verdict = decide(report(0.95), report(0.9), champion_version="3", dataset="cookie@abc")
+    tags = verdict.tags()
+    assert tags["gate.image_auroc.challenger"] == "0.95"
+    assert tags["gate.image_auroc.champion"] == "0.9"
+    assert tags["gate.dataset"] == "cookie@abc"
+    assert all(name.startswith("gate.") for name in tags)
+    assert "| image AUROC | 0.95 | 0.9 |" in verdict.markdown("cookie version 4")
+
+
+def test_a_rule_is_read_from_yaml_and_a_misspelt_metric_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "gate.yaml"
+    file.write_text("max_drop: {image_auroc: 0.02}\nnormals_only: promote\n")
+    assert load_settings(GateRule, file).max_drop == {"image_auroc": 0.02}
+    file.write_text("max_drop: {image_aroc: 0.02}\n")
+    with pytest.raises(ConfigError, match="image_aroc"):
+        load_settings(GateRule, file)

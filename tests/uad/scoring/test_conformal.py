@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from uad.errors import CalibrationError
+from uad.scoring.conformal import beta_binomial_range, conformal_threshold, images_needed, p_value
+
+
+def test_the_threshold_is_the_order_statistic_that_alpha_asks_for() -> None:
+    scores = list(range(1, 20))
+    assert conformal_threshold(scores, 0.05) == (19, 0.05)
+    assert conformal_threshold(scores[::-1], 0.1) == (18, 0.1)
+
+
+def test_with_too_few_images_the_smallest_rate_they_allow_is_promised() -> None:
+    assert conformal_threshold([1.0, 2.0, 3.0], 0.05) == (3.0, 0.25)
+
+
+@pytest.mark.parametrize(("alpha", "needed"), [(0.05, 19), (0.1, 9), (0.01, 99), (0.3, 3)])
+def test_images_needed_are_just_enough(alpha: float, needed: int) -> None:
+    assert images_needed(alpha) == needed
+    assert conformal_threshold(range(needed), alpha)[1] == alpha
+    assert conformal_threshold(range(needed - 1), alpha)[1] > alpha
+
+
+def test_alarm_and_p_value_agree() -> None:
+    scores = list(np.random.default_rng(0).normal(size=57))
+    threshold, alpha = conformal_threshold(scores, 0.08)
+    for score in [*scores, threshold + 1e-9, 5.0, -5.0]:
+        assert (score > threshold) == (p_value(score, scores) <= alpha)
+
+
+def test_fresh_normals_raise_false_alarms_at_most_at_the_rate_promised() -> None:
+    rng = np.random.default_rng(1)
+    alarms = [
+        rng.exponential() > conformal_threshold(rng.exponential(size=39), 0.05)[0]
+        for _ in range(4000)
+    ]
+    assert 0.035 < np.mean(alarms) < 0.062
+
+
+def test_the_observed_rate_falls_into_the_beta_binomial_range_as_often_as_stated() -> None:
+    rng = np.random.default_rng(2)
+    low, high = beta_binomial_range(39, 80, 0.05)
+    inside = 0
+    for _ in range(2000):
+        threshold, _ = conformal_threshold(rng.normal(size=39), 0.05)
+        inside += low <= float(np.mean(rng.normal(size=80) > threshold)) <= high
+    assert inside / 2000 >= 0.94
+
+
+def test_the_range_of_known_cases() -> None:
+    assert beta_binomial_range(142, 242, 0.05) == pytest.approx((3 / 242, 24 / 242))
+    assert beta_binomial_range(19, 14, 0.05) == pytest.approx((0.0, 3 / 14))
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0, -0.1, 2.0])
+def test_an_impossible_rate_is_refused(alpha: float) -> None:
+    with pytest.raises(CalibrationError, match="between 0 and 1"):
+        conformal_threshold([1.0], alpha)
+
+
+@pytest.mark.parametrize("scores", [[], [1.0, float("nan")], [float("inf")]])
+def test_scores_that_cannot_set_a_threshold_are_refused(scores: list[float]) -> None:
+    with pytest.raises(CalibrationError):
+        conformal_threshold(scores, 0.1)

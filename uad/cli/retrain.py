@@ -1,0 +1,311 @@
+"""`uad retrain` and `uad deploy`."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from uad.config import TrainingConfig, load_settings
+from uad.console import console, print_table
+
+if TYPE_CHECKING:
+    from flows.retrain import Outcome
+    from flows.schedule import Schedule
+    from uad.registry.gate import GateRule, Verdict
+
+
+class Promote(StrEnum):
+    """Who decides whether the new version serves."""
+
+    gate = "gate"
+    always = "always"
+    never = "never"
+    ask = "ask"
+
+
+Data = Annotated[
+    str,
+    typer.Option(help="A folder or manifest of images, or a stored dataset: NAME or NAME@VERSION."),
+]
+Name = Annotated[str, typer.Option("--name", help="The product: the registered model's name.")]
+Teacher = Annotated[str, typer.Option(help="embedded, imagenet, or a weight file.")]
+Config = Annotated[
+    Path | None, typer.Option(help="YAML file of training settings; see configs/training.")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="One setting, as section.key=value; may be repeated."),
+]
+Device = Annotated[str, typer.Option(help="Where to train: cpu, gpu:0, or on several: gpu:0,1.")]
+Alpha = Annotated[float | None, typer.Option(help="Target false alarm rate, above 0 and below 1.")]
+PromoteOption = Annotated[
+    Promote,
+    typer.Option(
+        help="gate: the rule decides; always; never: a person does, by `uad promote`; "
+        "ask: the run pauses until a person resumes it in Prefect."
+    ),
+]
+Gate = Annotated[Path | None, typer.Option(help="YAML file of the gate's rule; see configs/gate.")]
+Recent = Annotated[
+    str | None,
+    typer.Option(help="Folder of recent good images: the gate compares false alarms on them."),
+]
+Settle = Annotated[
+    float,
+    typer.Option(min=0, help="Leave files written in the last so many seconds for the next run."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to `app`."""
+    app.command()(retrain)
+    app.command()(deploy)
+
+
+def retrain(
+    data: Data,
+    name: Name,
+    teacher: Teacher = "embedded",
+    config: Config = None,
+    set_: Set = None,
+    device: Device = "cpu",
+    promote: PromoteOption = Promote.gate,
+    gate: Gate = None,
+    recent: Recent = None,
+    alpha: Alpha = None,
+    settle: Settle = 0.0,
+) -> None:
+    """Ingest, fine-tune, evaluate, register, and promote if the gate passes: one run of all.
+
+    The gate: without a champion the new version is promoted if its own checks hold. With labelled
+    test images, image AUROC and AUPRO must not be more than 0.01 below the champion's on the same
+    images. With normal images only, the new version becomes [b]challenger[/b] and a person decides.
+
+    The run is one Prefect flow run and one MLflow run. No server is needed; PREFECT_API_URL and
+    MLFLOW_TRACKING_URI point it at yours.
+
+        uad retrain --data ./photos/cookie --name cookie
+        uad retrain --data cookie --name cookie --set training.epochs=20 --promote never
+    """
+    parameters = _parameters(teacher, config, set_, device, promote, gate, recent, alpha, settle)
+    _check_images(data, name)
+    console().print(f"retraining {name}; Prefect's engine starts, which takes about 10 seconds")
+    outcome = _run({"data": data, "product": name, **parameters})
+    _print_outcome(outcome)
+
+
+def deploy(
+    name: Name,
+    data: Data,
+    interval: Annotated[
+        float | None, typer.Option(help="Seconds between runs; the first is at once.")
+    ] = None,
+    cron: Annotated[
+        str | None, typer.Option(help="Times as a cron line: minute hour day month weekday.")
+    ] = None,
+    timezone: Annotated[
+        str | None, typer.Option(help="Of cron's times; this machine's by default.")
+    ] = None,
+    watch: Annotated[
+        float | None,
+        typer.Option(help="Seconds between looks at the folder; new images begin a run.", min=1),
+    ] = None,
+    drift: Annotated[
+        float | None,
+        typer.Option(help="Seconds between looks at the scores; drift begins a run.", min=1),
+    ] = None,
+    teacher: Teacher = "embedded",
+    config: Config = None,
+    set_: Set = None,
+    device: Device = "cpu",
+    promote: PromoteOption = Promote.gate,
+    gate: Gate = None,
+    recent: Recent = None,
+    alpha: Alpha = None,
+    settle: Settle = 0.0,
+    port: Annotated[
+        int | None, typer.Option(help="Of the Prefect server that is started here; 4200 if free.")
+    ] = None,
+) -> None:
+    """Retrain on a schedule, on new images, or on drift until Ctrl-C; the chain of `uad retrain`.
+
+    A run that finds the images, settings and teacher of an earlier version ends without training.
+    Of runs that were missed (the machine was off, a training took longer than the interval) one is
+    made up for. With PREFECT_API_URL the schedule lives on that server; without, a Prefect server
+    is started here, and its page shows all runs.
+
+    With --watch a run begins when the folder has changed and is quiet for half a minute. With
+    --drift one begins when the scores of the served images are no longer like those of calibration;
+    as that may be defects, its version waits as challenger for a person. Other programs can begin a
+    run by sending Prefect the event [b]uad.new-data[/b] of [b]uad.product.NAME[/b].
+
+        uad deploy --name cookie --data ./photos/cookie --interval 3600
+        uad deploy --name cookie --data ./photos/cookie --cron "0 3 * * *"
+        uad deploy --name cookie --data /mnt/camera --watch 60 --drift 3600
+    """
+    parameters = _parameters(teacher, config, set_, device, promote, gate, recent, alpha, settle)
+    _prepare()
+    from flows.deployments import (
+        deployment,
+        drift_deployment,
+        scheduler,
+        serve_until_stopped,
+        watch_deployment,
+    )
+    from flows.schedule import local_timezone
+
+    schedule = _schedule(interval, cron, timezone or local_timezone(), watch or drift)
+    times = [f"{time:%Y-%m-%d %H:%M:%S}" for time in schedule.next(3)] if schedule else []
+    console().print("connecting to Prefect; a server that has to be started takes about 10 seconds")
+    with scheduler(port) as api_url:
+        made = [deployment(name, schedule, {"data": _absolute(data), **parameters})]
+        if watch:
+            made.append(watch_deployment(name, _absolute(data), watch, settle))
+        if drift:
+            made.append(drift_deployment(name, drift))
+        rows = [
+            ("product", name),
+            ("images", _absolute(data)),
+            ("schedule", schedule),
+            ("next runs", ", ".join(times) or None),
+            ("looks at the folder", f"every {watch:g} s" if watch else None),
+            ("looks at the scores", f"every {drift:g} s" if drift else None),
+            ("runs and logs", api_url.removesuffix("/api")),
+            ("stop", "Ctrl-C; the same command goes on, and makes up for one missed run"),
+        ]
+        print_table(f"deployment retrain/{name}", ["", ""], rows)
+        serve_until_stopped(made)
+    console().print(f"stopped: retrain/{name} runs again when this command does")
+
+
+def _check_images(data: str, name: str) -> None:
+    """Refuse a mistyped path or name before Prefect's engine starts, which takes a while."""
+    from uad.data.layouts import find
+    from uad.data.versions import check_name, is_stored
+
+    check_name(name)
+    if not is_stored(data):
+        find(Path(data))
+
+
+def _schedule(
+    interval: float | None, cron: str | None, timezone: str, events: float | None
+) -> "Schedule | None":
+    """None where runs begin on events alone."""
+    from flows.schedule import Schedule
+
+    if events and interval is None and cron is None:
+        return None
+    return Schedule(interval, cron, timezone)
+
+
+def _parameters(
+    teacher: str,
+    config: Path | None,
+    set_: list[str] | None,
+    device: str,
+    promote: Promote,
+    gate: Path | None,
+    recent: str | None,
+    alpha: float | None,
+    settle: float,
+) -> dict[str, Any]:
+    """The chain's parameters as JSON holds them, checked before anything starts."""
+    overrides = [*(set_ or []), *([f"data.alpha={alpha}"] if alpha is not None else [])]
+    settings = load_settings(TrainingConfig, config, overrides)
+    _check_device(device)
+    rule = _rule(gate)
+    return {
+        "teacher": _absolute(teacher),
+        "config": settings.model_dump(mode="json"),
+        "device": device,
+        "promote": promote.value,
+        "rule": rule.model_dump(mode="json") if rule else None,
+        "recent": _absolute(recent) if recent else None,
+        "settle_seconds": settle,
+    }
+
+
+def _check_device(device: str) -> None:
+    if device != "cpu":  # Paddle takes seconds to load
+        from uad.training.distributed import check_devices, training_devices
+
+        check_devices(training_devices(device))
+
+
+def _rule(file: Path | None) -> "GateRule | None":
+    if file is None:
+        return None
+    from uad.registry.gate import GateRule
+
+    return load_settings(GateRule, file)
+
+
+def _absolute(text: str) -> str:
+    """A path that exists, made absolute, since a scheduled run may start elsewhere."""
+    path = Path(text).expanduser()
+    return str(path.absolute()) if path.exists() else text
+
+
+def _prepare() -> None:
+    from flows import environment
+
+    environment.prepare()
+
+
+def _run(parameters: dict[str, Any]) -> "Outcome":
+    import os
+
+    _prepare()
+    from flows import logs
+    from flows.retrain import retrain as chain
+    from flows.server import reachable
+
+    if url := os.environ.get("PREFECT_API_URL"):
+        reachable(url)
+    with logs.on_screen():
+        outcome: Outcome = chain(**parameters)
+    return outcome
+
+
+def _print_outcome(outcome: "Outcome") -> None:
+    name, version = outcome.product, outcome.version
+    if outcome.unchanged:
+        console().print(f"nothing new: version {version} was trained on {outcome.dataset}")
+        return
+    if outcome.verdict:
+        _print_verdict(f"gate: {name} version {version}", outcome.verdict)
+    rows = [
+        ("dataset", outcome.dataset),
+        ("new version", f"{version} ({'champion' if outcome.promoted else 'challenger'})"),
+        ("verdict", _verdict(outcome)),
+        ("bundle", outcome.bundle),
+        ("report", _page(outcome.report)),
+        ("MLflow run", outcome.run_id),
+        ("next", _next(outcome)),
+    ]
+    print_table(f"retrained {name}", ["", ""], rows)
+
+
+def _print_verdict(title: str, verdict: "Verdict") -> None:
+    from uad.registry.gate import COLUMNS
+
+    print_table(title, COLUMNS, verdict.rows())
+
+
+def _verdict(outcome: "Outcome") -> str:
+    return f"{outcome.verdict.decision}: {outcome.verdict.reason}" if outcome.verdict else "-"
+
+
+def _page(report: str | None) -> str:
+    if report is None:
+        return "none: there are no test images"
+    page = Path(report).with_name("report.html")
+    return str(page if page.is_file() else report)
+
+
+def _next(outcome: "Outcome") -> str:
+    if outcome.promoted:
+        return f"uad serve --model models:/{outcome.product}@champion"
+    return f"uad promote {outcome.product} {outcome.version}"

@@ -1,9 +1,0 @@
-"""Engines: a bundle's graph on a device, behind one small interface.
-
-`load_engine` is the only entry; each engine's library is imported when it is asked for.
-"""
-
-from uad.engines.base import Engine, LevelMaps
-from uad.engines.loading import load_engine, open_model
-
-__all__ = ["Engine", "LevelMaps", "load_engine", "open_model"]

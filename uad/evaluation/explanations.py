@@ -1,0 +1,173 @@
+"""The figures in plain words, for the page and the terminal."""
+
+from collections.abc import Sequence
+
+from uad.evaluation.report import DefectResult, Report, short
+from uad.scoring.conformal import images_needed
+
+Row = tuple[str, str, str]
+"""(what, figure, what it means)."""
+
+
+def percent(rate: float) -> str:
+    """`3.2 %`; whole per cents from 10 on."""
+    value = 100 * rate
+    return f"{value:.0f} %" if value >= 9.95 or value == 0 else f"{value:.1f} %"
+
+
+def figures(report: Report) -> list[Row]:
+    """The main figures with their intervals and a short explanation each."""
+    return [
+        _row(report, "image AUROC", "image_auroc", "a defective image scores above a good one"),
+        _row(report, "image AP", "image_ap", "area under precision and recall"),
+        _row(report, "F1", "f1", "precision and recall at the threshold, in one figure"),
+        _row(report, "F1, best", "f1_max", "in hindsight, by the best threshold; not attainable"),
+        _rate(report, "recall", "recall", f"{report.n_anomalous - report.missed} of "
+              f"{report.n_anomalous} defective images raised the alarm"),
+        _rate(report, "false alarm rate", "false_alarm_rate", _promise(report)),
+        ("pixel AUROC", short(report.pixel_auroc), "a defective pixel scores above a good one"),
+        ("pixel AP", short(report.pixel_ap), "area under precision and recall of pixels"),
+        ("AUPRO", short(report.aupro), f"overlap with {report.components} defects while at most "
+         "30 % of the good pixels are marked"),
+        ("threshold", f"{report.threshold:.6g}", f"alarm above it; alpha {short(report.alpha, 3)} "
+         f"from {report.n_calibration} calibration images"),
+        ("time an image", f"{report.latency.median_ms:.1f} ms",
+         f"median; 95 % within {report.latency.p95_ms:.1f} ms, {report.latency.batch_size} at a "
+         f"time, {report.provenance.engine}"),
+    ]  # fmt: skip
+
+
+def defect_rows(defects: Sequence[DefectResult]) -> list[tuple[object, ...]]:
+    """defect, images, found, recall, image AUROC, pixel AUROC, AUPRO, masks; least found first."""
+    return [
+        (
+            *(row.defect, row.images, row.found, percent(row.recall), row.image_auroc),
+            *(row.pixel_auroc, row.aupro, row.masks),
+        )
+        for row in sorted(defects, key=lambda row: row.recall)
+    ]
+
+
+def sentences(report: Report) -> list[str]:
+    """What a person should know, the most important first."""
+    return [
+        sentence
+        for sentence in (
+            _found(report),
+            _false_alarms(report),
+            _unmet_alpha(report),
+            _located(report),
+            _weakest(report),
+            _unmasked(report),
+        )
+        if sentence
+    ]
+
+
+def within_promise(report: Report) -> bool | None:
+    """Whether the observed false alarm rate lies at or below the upper end of its range."""
+    if report.false_alarm_rate is None or report.false_alarm_range is None:
+        return None
+    return report.false_alarm_rate <= report.false_alarm_range[1] + 1e-9
+
+
+def interval(report: Report, name: str) -> str:
+    """The 95 % interval of a metric, or nothing."""
+    found = report.intervals.get(name)
+    return f"{found[0]:.3f} to {found[1]:.3f}" if found else ""
+
+
+def _row(report: Report, what: str, name: str, meaning: str) -> Row:
+    bounds = interval(report, name)
+    return what, short(getattr(report, name)), meaning + (f" (95 %: {bounds})" if bounds else "")
+
+
+def _rate(report: Report, what: str, name: str, meaning: str) -> Row:
+    value = getattr(report, name)
+    if value is None:
+        return what, "-", "no such image in the test set"
+    low, high = report.intervals[name]
+    return what, short(value), f"{meaning} (95 %: {percent(low)} to {percent(high)})"
+
+
+def _promise(report: Report) -> str:
+    counted = f"{report.false_alarms} of {report.n_normal} good images"
+    if report.false_alarm_range is None:
+        return counted
+    low, high = report.false_alarm_range
+    return f"{counted}; alpha {short(report.alpha, 3)} promises {percent(low)} to {percent(high)}"
+
+
+def _found(report: Report) -> str:
+    if report.recall is None:
+        return "The test set holds good images only: how many defects are found is not known."
+    found = report.n_anomalous - report.missed
+    text = f"Found {found} of {report.n_anomalous} defective images ({percent(report.recall)})."
+    if report.missed and (report.image_auroc or 0) > 0.9:
+        text += (
+            " Scores tell good from defective better than the threshold does: a larger alpha would "
+            "find more, at more false alarms; more calibration images make the threshold surer."
+        )
+    return text
+
+
+def _false_alarms(report: Report) -> str:
+    if report.false_alarm_rate is None:
+        return "The test set holds no good image: the false alarm rate is not known."
+    text = (
+        f"Raised {report.false_alarms} false alarms on {report.n_normal} good images "
+        f"({percent(report.false_alarm_rate)})."
+    )
+    if report.false_alarm_range is None:
+        return text
+    low, high = report.false_alarm_range
+    text += (
+        f" The threshold promises {percent(report.alpha)} on average; with "
+        f"{report.n_calibration} calibration and {report.n_normal} test images that means "
+        f"{percent(low)} to {percent(high)} in 95 % of cases"
+    )
+    if within_promise(report):
+        return text + ": as promised."
+    return text + (
+        ": more than promised. The good test images differ from the training images (light, "
+        "position, batch): add such images to the training folder and train again."
+    )
+
+
+def _unmet_alpha(report: Report) -> str:
+    if report.requested_alpha is None:
+        return ""
+    return (
+        f"Alpha {short(report.requested_alpha, 3)} was asked for, but {report.n_calibration} "
+        f"calibration images allow {short(report.alpha, 3)} at best: it takes "
+        f"{images_needed(report.requested_alpha)}; add good images and train again."
+    )
+
+
+def _located(report: Report) -> str:
+    if report.aupro is None:
+        return "There are no masks, so where the defects were seen was not measured."
+    peaks = [image.peak_in_mask for image in report.images if image.peak_in_mask is not None]
+    return (
+        f"The hottest point lay on the defect in {sum(peaks)} of {len(peaks)} images with masks "
+        f"(AUPRO {short(report.aupro, 3)}, pixel AUROC {short(report.pixel_auroc, 3)})."
+    )
+
+
+def _weakest(report: Report) -> str:
+    if len(report.defects) < 2:
+        return ""
+    worst = min(report.defects, key=lambda row: (row.recall, row.image_auroc or 0.0))
+    return (
+        f"Weakest on {worst.defect}: found {worst.found} of {worst.images} "
+        f"({percent(worst.recall)}), AUPRO {short(worst.aupro, 3)}."
+    )
+
+
+def _unmasked(report: Report) -> str:
+    if not report.n_without_mask or report.aupro is None:
+        return ""
+    return (
+        f"{report.n_without_mask} defective images have no mask, or an empty one, and are left out "
+        "of the pixel figures."
+    )

@@ -1,0 +1,100 @@
+"""A report's files: for machines (JSON, CSV, pixels), for trackers (PNG) and for people (HTML)."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from uad.data import Sample
+from uad.errors import DataError
+from uad.evaluation import figures
+from uad.evaluation.gallery import by_name, pictures, write_sheet
+from uad.evaluation.page import report_page
+from uad.evaluation.pixel_file import PIXELS_FILE, read_pixels, write_pixels
+from uad.evaluation.ranking import most_wrong_first, shelves, worst
+from uad.evaluation.report import Report
+
+if TYPE_CHECKING:
+    from uad.inference.detector import Detector
+
+REPORT, PAGE, SCORES = "report.json", "report.html", "scores.csv"
+SHEET_ROWS = 6
+
+
+def write_report(
+    report: Report, folder: Path, detector: "Detector", samples: Sequence[Sample]
+) -> dict[str, Path]:
+    """Write all files of a report into `folder`.
+
+    Args:
+        report: what `evaluate` returned.
+        folder: made if it is not there; files of an earlier report are replaced.
+        detector: the one that was evaluated; it draws the heat maps again.
+        samples: those that were evaluated.
+
+    Returns:
+        By name: `report.json`, `report.html` (self-contained), `scores.csv`, `pixels.npz` (for
+        comparisons), and the figures `histogram.png`, `worst.png`, `best.png`, and, where both
+        kinds of image are there, `roc.png`, `pr.png`, `pro.png`.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [_write(folder / REPORT, report.to_json()), _write_scores(report, folder / SCORES)]
+    if report.histograms:
+        files.append(write_pixels(report.histograms, folder / PIXELS_FILE))
+    charts = _charts(report, folder, detector.calibration.scores)
+    known = by_name(samples)
+    galleries = [
+        (shelf, list(pictures(detector, known, shelf.images))) for shelf in shelves(report)
+    ]
+    files.append(_write(folder / PAGE, report_page(report, charts, galleries)))
+    clearest = most_wrong_first(report)[::-1][:SHEET_ROWS]
+    for name, chosen in (("worst.png", worst(report, SHEET_ROWS)), ("best.png", clearest)):
+        shown = list(pictures(detector, known, chosen))
+        files.append(write_sheet(shown, folder / name))
+    return {file.name: file for file in (*files, *(file for _, file in charts))}
+
+
+def read_report(path: Path) -> Report:
+    """Read a report's folder, or its report.json, with the pixels if they lie beside it.
+
+    Raises:
+        DataError: there is no report, or it cannot be understood.
+    """
+    file = Path(path) / REPORT if Path(path).is_dir() else Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as exc:
+        raise DataError(
+            f"cannot read {file}: {exc.strerror}; make it with `uad evaluate BUNDLE --data DATA "
+            "--report DIR`"
+        ) from exc
+    report = Report.from_json(text)
+    pixels = file.with_name(PIXELS_FILE)
+    return report.with_histograms(read_pixels(pixels)) if pixels.is_file() else report
+
+
+def _charts(report: Report, folder: Path, calibration: Sequence[float]) -> list[tuple[str, Path]]:
+    drawn = [("score histogram", figures.histogram(report, folder / "histogram.png", calibration))]
+    if report.image_auroc is not None:
+        drawn.append(("ROC", figures.roc([report], folder / "roc.png")))
+        drawn.append(
+            ("precision and recall", figures.precision_recall([report], folder / "pr.png"))
+        )
+    if report.pro:
+        drawn.append(("PRO", figures.pro([report], folder / "pro.png")))
+    return drawn
+
+
+def _write(file: Path, text: str) -> Path:
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def _write_scores(report: Report, file: Path) -> Path:
+    names = ("name", "label", "defect", "score", "is_anomalous", "p_value", "peak_in_mask")
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(names)
+        writer.writerows([getattr(image, name) for name in names] for image in report.images)
+    return file

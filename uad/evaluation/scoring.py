@@ -1,0 +1,93 @@
+"""Run the detector over the test images: one result an image, pixels straight into histograms."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uad import images
+from uad.console import progress_bar
+from uad.data import Sample
+from uad.errors import EngineError
+from uad.evaluation.report import ImageResult
+from uad.images import Image
+from uad.metrics import ImageHistogram, PixelStream
+
+if TYPE_CHECKING:
+    from uad.inference.detector import Detection, Detector
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One image."""
+
+    result: ImageResult
+    histogram: ImageHistogram | None
+    seconds: float
+
+
+def read_mask(sample: Sample, size: tuple[int, int]) -> NDArray[np.bool_] | None:
+    """The sample's defect pixels, (H, W) bool; None if it is normal, has no mask or an empty one.
+
+    Raises:
+        DataError: the file cannot be read, or has another size than the image's (H, W).
+    """
+    if sample.label == 0 or sample.mask is None:
+        return None
+    mask = images.read_mask(sample.mask, size)
+    return mask if mask.any() else None
+
+
+def judge_all(
+    detector: "Detector",
+    samples: tuple[Sample, ...],
+    pixels: PixelStream,
+    batch_size: int,
+    progress: bool,
+) -> Iterator[Judged]:
+    """Judge each sample and count its pixels in `pixels`, under `good` or `defect <kind>`."""
+    detector.detect([images.read(samples[0].path)])  # the first call is slower than all others
+    with progress_bar(visible=progress) as bar:
+        task = bar.add_task("evaluate", total=len(samples), note="")
+        for batch in (samples[i : i + batch_size] for i in range(0, len(samples), batch_size)):
+            pictures = [images.read(sample.path) for sample in batch]
+            start = time.perf_counter()
+            detections = detector.detect(pictures)
+            seconds = (time.perf_counter() - start) / len(batch)
+            for sample, image, detection in zip(batch, pictures, detections, strict=True):
+                yield _judge(detector, sample, image, detection, pixels, seconds)
+                bar.advance(task)
+
+
+def _judge(
+    detector: "Detector",
+    sample: Sample,
+    image: Image,
+    detection: "Detection",
+    pixels: PixelStream,
+    seconds: float,
+) -> Judged:
+    if not np.isfinite(detection.score):
+        raise EngineError(
+            f"{sample.name} scored {detection.score} on {detector.engine.key}: the model's weights "
+            "are damaged or training diverged; train again with a lower learning rate"
+        )
+    mask = read_mask(sample, (image.shape[0], image.shape[1]))
+    counted = sample.label == 0 or mask is not None
+    group = "good" if sample.label == 0 else f"defect {sample.defect}"
+    histogram = pixels.add(detection.anomaly_map, mask, group) if counted else None
+    peak = np.unravel_index(int(detection.anomaly_map.argmax()), detection.anomaly_map.shape)
+    result = ImageResult(
+        name=sample.name,
+        label=sample.label,
+        defect=sample.defect,
+        score=detection.score,
+        is_anomalous=detection.is_anomalous,
+        p_value=detection.p_value,
+        has_mask=mask is not None,
+        peak_in_mask=None if mask is None else bool(mask[peak]),
+    )
+    return Judged(result, histogram, seconds)

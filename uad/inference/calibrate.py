@@ -1,0 +1,85 @@
+"""Set a bundle's threshold for one engine from normal images that chose nothing before."""
+
+from collections.abc import Sequence
+
+from uad.bundle import Bundle, CalibrationEntry, add_calibration
+from uad.console import console, progress_bar
+from uad.data import Sample
+from uad.errors import CalibrationError
+from uad.images import read
+from uad.inference.detector import Scorer
+from uad.inference.engines import Engine, load_engine
+from uad.scoring.conformal import conformal_threshold, images_needed
+
+TOLERANCE = {"fp32": 1e-3, "bf16": 2e-2, "fp16": 2e-2, "int8": 2e-2}
+"""Largest relative difference of a golden score between machines, by precision."""
+
+
+def calibrate(
+    bundle: Bundle,
+    samples: Sequence[Sample],
+    *,
+    alpha: float,
+    engine: str = "onnxruntime",
+    precision: str = "fp32",
+    device: str = "cpu",
+    threads: int | None = None,
+    progress: bool = False,
+    quiet: bool = False,
+) -> Bundle:
+    """Score the calibration images with one engine and write its entry into the bundle.
+
+    Args:
+        bundle: any previous entry of this engine and precision is replaced.
+        samples: normal images that trained, chose and normalised nothing.
+        alpha: target false alarm rate.
+        engine: which engine, at which `precision`, on how many `threads`.
+        precision: see `engine`.
+        device: where that engine runs.
+        threads: see `engine`.
+        progress: show a bar on standard error.
+        quiet: do not warn that so few images promise less than `alpha`.
+
+    Raises:
+        CalibrationError: no images, or one of them trained or selected this bundle's model.
+    """
+    if not samples:
+        raise CalibrationError("calibration needs normal images: none were given")
+    loaded = load_engine(bundle, engine, device=device, precision=precision, threads=threads)
+    try:
+        entry = _entry(Scorer(bundle, loaded), samples, loaded, alpha, progress)
+    finally:
+        loaded.close()
+    if not quiet:
+        _warn_if_few(entry, len(samples))
+    return add_calibration(bundle, loaded.key, entry)
+
+
+def _entry(
+    scorer: Scorer, samples: Sequence[Sample], engine: Engine, alpha: float, progress: bool
+) -> CalibrationEntry:
+    scores = []
+    with progress_bar(visible=progress) as bar:
+        task = bar.add_task("calibrate", total=len(samples), note=engine.key)
+        for sample in samples:
+            scores.append(scorer.score([read(sample.path)])[0].score)
+            bar.advance(task)
+    threshold, achieved = conformal_threshold(scores, alpha)
+    golden = [scorer.score([image])[0].score for image in scorer.bundle.golden()]
+    return CalibrationEntry(
+        alpha=achieved,
+        requested_alpha=alpha,
+        threshold=threshold,
+        scores=tuple(sorted(scores)),
+        golden_scores=tuple(golden),
+        tolerance=TOLERANCE[engine.precision],
+    )
+
+
+def _warn_if_few(entry: CalibrationEntry, count: int) -> None:
+    if entry.alpha > entry.requested_alpha:
+        console().print(
+            f"[yellow]warning:[/] {count} calibration images promise a false alarm rate of "
+            f"{entry.alpha:.3f}, not {entry.requested_alpha:g}; that needs "
+            f"{images_needed(entry.requested_alpha)}",
+        )

@@ -1,0 +1,119 @@
+"""The network itself: two ResNet-18 pyramids and their distances."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from uad.config import InputSpec
+from uad.errors import BundleError
+from uad.inference.graph.nodes import OUTPUTS, Array, Graph
+from uad.types import Weights
+
+if TYPE_CHECKING:
+    import onnx
+
+BATCH_NORM_EPSILON = 1e-5
+NETWORKS = ("teacher", "student")
+BLOCKS = tuple(f"layer{level}.{block}" for level in range(1, len(OUTPUTS) + 1) for block in (0, 1))
+"""Both networks' basic blocks, in order; a level ends with its second one."""
+
+
+def build(
+    student: Weights,
+    teacher: Weights,
+    spec: InputSpec,
+    whitenings: Sequence[Array] | None = None,
+) -> "onnx.ModelProto":
+    """Build the float32 graph of a student-teacher pair.
+
+    Args:
+        student: float32 arrays by torchvision's names, conv1 to layer3, of any width.
+        teacher: the same names and shapes.
+        spec: input size, and mean and std per RGB channel of values in [0, 1].
+        whitenings: per level the (C_l, C_l) float32 matrix of the Mahalanobis distance
+            (`uad.models.whitening`); None: the cosine distance.
+
+    Returns:
+        A checked model with input `image` (N, H, W, 3) uint8 BGR, N free, and outputs `map1`,
+        `map2`, `map3`: (N, H / 2^(l+1), W / 2^(l+1)) float32 distances in [0, 2].
+
+    Raises:
+        BundleError: an array is missing, naming it.
+    """
+    graph = Graph(spec, whitenings)
+    assemble(graph, student, teacher)
+    return graph.model()
+
+
+def build_observed(
+    student: Weights, teacher: Weights, spec: InputSpec
+) -> tuple["onnx.ModelProto", dict[str, str]]:
+    """As `build`, with every activation an output too: the model, and output by activation."""
+    from onnx import TensorProto, helper
+
+    graph = Graph(spec)
+    assemble(graph, student, teacher)
+    model = graph.model()
+    model.graph.output.extend(
+        helper.make_tensor_value_info(value, TensorProto.FLOAT, None)
+        for value in graph.observed.values()
+    )
+    return model, dict(graph.observed)
+
+
+def assemble(graph: Graph, student: Weights, teacher: Weights) -> None:
+    """Add the whole network to `graph`."""
+    pixels = graph.pixels()
+    pyramids = [
+        _pyramid(graph, name, weights, pixels)
+        for name, weights in zip(NETWORKS, (teacher, student), strict=True)
+    ]
+    for level, features in enumerate(zip(*pyramids, strict=True)):
+        graph.distance(level, *features)
+
+
+def fold(weights: Weights, convolution: str, norm: str) -> tuple[Array, Array]:
+    """Weight and bias of `convolution` with the batch norm `norm` folded in (epsilon 1e-5)."""
+    try:
+        kernel = np.asarray(weights[f"{convolution}.weight"], np.float64)
+        gamma, beta, mean, variance = (
+            np.asarray(weights[f"{norm}.{part}"], np.float64)
+            for part in ("weight", "bias", "running_mean", "running_var")
+        )
+    except KeyError as exc:
+        raise BundleError(f"the weights lack {exc.args[0]}: not a ResNet-18 up to layer3") from exc
+    scale = gamma / np.sqrt(variance + BATCH_NORM_EPSILON)
+    folded = kernel * scale[:, None, None, None]
+    return folded.astype(np.float32), (beta - mean * scale).astype(np.float32)
+
+
+def _pyramid(graph: Graph, name: str, weights: Weights, pixels: str) -> list[str]:
+    """Outputs of layer1 to layer3, each after its last ReLU."""
+    kernel, bias = graph.first_kernel(*fold(weights, "conv1", "bn1"))
+    value = graph.node("Relu", [graph.conv(pixels, f"{name}.conv1", kernel, bias, 2)])
+    value = graph.activation(f"{name}.conv1", value)
+    value = graph.node("MaxPool", [value], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
+    outputs = []
+    for index, block in enumerate(BLOCKS):
+        stride = 2 if index and index % 2 == 0 else 1
+        value = _block(graph, name, weights, block, value, stride)
+        outputs.append(value)
+    return outputs[1::2]
+
+
+def _block(graph: Graph, name: str, weights: Weights, block: str, value: str, stride: int) -> str:
+    """ResNet's basic block (He et al., 2016, fig. 2)."""
+
+    def conv(part: str, norm: str, source: str, step: int) -> str:
+        kernel, bias = fold(weights, f"{block}.{part}", f"{block}.{norm}")
+        return graph.conv(source, f"{name}.{block}.{part}", kernel, bias, step)
+
+    def kept(part: str, output: str) -> str:
+        return graph.activation(f"{name}.{block}.{part}", output)
+
+    inner = kept("inner", graph.node("Relu", [conv("conv1", "bn1", value, stride)]))
+    outer = kept("outer", conv("conv2", "bn2", inner, 1))
+    if stride > 1:
+        value = kept("shortcut", conv("downsample.0", "downsample.1", value, stride))
+    return kept("out", graph.node("Relu", [graph.node("Add", [outer, value])]))

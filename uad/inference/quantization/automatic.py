@@ -1,0 +1,45 @@
+"""Give a fresh bundle its 8-bit model, so that what serves it is fast without being told."""
+
+import logging
+
+from uad.bundle import Bundle
+from uad.data import Dataset
+from uad.errors import EngineError
+from uad.inference.calibrate import calibrate
+from uad.inference.engines.loading import installed
+from uad.inference.quantization.quantize import ENGINES, quantise
+
+log = logging.getLogger(__name__)
+
+
+def add_int8_where_accepted(
+    bundle: Bundle, dataset: Dataset, *, alpha: float, progress: bool = False
+) -> Bundle:
+    """Quantise the bundle and calibrate it for each engine here on which it judges as float32 does.
+
+    Where it does so on none the bundle is as it was, and the log says why.
+
+    Args:
+        bundle: changed on disk.
+        dataset: what it was trained on, shared out as it was for training.
+        alpha: target false alarm rate.
+        progress: show bars on standard error.
+    """
+    engines = [name for name in ENGINES if installed(name)]
+    try:
+        bundle = quantise(
+            bundle, dataset.train, dataset.selection, engines=engines, progress=progress
+        )
+    except EngineError as exc:
+        log.warning("%s", exc)
+    for name in bundle.manifest.int8 or {}:
+        bundle = calibrate(
+            bundle,
+            dataset.calibration,
+            alpha=alpha,
+            engine=name,
+            precision="int8",
+            progress=progress,
+            quiet=True,  # float32's calibration on the same images says it
+        )
+    return bundle

@@ -1,0 +1,1 @@
+"""The networks: ResNet-18, the student (STFPM), and the frozen teacher."""

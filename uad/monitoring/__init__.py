@@ -1,0 +1,1 @@
+"""What served models do over time: the score log and the drift test."""

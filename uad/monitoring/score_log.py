@@ -1,0 +1,81 @@
+"""The scores that a line's images got, kept so that drift can be seen later.
+
+    scores/<product>/<version>/2026-11-24.jsonl     one line an image: time, score, alarm,
+                                                    and the engine that judged it
+
+Lines are appended whole, so that several servers of one machine share a file.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from uad.paths import scores_dir
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One image that was judged."""
+
+    at: datetime
+    score: float
+    is_anomalous: bool
+    engine: str
+    """`openvino/int8`: scores of one engine and precision are compared with its own calibration."""
+
+
+class ScoreLog:
+    """Appends and reads the scores of products; `root` is under UAD_HOME by default."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = scores_dir() if root is None else root
+
+    def add(
+        self,
+        product: str,
+        version: str,
+        engine: str,
+        scores: Iterable[tuple[float, bool]],
+        at: datetime | None = None,
+    ) -> None:
+        """Append (score, alarm) of each image of a request that `engine` judged."""
+        at = at or datetime.now(UTC)
+        lines = [
+            json.dumps([at.timestamp(), score, int(alarm), engine]) + "\n"
+            for score, alarm in scores
+        ]
+        file = self._folder(product, version) / f"{at.astimezone(UTC):%Y-%m-%d}.jsonl"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("a", encoding="utf-8") as stream:
+            stream.write("".join(lines))
+
+    def read(self, product: str, version: str, since: datetime) -> list[Scored]:
+        """The scores from `since` on, oldest first; a line cut short by a crash is left out."""
+        first = since.astimezone(UTC).date()
+        found = [
+            scored
+            for file, day in self.files(product, version)
+            if day >= first
+            for scored in _lines(file)
+            if scored.at >= since
+        ]
+        return sorted(found, key=lambda scored: scored.at)
+
+    def files(self, product: str, version: str) -> Iterator[tuple[Path, date]]:
+        """The days' files of a version, oldest first."""
+        for file in sorted(self._folder(product, version).glob("*.jsonl")):
+            yield file, date.fromisoformat(file.stem)
+
+    def _folder(self, product: str, version: str) -> Path:
+        return self.root / product / version
+
+
+def _lines(file: Path) -> Iterator[Scored]:
+    for line in file.read_text(encoding="utf-8").splitlines():
+        try:
+            at, score, alarm, engine = json.loads(line)
+            yield Scored(datetime.fromtimestamp(at, UTC), float(score), bool(alarm), str(engine))
+        except (ValueError, TypeError):
+            continue

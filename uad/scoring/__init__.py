@@ -1,0 +1,1 @@
+"""From distance maps to a score and a threshold: maps, selection, conformal calibration."""
