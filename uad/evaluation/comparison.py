@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from uad.data import Sample
 from uad.errors import DataError
 from uad.evaluation import figures
-from uad.evaluation.comparison_page import Change, Row, comparison_page
+from uad.evaluation.comparison_page import Change, DrawnChange, Pair, comparison_page, drawn_change
 from uad.evaluation.gallery import by_name, pictures
 from uad.evaluation.report import Report
 from uad.metrics import Difference, Judgement, paired_bootstrap
@@ -83,7 +83,7 @@ def write_comparison(
     called = names or (report_a.provenance.bundle, report_b.provenance.bundle)
     charts = _charts(reports, called, folder)
     changed = changes(report_a, report_b)
-    drawn = _drawn(changed[:SHOWN], detectors, samples) if detectors and samples else []
+    drawn = _drawn(changed[:SHOWN], detectors, samples, called) if detectors and samples else []
     page = folder / PAGE
     page.write_text(
         comparison_page(reports, called, found, charts, changed, drawn), encoding="utf-8"
@@ -136,9 +136,15 @@ def _charts(
 
 
 def _drawn(
-    changed: Sequence[Change], detectors: "tuple[Detector, Detector]", samples: Sequence[Sample]
-) -> list[Row]:
+    changed: Sequence[Change],
+    detectors: "tuple[Detector, Detector]",
+    samples: Sequence[Sample],
+    names: Pair,
+) -> list[DrawnChange]:
     known = by_name(samples)
     shown_a = pictures(detectors[0], known, [change.a for change in changed])
     shown_b = pictures(detectors[1], known, [change.b for change in changed])
-    return [Row(change, *pair) for change, *pair in zip(changed, shown_a, shown_b, strict=True)]
+    return [
+        drawn_change(change, a, b, names)
+        for change, a, b in zip(changed, shown_a, shown_b, strict=True)
+    ]

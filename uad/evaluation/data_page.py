@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from html import escape
+from dataclasses import dataclass
 from pathlib import Path
 
 from uad import images
@@ -11,7 +11,7 @@ from uad.data.quarantine import Quarantined
 from uad.data.samples import GOOD
 from uad.errors import DataError
 from uad.evaluation.gallery import masked, tile
-from uad.evaluation.page import Tile, gallery, page, section, table, write_page
+from uad.evaluation.pages import Captioned, Card, Tile, render, write_page
 from uad.paths import reports_dir
 
 MEANINGS = {
@@ -62,57 +62,58 @@ def dataset_page(
     version: DatasetVersion, problems: Sequence[Problem], aside: Sequence[Quarantined] = ()
 ) -> str:
     """The page as HTML."""
-    kinds = Counter(problem.kind for problem in problems)
-    return page(
-        f"Images of {version.name}",
-        f"version {version.version}, stored {version.created:%Y-%m-%d %H:%M} UTC, "
+    counts = Counter(problem.kind for problem in problems)
+    found = [kind for kind in MEANINGS if kind in counts]
+    return render(
+        "dataset.html",
+        title=f"Images of {version.name}",
+        subtitle=f"version {version.version}, stored {version.created:%Y-%m-%d %H:%M} UTC, "
         f"from {version.source}",
-        _cards(version, len(problems)),
-        section("What the checks found", _findings(kinds)),
-        *(_problems_of(kind, problems) for kind in MEANINGS if kind in kinds),
-        section("Put aside", _aside(aside)) if aside else "",
-        section("Good images to learn from", _samples(version, "train", GOOD)),
-        *_tests(version),
+        cards=_cards(version, len(problems)),
+        findings=[(kind, counts[kind], MEANINGS[kind]) for kind in found],
+        kinds=[_problems_of(kind, problems) for kind in found],
+        aside=_aside(aside),
+        samples=[
+            ("Good images to learn from", _samples(version, "train", GOOD)),
+            *_tests(version),
+        ],
     )
 
 
-def _cards(version: DatasetVersion, problems: int) -> str:
+@dataclass(frozen=True)
+class _Kind:
+    """What is shown of one kind of problem: a table, or pictures."""
+
+    title: str
+    rows: Sequence[tuple[str, str]]
+    pictures: Sequence[Captioned]
+    style: str
+    left_out: int
+
+
+def _cards(version: DatasetVersion, problems: int) -> list[Card]:
     counts = version.counts
-    items = (
-        ("to learn from", counts["normal"], "good images", ""),
-        ("to measure with", counts["test_normal"], "good images", ""),
-        ("to measure with", counts["test_anomalous"],
+    return [
+        ("to learn from", str(counts["normal"]), "good images", ""),
+        ("to measure with", str(counts["test_normal"]), "good images", ""),
+        ("to measure with", str(counts["test_anomalous"]),
          f"defective images, {counts['masks']} with a mask", ""),
-        ("findings", problems, "see below" if problems else "nothing was found",
+        ("findings", str(problems), "see below" if problems else "nothing was found",
          "bad" if problems else "good"),
-    )  # fmt: skip
-    shown = (
-        f'<div class="card {kind}"><span>{what}</span><b>{count}</b><i>{of}</i></div>'
-        for what, count, of, kind in items
-    )
-    return f'<div class="cards">{"".join(shown)}</div>'
+    ]  # fmt: skip
 
 
-def _findings(kinds: Counter[str]) -> str:
-    if not kinds:
-        return (
-            "<p>Every file could be read; no duplicates, no test image like a training image, no "
-            "size or brightness far from the others'.</p>"
-        )
-    rows = [(kind, kinds[kind], MEANINGS[kind]) for kind in MEANINGS if kind in kinds]
-    return table(("", "files", "what it means, and what was done"), rows, figures_in=(1,))
-
-
-def _problems_of(kind: str, problems: Sequence[Problem]) -> str:
+def _problems_of(kind: str, problems: Sequence[Problem]) -> _Kind:
     found = [problem for problem in problems if problem.kind == kind]
     shown = found[:SHOWN]
-    more = f"<p>and {len(found) - len(shown)} more</p>" if len(found) > len(shown) else ""
-    if kind in _UNSEEN:
-        body = table(("", ""), [(problem.path.name, problem.message) for problem in shown])
-    else:
-        rows = ((list(_tiles(problem)), escape(problem.message)) for problem in shown)
-        body = gallery(rows, style="pairs" if any(p.other for p in shown) else "single")
-    return section(f"{kind.capitalize()} ({len(found)})", body + more)
+    unseen = kind in _UNSEEN
+    return _Kind(
+        title=f"{kind.capitalize()} ({len(found)})",
+        rows=[(each.path.name, each.message) for each in shown] if unseen else (),
+        pictures=() if unseen else [Captioned(list(_tiles(p)), p.message) for p in shown],
+        style="pairs" if any(problem.other for problem in shown) else "single",
+        left_out=len(found) - len(shown),
+    )
 
 
 def _tiles(problem: Problem) -> Iterator[Tile]:
@@ -130,26 +131,27 @@ def _read(path: Path) -> images.Image | None:
         return None
 
 
-def _aside(aside: Sequence[Quarantined]) -> str:
-    rows = [(row.file or "could not be copied", row.path, row.message) for row in aside[-SHOWN:]]
-    return table(("copy", "file", "why"), rows)
+def _aside(aside: Sequence[Quarantined]) -> list[tuple[str, str, str]]:
+    return [
+        (row.file or "could not be copied", str(row.path), row.message) for row in aside[-SHOWN:]
+    ]
 
 
-def _tests(version: DatasetVersion) -> Iterator[str]:
+def _tests(version: DatasetVersion) -> Iterator[tuple[str, list[Captioned]]]:
     defects = sorted({image.defect for image in version.images if image.split == "test"})
     for defect in sorted(defects, key=lambda defect: defect != GOOD):
         count = sum(i.split == "test" and i.defect == defect for i in version.images)
-        yield section(f"Test: {defect} ({count})", _samples(version, "test", defect))
+        yield f"Test: {defect} ({count})", _samples(version, "test", defect)
 
 
-def _samples(version: DatasetVersion, split: str, defect: str) -> str:
+def _samples(version: DatasetVersion, split: str, defect: str) -> list[Captioned]:
     """Some images of a kind, evenly spaced by name; defects with their masks outlined."""
     found = [image for image in version.images if (image.split, image.defect) == (split, defect)]
     step = max(1, len(found) // SHOWN)
-    return gallery((_sample_row(image.sample) for image in found[::step][:SHOWN]), style="single")
+    return [_captioned(image.sample) for image in found[::step][:SHOWN]]
 
 
-def _sample_row(sample: Sample) -> tuple[list[Tile], str]:
+def _captioned(sample: Sample) -> Captioned:
     image = images.read(sample.path)
     outlined = masked(sample, image) if sample.mask else None
-    return [(sample.name, tile(image) if outlined is None else outlined)], escape(sample.name)
+    return Captioned([(sample.name, tile(image) if outlined is None else outlined)], sample.name)

@@ -61,7 +61,7 @@ def jpeg_uri(image: Image) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
 
 
-def file_uri(file: Path) -> str:
+def png_uri(file: Path) -> str:
     """A `data:` address that holds a PNG file."""
     return "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode("ascii")
 

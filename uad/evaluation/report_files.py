@@ -9,7 +9,7 @@ from uad.data import Sample
 from uad.errors import DataError
 from uad.evaluation import figures
 from uad.evaluation.gallery import by_name, pictures, write_sheet
-from uad.evaluation.page import report_page
+from uad.evaluation.pages import report_page
 from uad.evaluation.pixel_file import PIXELS_FILE, read_pixels, write_pixels
 from uad.evaluation.ranking import most_wrong_first, shelves, worst
 from uad.evaluation.report import Report
