@@ -1,9 +1,9 @@
 """The HTTP server: `uad serve`. FastAPI and engines, no Paddle, no Prefect, no scikit-learn.
 
-A request's walk:
+What happens to a request, in this order:
 
-    routes     who may ask, how much at once        (the front: one uvicorn process)
-    products   which version serves, counted uses
-    engines    a queue in front of the engines
-    work       parse, decode, judge, draw, encode   (where the engine is)
+    api/routes, api/request_handler   admission, body     (the front: one uvicorn process)
+    models/products                   which version serves, counted uses
+    workers/pool, workers/worker      a queue, and a socket to each engine process
+    inference/request_processing      parse, decode, score, draw, encode   (an engine process)
 """

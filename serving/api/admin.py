@@ -71,7 +71,7 @@ async def remove_pin(request: Request, name: str) -> Response:
 def _wake(product: Product) -> None:
     if product.followed is None:
         raise RequestRefused(409, "this model is a folder: it follows nothing")
-    product.followed.follower.wake()
+    product.followed.watcher.wake()
 
 
 def _done(words: str) -> Response:

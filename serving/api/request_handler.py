@@ -1,4 +1,4 @@
-"""From an HTTP request to its answer: room, body, engines, count, log."""
+"""From an HTTP request to its answer: admission, body, worker pool, metrics, log."""
 
 import asyncio
 import logging
@@ -55,16 +55,16 @@ async def answer(request: Request, name: str | None = None, *, many: bool = Fals
 
 
 async def _judged(
-    request: Request, state: State, product: Product, engines: WorkerPool, job: Job
+    request: Request, state: State, product: Product, workers: WorkerPool, job: Job
 ) -> Reply:
     limits, watch = state.settings.limits, Stopwatch()
     with state.bodies.hold(announced_bytes(request, limits)):
-        engines.expect_room()
+        workers.expect_room()
         with watch.stage("receive"):
             job = replace(job, body=await read_body(request, limits))
-        reply = await _unless_gone(request, asyncio.wrap_future(engines.submit(job)))
+        reply = await _unless_gone(request, asyncio.wrap_future(workers.submit(job)))
         if reply.wanted_urls and job.urls:
-            reply = await _judged_with_urls(request, state, engines, job, reply, watch)
+            reply = await _judged_with_urls(request, state, workers, job, reply, watch)
     if product.shadow is not None and not reply.wanted_urls:
         product.shadow.offer(job, reply.verdicts)
     reply.seconds.update(watch.seconds)
@@ -72,7 +72,7 @@ async def _judged(
 
 
 async def _judged_with_urls(
-    request: Request, state: State, engines: WorkerPool, job: Job, reply: Reply, watch: Stopwatch
+    request: Request, state: State, workers: WorkerPool, job: Job, reply: Reply, watch: Stopwatch
 ) -> Reply:
     """Fetch the images that the body only names, one after another, and ask again."""
     urls = reply.wanted_urls
@@ -80,7 +80,7 @@ async def _judged_with_urls(
         fetched = [await state.fetcher.fetch(url) for url in urls]
     with state.bodies.hold(sum(map(len, fetched))):
         job = replace(job, fetched=tuple(fetched))
-        return await _unless_gone(request, asyncio.wrap_future(engines.submit(job)))
+        return await _unless_gone(request, asyncio.wrap_future(workers.submit(job)))
 
 
 async def _unless_gone(request: Request, waiting: asyncio.Future[Reply]) -> Reply:

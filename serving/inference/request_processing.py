@@ -117,10 +117,10 @@ def _ended(part: Part[R], begun: Image | _Done[R], found: Scored | Exception | N
 class _Task:
     """What one job asks, and its answer."""
 
-    def __init__(self, analyser: RequestProcessor, job: Job, watch: Stopwatch) -> None:
-        self._analyser, self._job, self._watch = analyser, job, watch
+    def __init__(self, processor: RequestProcessor, job: Job, watch: Stopwatch) -> None:
+        self._processor, self._job, self._watch = processor, job, watch
         with watch.stage("decode"):
-            parsed = parse(job, analyser.limits.images if job.many else 1)
+            parsed = parse(job, processor.limits.images if job.many else 1)
         self._options = parsed.options
         self.sources, self.urls = _with_fetched(parsed.sources, job)
 
@@ -137,7 +137,7 @@ class _Task:
         """What was found in one image, as the client asked for it."""
         with self._watch.stage("decode"):
             data = from_base64(source) if isinstance(source, str) else source
-            image = safely_decoded(data, self._analyser.limits.pixels)
+            image = safely_decoded(data, self._processor.limits.pixels)
         with self._watch.stage("infer"):
             detection = self._judged((yield image))
         result = _numbers(detection, self._job.model_version)
@@ -162,12 +162,12 @@ class _Task:
         if not math.isfinite(scored.score):
             raise ArithmeticError("the score is not finite")
         alpha, threshold = self._options.alpha, self._options.threshold
-        return self._analyser.detector.judge(scored, alpha=alpha, threshold=threshold)
+        return self._processor.detector.judge(scored, alpha=alpha, threshold=threshold)
 
     def _show(self, image: Image, detection: Detection, result: dict[str, Any]) -> None:
         """Add the picture, if it is wanted, and the label map."""
         wanted = self._options.visualize
-        if self._analyser.visualize if wanted is None else wanted:
+        if self._processor.visualize if wanted is None else wanted:
             with self._watch.stage("draw"):
                 result["image"] = encoded_picture(image, detection)
         with self._watch.stage("encode"):

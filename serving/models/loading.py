@@ -1,4 +1,4 @@
-"""Open what the settings name: fixed bundles, and addresses whose champion is followed."""
+"""Load the models that the settings name: fixed bundles, and registry addresses to follow."""
 
 import logging
 import threading
@@ -61,8 +61,8 @@ def open_products(
     with ExitStack() as if_one_fails:
         for name, address in named:
             if is_address(address):
-                opening = _Opening(name, address, settings, registry(), store())
-                product = opening.product(workers)
+                followed = _FollowedProduct(name, address, settings, registry(), store())
+                product = followed.product(workers)
             else:
                 product = _fixed(name, address, settings, workers)
             if_one_fails.callback(product.close)
@@ -88,7 +88,7 @@ def _fixed(name: str, folder: str, settings: ServerSettings, workers: int) -> Pr
 
 
 @dataclass(frozen=True)
-class _Opening:
+class _FollowedProduct:
     """One address that is about to be followed."""
 
     name: str
@@ -101,21 +101,21 @@ class _Opening:
         """Follow the champion; a version serves on return."""
         registry = RegistryHealth(self.registry, self._pinned)
         load = self._loader(workers, niceness=0)
-        follower = self._follower(self.address, registry, load)
+        watcher = self._watcher(self.address, registry, load)
         registered = self.address.removeprefix("models:/").partition("@")[0].partition("/")[0]
         product = Product(
-            self.name, follower.holder, Followed(follower, registry), registered, self._shadow()
+            self.name, watcher.slot, Followed(watcher, registry), registered, self._shadow()
         )
-        first = threading.Thread(target=follower.start, name="first-poll", daemon=True)
+        first = threading.Thread(target=watcher.start, name="first-poll", daemon=True)
         first.start()
         first.join(PATIENCE_SECONDS)
         if first.is_alive() and registry.is_asking:
-            self._start_with_copy(follower.holder, load)
-        if follower.holder.current is None:
+            self._start_with_copy(watcher.slot, load)
+        if watcher.slot.current is None:
             first.join()
-        if follower.holder.current is None:
+        if watcher.slot.current is None:
             product.close()
-            message = follower.status().last_error or f"{self.address} cannot be loaded"
+            message = watcher.status().last_error or f"{self.address} cannot be loaded"
             raise ServingError(message)
         return product
 
@@ -125,14 +125,14 @@ class _Opening:
             return None
         address = self.address.replace("@champion", "@challenger")
         registry = RegistryHealth(self.registry)
-        follower = self._follower(address, registry, self._loader(1, niceness=10))
-        threading.Thread(target=follower.start, name="first-poll", daemon=True).start()
-        return Shadow(self.name, follower.holder, Followed(follower, registry))
+        watcher = self._watcher(address, registry, self._loader(1, niceness=10))
+        threading.Thread(target=watcher.start, name="first-poll", daemon=True).start()
+        return Shadow(self.name, watcher.slot, Followed(watcher, registry))
 
     def _loader(self, workers: int, *, niceness: int) -> Callable[[Path], WorkerPool]:
         return lambda bundle: WorkerPool(engine_spec(bundle, self.settings, niceness), workers)
 
-    def _follower(
+    def _watcher(
         self, address: str, registry: RegistryHealth, load: Callable[[Path], WorkerPool]
     ) -> AliasWatcher[WorkerPool]:
         return AliasWatcher(
@@ -150,7 +150,7 @@ class _Opening:
         return pinned_version(name, self.store) if alias else None
 
     def _start_with_copy(
-        self, holder: ModelSlot[WorkerPool], load: Callable[[Path], WorkerPool]
+        self, slot: ModelSlot[WorkerPool], load: Callable[[Path], WorkerPool]
     ) -> None:
         """Serve what served last, until the registry says what should."""
         copy = recalled(self.address, self.store)
@@ -163,7 +163,7 @@ class _Opening:
         except UadError as exc:
             logger.error("%s: the copy of %s cannot be loaded: %s", self.name, copy.version, exc)
         else:
-            holder.swap(Served(engines, copy.version, copy.name))
+            slot.swap(Served(engines, copy.version, copy.name))
 
 
 def recalled(address: str, store: BundleStore) -> Stored | None:

@@ -20,7 +20,7 @@ class Product:
     """A name under which one version at a time serves."""
 
     name: str
-    holder: ModelSlot[WorkerPool]
+    slot: ModelSlot[WorkerPool]
     followed: Followed | None = None
     """None: a fixed bundle."""
     registered_name: str = ""
@@ -30,13 +30,13 @@ class Product:
 
     def use(self) -> AbstractContextManager[Served[WorkerPool]]:
         """The version that serves now, kept open until the block ends."""
-        if self.holder.current is None:
+        if self.slot.current is None:
             raise RequestRefused(503, f"no version of '{self.name}' is loaded")
-        return self.holder.use()
+        return self.slot.use()
 
     def reason_not_ready(self) -> str | None:
         """Why no request for this product can be answered now; None if it can."""
-        served = self.holder.current
+        served = self.slot.current
         if served is None:
             return f"no version of '{self.name}' is loaded"
         if not served.detector.pids:
@@ -45,7 +45,7 @@ class Product:
 
     def describe(self) -> dict[str, Any]:
         """What a health page shows: no text of a library, no path, no address."""
-        served = self.holder.current
+        served = self.slot.current
         known: dict[str, Any] = {
             "serving": served.version if served else None,
             "engine": served.detector.key if served else None,
@@ -53,7 +53,7 @@ class Product:
         }
         if self.followed is None:
             return known
-        status = self.followed.follower.status()
+        status = self.followed.watcher.status()
         return {
             **known,
             "desired": status.desired,
@@ -68,9 +68,9 @@ class Product:
         if self.shadow is not None:
             self.shadow.close()
         if self.followed is not None:
-            self.followed.follower.stop()
-        served = self.holder.current
-        self.holder.close()
+            self.followed.watcher.stop()
+        served = self.slot.current
+        self.slot.close()
         if served is not None:
             served.detector.join(CLOSE_SECONDS)
 

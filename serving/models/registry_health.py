@@ -66,5 +66,5 @@ class RegistryHealth:
 class Followed:
     """Where a product's versions come from."""
 
-    follower: AliasWatcher[WorkerPool]
+    watcher: AliasWatcher[WorkerPool]
     registry: RegistryHealth

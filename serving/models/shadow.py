@@ -20,9 +20,9 @@ logger = logging.getLogger(__name__)
 class Shadow:
     """Runs the challenger on requests that the champion has answered, one at a time."""
 
-    def __init__(self, name: str, holder: ModelSlot[WorkerPool], followed: Followed) -> None:
+    def __init__(self, name: str, slot: ModelSlot[WorkerPool], followed: Followed) -> None:
         self.name = name
-        self.holder = holder
+        self.slot = slot
         self.followed = followed
         self.outcomes: Counter[str] = Counter()
         """agreed, disagreed, dropped (it was busy), failed."""
@@ -30,14 +30,14 @@ class Shadow:
 
     def offer(self, job: Job, verdicts: Sequence[Verdict]) -> None:
         """Compare with what the champion said, unless it is busy or there is no challenger."""
-        if not verdicts or self.holder.current is None:
+        if not verdicts or self.slot.current is None:
             return
         if not self._free.acquire(blocking=False):
             self.outcomes["dropped"] += 1
             return
         with ExitStack() as until_done:
             until_done.callback(self._free.release)
-            served = until_done.enter_context(self.holder.use())
+            served = until_done.enter_context(self.slot.use())
             quiet = replace(job, verdict_only=True, gzip=False, model_version=served.version)
             try:
                 waiting = served.detector.submit(quiet)
@@ -49,9 +49,9 @@ class Shadow:
 
     def close(self) -> None:
         """Stop following and end its engines."""
-        self.followed.follower.stop()
-        served = self.holder.current
-        self.holder.close()
+        self.followed.watcher.stop()
+        served = self.slot.current
+        self.slot.close()
         if served is not None:
             served.detector.join(1.0)
 

@@ -96,7 +96,7 @@ class _Now:
 
 
 def _read(product: Product, gauges: dict[str, GaugeMetricFamily]) -> None:
-    served = product.holder.current
+    served = product.slot.current
     name = [product.name]
     if served is not None:
         gauges["uad_queue"].add_metric(name, served.detector.queued)
@@ -104,10 +104,10 @@ def _read(product: Product, gauges: dict[str, GaugeMetricFamily]) -> None:
     gauges["uad_engines"].add_metric(name, len(served.detector.pids) if served else 0)
     if product.followed is None:
         return
-    status = product.followed.follower.status()
+    status = product.followed.watcher.status()
     if status.desired:
         gauges["uad_version"].add_metric([*name, "desired", status.desired], 1)
-    if product.shadow is not None and (challenger := product.shadow.holder.current):
+    if product.shadow is not None and (challenger := product.shadow.slot.current):
         gauges["uad_version"].add_metric([*name, "shadow", challenger.version], 1)
     for failure in status.failed:
         gauges["uad_version"].add_metric([*name, "failed", failure.version], 1)

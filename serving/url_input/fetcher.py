@@ -37,12 +37,10 @@ async def system_resolve(host: str, port: int) -> list[Address]:
     return [ipaddress.ip_address(str(each[4][0]).partition("%")[0]) for each in found]
 
 
-async def system_connect(
-    address: Address, place: CheckedUrl, tls: ssl.SSLContext | None
-) -> Streams:
-    """A connection to the address itself; TLS checks the name of the place."""
-    name = place.host if tls else None
-    return await asyncio.open_connection(str(address), place.port, ssl=tls, server_hostname=name)
+async def system_connect(address: Address, url: CheckedUrl, tls: ssl.SSLContext | None) -> Streams:
+    """A connection to the address itself; TLS checks the name of the url."""
+    name = url.host if tls else None
+    return await asyncio.open_connection(str(address), url.port, ssl=tls, server_hostname=name)
 
 
 class Fetcher:
@@ -73,8 +71,9 @@ class Fetcher:
 
     async def _follow(self, url: str) -> bytes:
         for _ in range(self._rules.redirects + 1):
-            place = checked_url(url, self._rules)
-            status, location, body = await self._get(place, await self._judged_address(place))
+            target = checked_url(url, self._rules)
+            address = await self._checked_address(target)
+            status, location, body = await self._get(target, address)
             if status == 200:
                 return body
             if status not in REDIRECTS or not location:
@@ -84,33 +83,33 @@ class Fetcher:
                 raise not_allowed()
         raise not_fetched()
 
-    async def _judged_address(self, place: CheckedUrl) -> Address:
-        """One address of the place, when every one of them may be connected to."""
-        found = [place.address] if place.address else await self._resolve(place.host, place.port)
+    async def _checked_address(self, url: CheckedUrl) -> Address:
+        """One address of the url, when every one of them may be connected to."""
+        found = [url.address] if url.address else await self._resolve(url.host, url.port)
         if not found or not all(may_connect(each, self._rules) for each in found):
             raise not_allowed()
         return found[0]
 
-    async def _get(self, place: CheckedUrl, address: Address) -> tuple[int, str, bytes]:
-        tls = self._tls if place.scheme == "https" else None
-        reader, writer = await self._connect(address, place, tls)
+    async def _get(self, url: CheckedUrl, address: Address) -> tuple[int, str, bytes]:
+        tls = self._tls if url.scheme == "https" else None
+        reader, writer = await self._connect(address, url, tls)
         try:
-            return await self._exchange(reader, writer, place)
+            return await self._exchange(reader, writer, url)
         finally:
             writer.close()
 
     async def _exchange(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, place: CheckedUrl
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, url: CheckedUrl
     ) -> tuple[int, str, bytes]:
         connection = h11.Connection(h11.CLIENT)
         headers = [
-            ("Host", place.authority),
+            ("Host", url.authority),
             ("User-Agent", "uad"),
             ("Accept", "image/*"),
             ("Accept-Encoding", "identity"),
             ("Connection", "close"),
         ]
-        request = h11.Request(method="GET", target=place.path, headers=headers)
+        request = h11.Request(method="GET", target=url.path, headers=headers)
         writer.write(connection.send(request) + connection.send(h11.EndOfMessage()))
         status, location, body = 0, "", bytearray()
         while True:

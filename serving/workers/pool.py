@@ -26,7 +26,7 @@ CLOSED = RequestRefused(503, "the server is stopping; try again")
 
 
 class WorkerPool:
-    """Engine processes that share one line of requests; safe to use from any thread.
+    """Engine processes that share one queue of requests; safe to use from any thread.
 
     Each has a thread here that hands it one request after another, or at once as many as wait, up
     to `spec.batch`; and replaces it when it dies.
@@ -52,8 +52,8 @@ class WorkerPool:
         first = WorkerProcess(specs[0])  # alone, so that a bad version costs one process
         self.key = first.key
         self._up: set[WorkerProcess] = {first}
-        self._keepers = [
-            threading.Thread(target=self._keep, args=(each, worker), name="engine", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._run_worker, args=(each, worker), daemon=True)
             for each, worker in zip(specs, [first, *[None] * (workers - 1)], strict=True)
         ]
         self._start()
@@ -61,9 +61,9 @@ class WorkerPool:
     def _start(self) -> None:
         """All at once; who replaces a version that is at full strength should be so too."""
         until = time.monotonic() + self._limits.start_seconds
-        for score_recorder in self._keepers:
-            score_recorder.start()
-        for _ in self._keepers[1:]:
+        for thread in self._threads:
+            thread.start()
+        for _ in self._threads[1:]:
             self._came_up.acquire(timeout=max(0.0, until - time.monotonic()))
 
     @property
@@ -92,9 +92,9 @@ class WorkerPool:
             RequestRefused: 429, it would have to wait too long.
         """
         self.expect_room()
-        ticket = QueuedRequest(job, time.monotonic() + self._limits.deadline_seconds)
-        self._queue.put(ticket)
-        return ticket.future
+        request = QueuedRequest(job, time.monotonic() + self._limits.deadline_seconds)
+        self._queue.put(request)
+        return request.future
 
     def check_golden(self) -> None:
         """Nothing to do: an engine process checks the golden scores before it takes requests."""
@@ -107,66 +107,66 @@ class WorkerPool:
     def join(self, seconds: float) -> None:
         """After `close`: wait until all have ended, but end them after `seconds`."""
         until = time.monotonic() + seconds
-        for score_recorder in self._keepers:
-            score_recorder.join(max(0.0, until - time.monotonic()))
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
         for worker in list(self._up):
             worker.kill()
 
-    def _keep(self, spec: EngineSpec, worker: WorkerProcess | None) -> None:
+    def _run_worker(self, spec: EngineSpec, worker: WorkerProcess | None) -> None:
         while not self._queue.is_over:
             worker = worker or self._replacement(spec)
             if worker is None:
                 break
-            tickets = self._queue.get(IDLE_SECONDS, spec.batch)
+            requests = self._queue.get(IDLE_SECONDS, spec.batch)
             if not worker.is_alive():
-                self._lose(worker, tickets)
+                self._lose(worker, requests)
                 worker = None
-            elif (due := _due(tickets)) and not self._served(worker, due):
+            elif (due := _due(requests)) and not self._served(worker, due):
                 worker = None
         if worker:
             self._up.discard(worker)
             worker.close()
         self._refuse_the_rest()
 
-    def _lose(self, worker: WorkerProcess, tickets: Sequence[QueuedRequest]) -> None:
-        """An engine died while it was idle; the tickets go to another one."""
+    def _lose(self, worker: WorkerProcess, requests: Sequence[QueuedRequest]) -> None:
+        """An engine died while it was idle; the requests go to another one."""
         logger.warning("engine process %d died while it was idle", worker.pid)
         self._up.discard(worker)
         worker.kill()
-        for ticket in reversed(tickets):
-            self._queue.put_first(ticket)
+        for request in reversed(requests):
+            self._queue.put_first(request)
 
     def _refuse_the_rest(self) -> None:
         """When no engine is left and none can be started."""
-        while not self._up and (tickets := self._queue.get(0.0)):
-            tickets[0].refuse(CLOSED)
+        while not self._up and (requests := self._queue.get(0.0)):
+            requests[0].refuse(CLOSED)
 
-    def _served(self, worker: WorkerProcess, tickets: Sequence[QueuedRequest]) -> bool:
-        """Have tickets answered; False when that cost the engine its life."""
+    def _served(self, worker: WorkerProcess, requests: Sequence[QueuedRequest]) -> bool:
+        """Have requests answered; False when that cost the engine its life."""
         start = time.monotonic()
         try:
-            replies = worker.answer([ticket.job for ticket in tickets])
+            replies = worker.answer([request.job for request in requests])
         except EngineLostError as exc:
             self._up.discard(worker)
-            logger.warning("request %s: %s", ", ".join(t.job.log_id for t in tickets), exc)
-            self._after_loss(tickets, exc)
+            logger.warning("request %s: %s", ", ".join(t.job.log_id for t in requests), exc)
+            self._after_loss(requests, exc)
             return False
-        self._pace.note((time.monotonic() - start) / len(tickets))
-        for ticket, reply in zip(tickets, replies, strict=True):
-            reply.seconds["queue"] = start - ticket.queued_at
-            ticket.future.set_result(replace(reply, together=len(tickets)))
+        self._pace.note((time.monotonic() - start) / len(requests))
+        for request, reply in zip(requests, replies, strict=True):
+            reply.seconds["queue"] = start - request.queued_at
+            request.future.set_result(replace(reply, together=len(requests)))
         return True
 
-    def _after_loss(self, tickets: Sequence[QueuedRequest], exc: EngineLostError) -> None:
+    def _after_loss(self, requests: Sequence[QueuedRequest], exc: EngineLostError) -> None:
         """Nobody knows which of several it was: each is tried again, alone."""
-        for ticket in reversed(tickets):
-            ticket.engines_lost += exc.began or exc.slow
-            if exc.slow and len(tickets) == 1:
-                ticket.refuse(SLOW)
-            elif ticket.engines_lost > 1:
-                ticket.refuse(KILLS)
+        for request in reversed(requests):
+            request.engines_lost += exc.began or exc.slow
+            if exc.slow and len(requests) == 1:
+                request.refuse(SLOW)
+            elif request.engines_lost > 1:
+                request.refuse(KILLS)
             else:
-                self._queue.put_first(ticket)
+                self._queue.put_first(request)
 
     def _replacement(self, spec: EngineSpec) -> WorkerProcess | None:
         pause = 0.1
@@ -184,14 +184,14 @@ class WorkerPool:
                 return worker
 
 
-def _due(tickets: Sequence[QueuedRequest]) -> list[QueuedRequest]:
+def _due(requests: Sequence[QueuedRequest]) -> list[QueuedRequest]:
     """Those whose answer is still waited for; who waited too long is told so."""
     due = []
-    for ticket in tickets:
-        if not ticket.is_wanted():
+    for request in requests:
+        if not request.is_wanted():
             continue
-        if time.monotonic() > ticket.expires_at and not ticket.engines_lost:
-            ticket.refuse(busy(1.0))
+        if time.monotonic() > request.expires_at and not request.engines_lost:
+            request.refuse(busy(1.0))
         else:
-            due.append(ticket)
+            due.append(request)
     return due

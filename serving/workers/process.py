@@ -35,10 +35,10 @@ def main(descriptor: int) -> int:
     warnings.simplefilter("ignore")
     front = Connection(descriptor)
     try:
-        analyser = _opened(front)
-        if analyser is None:
+        processor = _opened(front)
+        if processor is None:
             return 1
-        _serve(front, analyser)
+        _serve(front, processor)
     except (EOFError, ConnectionError):
         logger.debug("the front closed the connection")  # it is done, or gave this process up
     return 0
@@ -51,13 +51,13 @@ def _opened(front: Connection) -> RequestProcessor | None:
         logging.basicConfig(
             level=spec.log_level.upper(), format="%(levelname)s engine: %(message)s"
         )
-        analyser = _load(spec)
+        processor = _load(spec)
         _limit(spec.limits.memory_bytes * spec.batch)
     except UadError as exc:
         front.send_bytes(orjson.dumps({"error": str(exc)}))
         return None
-    front.send_bytes(orjson.dumps({"engine": analyser.detector.engine.key}))
-    return analyser
+    front.send_bytes(orjson.dumps({"engine": processor.detector.engine.key}))
+    return processor
 
 
 def _load(spec: EngineSpec) -> RequestProcessor:
@@ -88,11 +88,11 @@ def _limit(memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _serve(front: Connection, analyser: RequestProcessor) -> None:
+def _serve(front: Connection, processor: RequestProcessor) -> None:
     while True:
         jobs = [_received(front) for _ in range(int(front.recv_bytes()))]
         front.send_bytes(GOT_IT)
-        for reply in analyser.answer(jobs):
+        for reply in processor.answer(jobs):
             for part in reply.parts():
                 front.send_bytes(part)
 

@@ -12,7 +12,7 @@ from uad.errors import RequestRefused
 
 @dataclass
 class QueuedRequest:
-    """A request in the line."""
+    """A request that waits for an engine, or is in one."""
 
     job: Job
     expires_at: float
@@ -39,42 +39,42 @@ class RequestQueue:
     """First come, first served; a request whose engine died goes to the front."""
 
     def __init__(self) -> None:
-        self._tickets: deque[QueuedRequest] = deque()
+        self._requests: deque[QueuedRequest] = deque()
         self._changed = threading.Condition()
         self._closed = False
 
     def __len__(self) -> int:
         """How many wait, without those that nobody waits for any more."""
         with self._changed:
-            return sum(not ticket.future.cancelled() for ticket in self._tickets)
+            return sum(not request.future.cancelled() for request in self._requests)
 
-    def put(self, ticket: QueuedRequest) -> None:
-        """Add `ticket` at the end."""
+    def put(self, request: QueuedRequest) -> None:
+        """Add `request` at the end."""
         with self._changed:
-            self._tickets.append(ticket)
+            self._requests.append(request)
             self._changed.notify()
 
-    def put_first(self, ticket: QueuedRequest) -> None:
-        """Add `ticket` again, before all others."""
+    def put_first(self, request: QueuedRequest) -> None:
+        """Add `request` again, before all others."""
         with self._changed:
-            self._tickets.appendleft(ticket)
+            self._requests.appendleft(request)
             self._changed.notify()
 
     @property
     def is_over(self) -> bool:
-        """Closed and empty: no ticket will come out of it any more."""
-        return self._closed and not self._tickets
+        """Closed and empty: no request will come out of it any more."""
+        return self._closed and not self._requests
 
     def get(self, seconds: float, most: int = 1) -> list[QueuedRequest]:
         """The next ones that can be judged together; none if none comes in `seconds`, or ever."""
         with self._changed:
-            if not self._tickets and not self._closed:
+            if not self._requests and not self._closed:
                 self._changed.wait(seconds)
-            taken = [self._tickets.popleft()] if self._tickets else []
-            while self._tickets and len(taken) < most:
-                if taken[0].goes_alone or self._tickets[0].goes_alone:
+            taken = [self._requests.popleft()] if self._requests else []
+            while self._requests and len(taken) < most:
+                if taken[0].goes_alone or self._requests[0].goes_alone:
                     break
-                taken.append(self._tickets.popleft())
+                taken.append(self._requests.popleft())
             return taken
 
     def close(self) -> None:

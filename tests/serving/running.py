@@ -37,7 +37,7 @@ class Running:
         return self.http.post(path, json=body).json()
 
     def pids(self) -> list[int]:
-        served = self.state.products.default.holder.current
+        served = self.state.products.default.slot.current
         return served.detector.pids if served else []
 
 

@@ -36,7 +36,7 @@ def follow(registry: ScriptedRegistry, tmp_path: Path) -> Iterator[Callable[...,
 
 def failed_versions(server: Running) -> list[str]:
     followed = server.state.products.default.followed
-    return [failure.version for failure in followed.follower.status().failed]
+    return [failure.version for failure in followed.watcher.status().failed]
 
 
 def storm(

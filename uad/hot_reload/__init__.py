@@ -1,4 +1,4 @@
-"""Models that follow the registry inside a running program: store, holder, follower.
+"""Models that follow the registry in a running program: store, model slot, alias watcher.
 
     alias moved -> fetch -> verify -> load -> golden check -> swap with one assignment
 

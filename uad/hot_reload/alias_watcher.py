@@ -25,7 +25,7 @@ MOST_FAILURES = 10
 
 
 class Registry(Protocol):
-    """What a follower needs of a `ModelRegistry`."""
+    """What a watcher needs of a `ModelRegistry`."""
 
     def resolve(self, address: str) -> ModelVersion:
         """The version that the address stands for now."""
@@ -35,7 +35,7 @@ class Registry(Protocol):
 
 
 class AliasWatcher(Generic[D]):
-    """Keeps `holder` on the version that `address` stands for.
+    """Keeps `slot` on the version that `address` stands for.
 
     `poll` is one step and can be called by hand; `start` does it again and again in a daemon
     thread.
@@ -50,7 +50,7 @@ class AliasWatcher(Generic[D]):
         *,
         interval_seconds: float = 5.0,
         on_event: Callable[[Event], None] | None = None,
-        holder: ModelSlot[D] | None = None,
+        slot: ModelSlot[D] | None = None,
         note_external: Callable[..., object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -64,13 +64,13 @@ class AliasWatcher(Generic[D]):
             interval_seconds: between polls; each wait varies by a fifth, so that many servers do
                 not ask at the same moment.
             on_event: called in the polling thread.
-            holder: where the model goes; a new one by default.
+            slot: where the model goes; a new one by default.
             note_external: `ModelRegistry.note_external`: called after a swap, so that a move made
                 elsewhere is in the audit when it takes effect; its failure changes nothing.
             clock: seconds, for back-off and status.
         """
         self.address = address
-        self.holder: ModelSlot[D] = ModelSlot() if holder is None else holder
+        self.slot: ModelSlot[D] = ModelSlot() if slot is None else slot
         self._registry = registry
         self._store = store
         self._load = load
@@ -91,11 +91,11 @@ class AliasWatcher(Generic[D]):
     def start(self) -> None:
         """Poll once here, so that a model is there on return if one can be, then in a thread."""
         self.poll()
-        self._thread = threading.Thread(target=self._run, name="uad-follower", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="uad-watcher", daemon=True)
         self._thread.start()
 
     def stop(self, timeout_seconds: float = 10.0) -> None:
-        """End the thread; the model stays in the holder."""
+        """End the thread; the model stays in the slot."""
         self._stopped.set()
         self._wake.set()
         if self._thread is not None:
@@ -107,7 +107,7 @@ class AliasWatcher(Generic[D]):
 
     def status(self) -> Status:
         """What is wanted, what serves, and what went wrong."""
-        current = self.holder.current
+        current = self.slot.current
         return Status(
             address=self.address,
             desired=self._desired,
@@ -149,7 +149,7 @@ class AliasWatcher(Generic[D]):
             self._last_error = f"{type(exc).__name__}: {exc}"
 
     def _serves(self, version: str) -> bool:
-        current = self.holder.current
+        current = self.slot.current
         return current is not None and current.version == version
 
     def _quarantined(self, version: str) -> bool:
@@ -169,8 +169,8 @@ class AliasWatcher(Generic[D]):
         except Exception as exc:  # noqa: BLE001 - whatever it is, the old version goes on
             self._quarantine(version, exc)
             return False
-        before = self.holder.current
-        self.holder.swap(served)
+        before = self.slot.current
+        self.slot.swap(served)
         self._failures.pop(version, None)
         self._last_error = None
         self._tell("swapped", version, f"from {before.version if before else 'nothing'}")
@@ -222,7 +222,7 @@ class AliasWatcher(Generic[D]):
         self._trouble = trouble
         self._last_error = str(error)
         self._desired = self._desired if down else None
-        if not down or self.holder.current is not None:
+        if not down or self.slot.current is not None:
             return False
         return self._start_offline(error)
 

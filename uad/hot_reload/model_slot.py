@@ -31,7 +31,7 @@ class Served(Generic[D]):
     name: str
 
 
-class _Slot(Generic[D]):
+class _Counted(Generic[D]):
     """One model with the number of its users."""
 
     def __init__(self, served: Served[D]) -> None:
@@ -45,7 +45,7 @@ class ModelSlot(Generic[D]):
 
     def __init__(self, served: Served[D] | None = None) -> None:
         self._lock = threading.Lock()
-        self._slot = None if served is None else _Slot(served)
+        self._slot = None if served is None else _Counted(served)
 
     @property
     def current(self) -> Served[D] | None:
@@ -72,8 +72,8 @@ class ModelSlot(Generic[D]):
             self._leave(slot)
 
     def swap(self, new: Served[D] | None) -> None:
-        """Put `new` in place of the current model; None leaves the holder empty."""
-        slot = None if new is None else _Slot(new)
+        """Put `new` in place of the current model; None leaves the slot empty."""
+        slot = None if new is None else _Counted(new)
         with self._lock:
             old, self._slot = self._slot, slot
             unused = old is not None and self._retire(old)
@@ -85,11 +85,11 @@ class ModelSlot(Generic[D]):
         self.swap(None)
 
     @staticmethod
-    def _retire(slot: _Slot[D]) -> bool:
+    def _retire(slot: _Counted[D]) -> bool:
         slot.retired = True
         return slot.users == 0
 
-    def _leave(self, slot: _Slot[D]) -> None:
+    def _leave(self, slot: _Counted[D]) -> None:
         with self._lock:
             slot.users -= 1
             last = slot.retired and slot.users == 0

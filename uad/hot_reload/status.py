@@ -1,4 +1,4 @@
-"""What a follower tells: single events, and where it stands."""
+"""What an alias watcher reports: single events, and its state."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -25,7 +25,7 @@ class Failure:
     attempts: int
     error: str
     retry_at: float
-    """By the follower's clock, seconds."""
+    """By the watcher's clock, seconds."""
 
 
 @dataclass(frozen=True)
@@ -40,4 +40,4 @@ class Status:
     last_error: str | None
     """Of the last poll; None if it went well."""
     last_poll: float | None
-    """By the follower's clock, seconds; None before the first."""
+    """By the watcher's clock, seconds; None before the first."""

@@ -101,14 +101,14 @@ def _with(settings: PipelineConfig, given: Mapping[str, Any]) -> PipelineConfig:
 def _from_registry(settings: PipelineConfig, registry: ModelRegistry) -> Pipeline:
     version = registry.resolve(settings.model)
     detector = _load(BundleStore().ensure(version, registry.fetch), settings)
-    holder = ModelSlot(Served(detector, version.version, version.name))
-    return Pipeline(holder, batch_size=settings.batch_size)
+    slot = ModelSlot(Served(detector, version.version, version.name))
+    return Pipeline(slot, batch_size=settings.batch_size)
 
 
 def _following(
     settings: PipelineConfig, registry: ModelRegistry, interval_seconds: float
 ) -> Pipeline:
-    follower = AliasWatcher(
+    watcher = AliasWatcher(
         settings.model,
         registry,
         BundleStore(),
@@ -116,11 +116,11 @@ def _following(
         interval_seconds=interval_seconds,
         note_external=registry.note_external,
     )
-    follower.start()
-    if follower.holder.current is None:
-        follower.stop()
-        raise ServingError(follower.status().last_error or f"{settings.model} cannot be loaded")
-    return Pipeline(follower.holder, batch_size=settings.batch_size, follower=follower)
+    watcher.start()
+    if watcher.slot.current is None:
+        watcher.stop()
+        raise ServingError(watcher.status().last_error or f"{settings.model} cannot be loaded")
+    return Pipeline(watcher.slot, batch_size=settings.batch_size, watcher=watcher)
 
 
 def _load(path: Path, settings: PipelineConfig) -> Judge:

@@ -13,17 +13,17 @@ from uad.pipeline.result import Names, Result
 
 
 class Pipeline:
-    """Judges images with the model that `holder` has; made by `create_pipeline`."""
+    """Judges images with the model that `slot` has; made by `create_pipeline`."""
 
     def __init__(
         self,
-        holder: ModelSlot[Judge],
+        slot: ModelSlot[Judge],
         *,
         batch_size: int = 1,
-        follower: AliasWatcher[Judge] | None = None,
+        watcher: AliasWatcher[Judge] | None = None,
     ) -> None:
-        self._holder = holder
-        self._follower = follower
+        self._slot = slot
+        self._watcher = watcher
         self._batch_size = batch_size
 
     def predict(
@@ -65,20 +65,20 @@ class Pipeline:
     __call__ = predict
 
     def status(self) -> Status | None:
-        """What the follower says; None if this pipeline does not follow."""
-        return None if self._follower is None else self._follower.status()
+        """What the watcher says; None if this pipeline does not follow."""
+        return None if self._watcher is None else self._watcher.status()
 
     @property
     def model_version(self) -> str:
         """The version that answers now."""
-        with self._holder.use() as served:
+        with self._slot.use() as served:
             return served.version
 
     def close(self) -> None:
         """Stop following and release the model, when the last image under way is answered."""
-        if self._follower is not None:
-            self._follower.stop()
-        self._holder.close()
+        if self._watcher is not None:
+            self._watcher.stop()
+        self._slot.close()
 
     def __enter__(self) -> Self:
         return self
@@ -110,10 +110,10 @@ class Pipeline:
     ) -> list[Result]:
         if not batch:
             return []
-        if self._holder.current is None:
+        if self._slot.current is None:
             raise ServingError("this pipeline is closed: make another with create_pipeline")
         images = [image for _, image in batch]
-        with self._holder.use() as served:
+        with self._slot.use() as served:
             found = served.detector.detect(images, alpha=alpha, threshold=threshold)
         return [
             Result(item, names.free(item.stem), image, detection, served.version)

@@ -127,7 +127,7 @@ def test_the_challenger_sees_what_the_champion_sees_and_disagreements_are_counte
     cookie.promote("cookie", "3", alias="challenger")
     server = serve(models=[CHAMPION], shadow=True)
     shadow = server.state.products.default.shadow
-    until(lambda: shadow.holder.current is not None)
+    until(lambda: shadow.slot.current is not None)
     answers = []
 
     def asked(count: int) -> bool:

@@ -33,7 +33,7 @@ class Switch:
 
 
 class World:
-    """A follower of cookie's champion with everything a test wants to turn."""
+    """A watcher of cookie's champion with everything a test wants to turn."""
 
     def __init__(self, registry: ModelRegistry, root: Path) -> None:
         self.registry = registry
@@ -42,7 +42,7 @@ class World:
         self.now = 0.0
         self.events: list[Event] = []
 
-    def follower(self, load: Callable[[Path], Detector] = load_detector) -> AliasWatcher[Detector]:
+    def watcher(self, load: Callable[[Path], Detector] = load_detector) -> AliasWatcher[Detector]:
         return AliasWatcher(
             CHAMPION,
             self.switch,
@@ -62,21 +62,21 @@ def world(cookie: ModelRegistry, tmp_path: Path) -> World:
 
 
 def test_a_promotion_is_followed(world: World) -> None:
-    follower = world.follower()
+    watcher = world.watcher()
     world.registry.promote("cookie", "1")
-    assert follower.poll()
-    assert not follower.poll()
+    assert watcher.poll()
+    assert not watcher.poll()
     world.registry.promote("cookie", "2")
-    assert follower.poll()
-    status = follower.status()
+    assert watcher.poll()
+    status = watcher.status()
     assert (status.desired, status.serving, status.failed) == ("2", "2", ())
     assert world.kinds() == ["swapped", "swapped"]
 
 
 def test_without_a_champion_the_status_says_how_to_get_one(world: World) -> None:
-    follower = world.follower()
-    assert not follower.poll()
-    status = follower.status()
+    watcher = world.watcher()
+    assert not watcher.poll()
+    status = watcher.status()
     assert status.serving is None
     assert status.last_error is not None
     assert "uad promote cookie" in status.last_error
@@ -90,41 +90,41 @@ def test_a_version_that_fails_leaves_the_old_one_and_is_tried_again_later(world:
             raise MemoryError("no room for it")
         return load_detector(path)
 
-    follower = world.follower(load)
+    watcher = world.watcher(load)
     world.registry.promote("cookie", "1")
-    follower.poll()
+    watcher.poll()
     world.registry.promote("cookie", "2")
-    assert not follower.poll()
-    assert not follower.poll()  # in quarantine: not even tried
-    status = follower.status()
+    assert not watcher.poll()
+    assert not watcher.poll()  # in quarantine: not even tried
+    status = watcher.status()
     assert (status.desired, status.serving) == ("2", "1")
     assert [(f.version, f.attempts) for f in status.failed] == [("2", 1)]
     assert status.last_error == "no room for it"
     world.now = 31
-    follower.poll()
-    assert [f.attempts for f in follower.status().failed] == [2]
+    watcher.poll()
+    assert [f.attempts for f in watcher.status().failed] == [2]
     broken.clear()
     world.now = 62
-    assert not follower.poll()  # the second wait is twice as long
+    assert not watcher.poll()  # the second wait is twice as long
     world.now = 92
-    assert follower.poll()
-    assert (follower.status().serving, follower.status().failed) == ("2", ())
+    assert watcher.poll()
+    assert (watcher.status().serving, watcher.status().failed) == ("2", ())
     assert world.kinds() == ["swapped", "failed", "failed", "swapped"]
 
 
 def test_a_version_altered_in_the_artifact_store_does_not_serve(
     world: World, random_bundle: Bundles
 ) -> None:
-    follower = world.follower()
+    watcher = world.watcher()
     world.registry.promote("cookie", "1")
-    follower.poll()
+    watcher.poll()
     source = world.registry.register(random_bundle(2), "cookie").source
     (model,) = Path(source.removeprefix("file://")).rglob("model.onnx")
     model.write_bytes(b"altered")
     world.registry.promote("cookie", "4")
-    assert not follower.poll()
-    assert follower.status().serving == "1"
-    assert "model.onnx" in follower.status().failed[0].error
+    assert not watcher.poll()
+    assert watcher.status().serving == "1"
+    assert "model.onnx" in watcher.status().failed[0].error
 
 
 def test_a_version_that_scores_otherwise_than_its_golden_scores_does_not_serve(
@@ -136,35 +136,35 @@ def test_a_version_that_scores_otherwise_than_its_golden_scores_does_not_serve(
             detector.scorer = load_detector(random_bundle(1)).scorer
         return detector
 
-    follower = world.follower(load)
+    watcher = world.watcher(load)
     world.registry.promote("cookie", "1")
-    follower.poll()
+    watcher.poll()
     world.registry.promote("cookie", "2")
-    assert not follower.poll()
-    assert follower.status().serving == "1"
-    assert "golden" in follower.status().failed[0].error
+    assert not watcher.poll()
+    assert watcher.status().serving == "1"
+    assert "golden" in watcher.status().failed[0].error
 
 
 def test_when_the_registry_is_down_the_old_version_goes_on(world: World) -> None:
-    follower = world.follower()
+    watcher = world.watcher()
     world.registry.promote("cookie", "1")
-    follower.poll()
+    watcher.poll()
     world.switch.down = True
-    follower.poll()
-    follower.poll()
-    assert follower.status().serving == "1"
-    assert follower.status().last_error == "cannot reach the registry"
+    watcher.poll()
+    watcher.poll()
+    assert watcher.status().serving == "1"
+    assert watcher.status().last_error == "cannot reach the registry"
     world.switch.down = False
-    follower.poll()
-    assert follower.status().last_error is None
+    watcher.poll()
+    assert watcher.status().last_error is None
     assert world.kinds() == ["swapped", "unreachable", "recovered"]
 
 
 def test_a_start_while_the_registry_is_down_serves_the_last_known_good(world: World) -> None:
     world.registry.promote("cookie", "1")
-    world.follower().poll()
+    world.watcher().poll()
     world.switch.down = True
-    again = world.follower()
+    again = world.watcher()
     assert again.poll()
     assert again.status().serving == "1"
     assert world.kinds()[-1] == "offline"
@@ -176,20 +176,20 @@ def test_a_start_while_the_registry_is_down_serves_the_last_known_good(world: Wo
 
 def test_an_altered_local_copy_does_not_serve_either(world: World) -> None:
     world.registry.promote("cookie", "1")
-    world.follower().poll()
+    world.watcher().poll()
     copy = world.store.recall("cookie", "champion")
     assert copy is not None
     (copy.path / "model.onnx").write_bytes(b"altered")
     world.switch.down = True
-    follower = world.follower()
-    assert not follower.poll()
-    assert follower.status().serving is None
+    watcher = world.watcher()
+    assert not watcher.poll()
+    assert watcher.status().serving is None
 
 
 def test_requests_go_on_while_the_thread_swaps(world: World) -> None:
     world.registry.promote("cookie", "1")
     swapped = threading.Event()
-    follower: AliasWatcher[Detector] = AliasWatcher(
+    watcher: AliasWatcher[Detector] = AliasWatcher(
         CHAMPION,
         world.registry,
         world.store,
@@ -197,21 +197,21 @@ def test_requests_go_on_while_the_thread_swaps(world: World) -> None:
         interval_seconds=0.05,
         on_event=lambda event: swapped.set() if event.version == "2" else None,
     )
-    follower.start()
-    image = follower.holder.current.detector.bundle.golden()[0]  # type: ignore[union-attr]
+    watcher.start()
+    image = watcher.slot.current.detector.bundle.golden()[0]  # type: ignore[union-attr]
     versions = []
     world.registry.promote("cookie", "2")
     while not swapped.is_set() or versions[-1] != "2":
-        with follower.holder.use() as served:
+        with watcher.slot.use() as served:
             assert len(served.detector.detect([image])) == 1
             versions.append(served.version)
-    follower.stop()
+    watcher.stop()
     assert versions == sorted(versions)
     assert set(versions) == {"1", "2"}
 
 
 def test_a_move_made_elsewhere_is_followed_and_noted(world: World) -> None:
-    follower = AliasWatcher(
+    watcher = AliasWatcher(
         CHAMPION,
         world.registry,
         world.store,
@@ -219,10 +219,10 @@ def test_a_move_made_elsewhere_is_followed_and_noted(world: World) -> None:
         note_external=world.registry.note_external,
     )
     world.registry.promote("cookie", "1")
-    follower.poll()
+    watcher.poll()
     for version in ("2", "1"):
         MlflowClient(world.registry.uri).set_registered_model_alias("cookie", "champion", version)
-        assert follower.poll()
+        assert watcher.poll()
     kinds = [(move.kind, move.to_version) for move in world.registry.history("cookie")]
     assert kinds == [("promote", "1"), ("external", "2"), ("external", "1")]
 
@@ -232,8 +232,8 @@ def test_a_listener_that_fails_does_not_stop_the_swap(world: World) -> None:
         raise RuntimeError("no")
 
     world.registry.promote("cookie", "1")
-    follower = AliasWatcher(CHAMPION, world.registry, world.store, load_detector, on_event=listen)
-    assert follower.poll()
+    watcher = AliasWatcher(CHAMPION, world.registry, world.store, load_detector, on_event=listen)
+    assert watcher.poll()
 
 
 def test_an_address_opens_as_a_folder(world: World, random_bundle: Bundles, tmp_path: Path) -> None:

@@ -27,10 +27,10 @@ def test_an_empty_holder_says_how_to_fill_it() -> None:
 
 
 def test_a_swap_takes_effect_for_the_next_user_and_not_for_the_present_one() -> None:
-    holder = ModelSlot(served("1"))
-    with holder.use() as old:
-        holder.swap(served("2"))
-        with holder.use() as new:
+    slot = ModelSlot(served("1"))
+    with slot.use() as old:
+        slot.swap(served("2"))
+        with slot.use() as new:
             assert (old.version, new.version) == ("1", "2")
         assert old.detector.closed == 0
     assert old.detector.closed == 1
@@ -39,29 +39,29 @@ def test_a_swap_takes_effect_for_the_next_user_and_not_for_the_present_one() -> 
 
 def test_a_model_that_nobody_uses_is_closed_by_the_swap() -> None:
     first = served("1")
-    holder = ModelSlot(first)
-    holder.swap(served("2"))
+    slot = ModelSlot(first)
+    slot.swap(served("2"))
     assert first.detector.closed == 1
 
 
 def test_a_model_is_closed_when_its_user_fails() -> None:
     first = served("1")
-    holder = ModelSlot(first)
-    with pytest.raises(ZeroDivisionError), holder.use():
-        holder.close()
+    slot = ModelSlot(first)
+    with pytest.raises(ZeroDivisionError), slot.use():
+        slot.close()
         raise ZeroDivisionError
     assert first.detector.closed == 1
 
 
 def test_many_users_and_swaps_at_once_never_meet_a_closed_model() -> None:
-    holder = ModelSlot(served("0"))
+    slot = ModelSlot(served("0"))
     stop = threading.Event()
     seen_closed: list[str] = []
-    models = [holder.current]
+    models = [slot.current]
 
     def use() -> None:
         while not stop.is_set():
-            with holder.use() as current:
+            with slot.use() as current:
                 if current.detector.closed:
                     seen_closed.append(current.version)
 
@@ -70,7 +70,7 @@ def test_many_users_and_swaps_at_once_never_meet_a_closed_model() -> None:
         user.start()
     for version in range(1, 300):
         models.append(served(str(version)))
-        holder.swap(models[-1])
+        slot.swap(models[-1])
     stop.set()
     for user in users:
         user.join()

@@ -40,23 +40,23 @@ def test_the_whole_life_of_a_product_on_a_server(
     assert (server.folder / "artifacts").is_dir()
 
     registry.promote("cookie", "1")
-    follower = AliasWatcher(
+    watcher = AliasWatcher(
         "models:/cookie@champion", registry, BundleStore(tmp_path / "store"), load_detector
     )
-    assert follower.poll()
+    assert watcher.poll()
     registry.promote("cookie", "2")
-    assert follower.poll()
-    assert follower.status().serving == "2"
+    assert watcher.poll()
+    assert watcher.status().serving == "2"
     assert registry.rollback("cookie").to_version == "1"
     assert [move.to_version for move in registry.history("cookie")] == ["1", "2", "1"]
 
     server.stop()
     begin = time.monotonic()
-    assert not follower.poll()
+    assert not watcher.poll()
     with pytest.raises(RegistryUnreachableError, match=server.uri):
         ModelRegistry().products()
     assert time.monotonic() - begin < 15
-    assert follower.status().serving == "2"
+    assert watcher.status().serving == "2"
     server.start()
-    assert follower.poll()
-    assert follower.status().serving == "1"
+    assert watcher.poll()
+    assert watcher.status().serving == "1"
