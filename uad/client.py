@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from uad.errors import ImageError, RequestRefused, ServingError
 from uad.images import Image
+from uad.scoring.regions import Region
 
 PATH = "/image-anomaly-detection"
 BUSY = (429, 503)
@@ -40,6 +41,10 @@ class Prediction:
     is_anomalous: bool
     picture: bytes | None
     """A JPEG file that shows the verdict; None when it was not asked for."""
+    regions: tuple[Region, ...]
+    """The marked regions, largest score first, at most 100; () from older servers too."""
+    regions_omitted: int
+    """How many more there are."""
     model_version: str
     log_id: str
     """Under which the server logged the request."""
@@ -230,6 +235,8 @@ def _prediction(answer: Mapping[str, Any], url: str) -> Prediction:
             p_value=float(result["pValue"]),
             is_anomalous=bool(result["isAnomalous"]),
             picture=None if picture is None else base64.b64decode(picture),
+            regions=tuple(_region(each) for each in result.get("regions", ())),
+            regions_omitted=int(result.get("regionsOmitted", 0)),
             model_version=str(result["modelVersion"]),
             log_id=str(answer["logId"]),
         )
@@ -238,6 +245,14 @@ def _prediction(answer: Mapping[str, Any], url: str) -> Prediction:
             f"{url} answered in a form this client does not know ({exc!r}): do both run the same "
             "version of uad?"
         ) from exc
+
+
+def _region(value: Mapping[str, Any]) -> Region:
+    x, y, width, height = (int(each) for each in value["box"])
+    centre_x, centre_y = (float(each) for each in value["centre"])
+    return Region(
+        (x, y, width, height), int(value["area"]), float(value["score"]), (centre_x, centre_y)
+    )
 
 
 def _label_map(value: Any, size: Any) -> NDArray[np.uint8]:

@@ -5,11 +5,14 @@ on the image's own range. Transparent below half of the threshold, blue up to it
 orange, red and, far above, magenta.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from uad.images import Image
+from uad.scoring.regions import Box
 
 Map = NDArray[np.float32]
 Colour = tuple[int, int, int]
@@ -28,6 +31,7 @@ _RED: Colour = (40, 40, 200)
 _GREEN: Colour = (70, 130, 40)
 _WHITE: Colour = (255, 255, 255)
 _BLACK: Colour = (0, 0, 0)
+_BOX: Colour = (255, 255, 0)
 _DARK: Colour = (40, 36, 34)
 _SMALLEST_SIDE_PX = 360
 _LARGEST_SIDE_PX = 4096
@@ -53,7 +57,12 @@ def heatmap_overlay(image: Image, anomaly_map: Map, threshold: float) -> Image:
 
 
 def picture(
-    image: Image, anomaly_map: Map, score: float, threshold: float, is_anomalous: bool
+    image: Image,
+    anomaly_map: Map,
+    score: float,
+    threshold: float,
+    is_anomalous: bool,
+    boxes: Sequence[Box] = (),
 ) -> Image:
     """The image under its heat map, with what lies above the threshold outlined, and a caption.
 
@@ -65,6 +74,7 @@ def picture(
         score: of the image.
         threshold: the one in force.
         is_anomalous: the verdict.
+        boxes: of the marked regions, drawn round them.
 
     Returns:
         (H', W', 3) uint8 BGR, H' > H, W' >= W.
@@ -72,6 +82,7 @@ def picture(
     shown = _enlarged(heatmap_overlay(image, anomaly_map, threshold), cv2.INTER_NEAREST)
     found = _enlarged(np.asarray(anomaly_map > threshold, np.uint8), cv2.INTER_NEAREST)
     draw_outline(shown, found)
+    draw_boxes(shown, boxes, scale=shown.shape[0] // image.shape[0])
     return _captioned(shown, _caption(score, threshold, is_anomalous), is_anomalous)
 
 
@@ -81,6 +92,21 @@ def draw_outline(image: Image, mask: NDArray[np.uint8], colour: Colour = _WHITE)
     width = max(1, round(max(image.shape[:2]) / 512))
     cv2.drawContours(image, contours, -1, _BLACK, width + 2, cv2.LINE_4)
     cv2.drawContours(image, contours, -1, colour, width, cv2.LINE_4)
+
+
+def draw_boxes(image: Image, boxes: Sequence[Box], *, scale: int = 1) -> None:
+    """Draw each box (x, y, width, height) a little outside of what it holds, in place.
+
+    Args:
+        image: (H, W, 3) uint8 BGR.
+        boxes: in the pixels of the image before it was enlarged by `scale`.
+        scale: how much larger `image` is.
+    """
+    line = max(1, round(max(image.shape[:2]) / 512))
+    for x, y, width, height in boxes:
+        start = (scale * x - 2 * line, scale * y - 2 * line)
+        end = (scale * (x + width) - 1 + 2 * line, scale * (y + height) - 1 + 2 * line)
+        cv2.rectangle(image, start, end, _BOX, line, cv2.LINE_4)
 
 
 def colour_index(anomaly_map: Map, threshold: float) -> NDArray[np.uint8]:

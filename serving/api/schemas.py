@@ -70,6 +70,17 @@ class BatchUpload(Options):
     images: list[File] = Field(description="Image files.")
 
 
+class Region(BaseModel):
+    """One connected region that the label map marks."""
+
+    box: tuple[int, int, int, int] = Field(
+        description="x, y, width and height in the image's own pixels."
+    )
+    area: int = Field(description="Marked pixels.")
+    score: float = Field(description="The largest score in the region.")
+    centre: tuple[float, float] = Field(description="x and y of the mean of its pixels.")
+
+
 class Result(BaseModel):
     """What was found in one image."""
 
@@ -81,6 +92,12 @@ class Result(BaseModel):
     alpha: float = Field(description="The false alarm rate that the threshold stands for.")
     p_value: float = Field(alias="pValue", description="Small = unusual among good images.")
     is_anomalous: bool = Field(alias="isAnomalous")
+    regions: list[Region] = Field(
+        description="The marked regions, largest score first; at most 100. Empty: nothing marked."
+    )
+    regions_omitted: int = Field(
+        alias="regionsOmitted", description="How many more marked regions there are."
+    )
     model_version: str = Field(alias="modelVersion")
 
 

@@ -53,6 +53,7 @@ def encoded_picture(image: Image, detection: Detection) -> str:
         detection.score,
         detection.threshold,
         detection.is_anomalous,
+        [region.box for region in detection.regions.listed],
     )
     return _base64(".jpg", _within_jpeg(drawn), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
 

@@ -165,7 +165,7 @@ class _Task:
         return self._processor.detector.judge(scored, alpha=alpha, threshold=threshold)
 
     def _show(self, image: Image, detection: Detection, result: dict[str, Any]) -> None:
-        """Add the picture, if it is wanted, and the label map."""
+        """Add the picture, if it is wanted, the label map and its regions."""
         wanted = self._options.visualize
         if self._processor.visualize if wanted is None else wanted:
             with self._watch.stage("draw"):
@@ -173,6 +173,8 @@ class _Task:
         with self._watch.stage("encode"):
             label_map = encoded_label_map(detection.label_map, self._options.label_map)
             result["labelMap"] = label_map
+            result["regions"] = [region.as_json() for region in detection.regions.listed]
+            result["regionsOmitted"] = detection.regions.omitted
 
 
 def in_our_words(job: Job, exc: Exception) -> RequestRefused:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from uad.visualization import colour_index, draw_outline, heatmap_overlay, picture
+from uad.visualization import colour_index, draw_boxes, draw_outline, heatmap_overlay, picture
 
 GREY = np.full((80, 120, 3), 128, np.uint8)
 
@@ -97,3 +97,14 @@ def test_drawing_leaves_its_inputs_alone() -> None:
     picture(image, values, 2.0, 1.0, True)
     assert np.array_equal(image, GREY)
     assert (values == 2.0).all()
+
+
+def test_a_box_is_drawn_around_each_region_and_hides_nothing_in_it() -> None:
+    image, box = np.full((400, 400, 3), 90, np.uint8), (100, 50, 60, 40)
+    draw_boxes(image, [box])
+    changed = (image != 90).any(axis=2)
+    ys, xs = np.nonzero(changed)
+    assert changed.any()
+    assert not changed[50:90, 100:160].any()
+    assert (xs.min(), ys.min()) < (100, 50)
+    assert (xs.max(), ys.max()) > (159, 89)

@@ -38,6 +38,10 @@ class Result(dict[str, Any]):
         alpha: the false alarm rate that the threshold stands for.
         p_value: (1 + number of calibration scores >= score) / (n + 1).
         is_anomalous: the verdict.
+        regions: the marked regions, largest score first, at most 100: each a dict with `box`
+            [x, y, width, height] and `area` in pixels, `score` (the map's maximum there) and
+            `centre` [x, y].
+        regions_omitted: how many more there are.
         model_version: which version answered.
     """
 
@@ -54,6 +58,8 @@ class Result(dict[str, Any]):
             alpha=detection.alpha,
             p_value=detection.p_value,
             is_anomalous=detection.is_anomalous,
+            regions=[region.as_json() for region in detection.regions.listed],
+            regions_omitted=detection.regions.omitted,
             model_version=version,
         )
         self._image = image
@@ -67,7 +73,7 @@ class Result(dict[str, Any]):
 
     @property
     def img(self) -> dict[str, PIL.Image.Image]:
-        """`{"res": picture}`: image, heat map, contour, score and verdict, RGB."""
+        """`{"res": picture}`: image, heat map, contour, boxes, score and verdict, RGB."""
         return {"res": PIL.Image.fromarray(self._picture()[:, :, ::-1])}
 
     @property
@@ -132,7 +138,12 @@ class Result(dict[str, Any]):
         from uad.visualization import picture
 
         return picture(
-            self._image, self["anomaly_map"], self["score"], self["threshold"], self["is_anomalous"]
+            self._image,
+            self["anomaly_map"],
+            self["score"],
+            self["threshold"],
+            self["is_anomalous"],
+            [region["box"] for region in self["regions"]],
         )
 
     def _file(

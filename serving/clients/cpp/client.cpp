@@ -112,8 +112,16 @@ void run(const std::string& image, const std::string& output, const std::string&
   std::cout << "score: " << result.at("score") << "\n"
             << "verdict: " << (result.at("isAnomalous") ? "anomalous" : "normal") << "\n"
             << "size: " << result.at("size")[0] << " x " << result.at("size")[1] << "\n"
-            << "anomalous pixels: " << anomalous << "\n"
-            << "picture: " << output << "\n";
+            << "anomalous pixels: " << anomalous << "\n";
+  const auto& regions = result.at("regions");  // largest score first
+  const std::size_t omitted = result.at("regionsOmitted");
+  std::cout << "regions: " << regions.size() + omitted << "\n";
+  for (std::size_t index = 0; index < regions.size(); ++index) {
+    const auto& box = regions[index].at("box");
+    std::cout << "region " << index + 1 << ": x " << box[0] << ", y " << box[1] << ", width "
+              << box[2] << ", height " << box[3] << "\n";
+  }
+  std::cout << "picture: " << output << "\n";
 }
 
 }  // namespace

@@ -37,6 +37,18 @@ class Result
     [DataMember(Name = "image")] public string Image { get; set; }
     [DataMember(Name = "score")] public double Score { get; set; }
     [DataMember(Name = "isAnomalous")] public bool IsAnomalous { get; set; }
+    /// <summary>The marked regions, largest score first, at most 100.</summary>
+    [DataMember(Name = "regions")] public Region[] Regions { get; set; }
+    [DataMember(Name = "regionsOmitted")] public int RegionsOmitted { get; set; }
+}
+
+[DataContract]
+class Region
+{
+    /// <summary>x, y, width, height in pixels.</summary>
+    [DataMember(Name = "box")] public int[] Box { get; set; }
+    [DataMember(Name = "area")] public int Area { get; set; }
+    [DataMember(Name = "score")] public double Score { get; set; }
 }
 
 static class Client
@@ -83,6 +95,13 @@ static class Client
         Console.WriteLine("verdict: " + (result.IsAnomalous ? "anomalous" : "normal"));
         Console.WriteLine("size: " + result.Size[0] + " x " + result.Size[1]);
         Console.WriteLine("anomalous pixels: " + result.LabelMap.Count(label => label != 0));
+        Console.WriteLine("regions: " + (result.Regions.Length + result.RegionsOmitted));
+        for (var index = 0; index < result.Regions.Length; index++)
+        {
+            var box = result.Regions[index].Box;
+            Console.WriteLine("region " + (index + 1) + ": x " + box[0] + ", y " + box[1]
+                + ", width " + box[2] + ", height " + box[3]);
+        }
         Console.WriteLine("picture: " + output);
     }
 

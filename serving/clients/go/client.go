@@ -31,6 +31,14 @@ type result struct {
 	Image       []byte   `json:"image"`    // encoding/json decodes base64 into bytes
 	Score       float64  `json:"score"`
 	IsAnomalous bool     `json:"isAnomalous"`
+	Regions     []region `json:"regions"` // largest score first, at most 100
+	Omitted     int      `json:"regionsOmitted"`
+}
+
+type region struct {
+	Box   [4]int  `json:"box"`  // x, y, width, height
+	Area  int     `json:"area"` // pixels
+	Score float64 `json:"score"`
 }
 
 // ask sends the bytes of an image file.
@@ -89,6 +97,11 @@ func run(image, output, url string) error {
 	fmt.Println("verdict:", verdict)
 	fmt.Println("size:", found.Size[0], "x", found.Size[1])
 	fmt.Println("anomalous pixels:", anomalous)
+	fmt.Println("regions:", len(found.Regions)+found.Omitted)
+	for index, region := range found.Regions {
+		box := region.Box
+		fmt.Printf("region %d: x %d, y %d, width %d, height %d\n", index+1, box[0], box[1], box[2], box[3])
+	}
 	fmt.Println("picture:", output)
 	return nil
 }

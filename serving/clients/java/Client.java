@@ -67,6 +67,14 @@ public final class Client {
         System.out.println("verdict: " + ((Boolean) result.get("isAnomalous") ? "anomalous" : "normal"));
         System.out.println("size: " + height + " x " + width);
         System.out.println("anomalous pixels: " + anomalous);
+        List<?> regions = (List<?>) result.get("regions");
+        int omitted = ((Number) result.get("regionsOmitted")).intValue();
+        System.out.println("regions: " + (regions.size() + omitted));
+        for (int index = 0; index < regions.size(); index++) { // largest score first
+            List<?> box = (List<?>) ((Map<?, ?>) regions.get(index)).get("box");
+            int[] at = box.stream().mapToInt(value -> ((Number) value).intValue()).toArray();
+            System.out.printf("region %d: x %d, y %d, width %d, height %d%n", index + 1, at[0], at[1], at[2], at[3]);
+        }
         System.out.println("picture: " + output);
     }
 

@@ -39,6 +39,11 @@ async function main([image, output, url = DEFAULT_URL]) {
   console.log("verdict:", result.isAnomalous ? "anomalous" : "normal");
   console.log("size:", height, "x", width);
   console.log("anomalous pixels:", anomalousPixels);
+  console.log("regions:", result.regions.length + result.regionsOmitted);
+  result.regions.forEach((region, index) => { // largest score first
+    const [x, y, width, height] = region.box;
+    console.log(`region ${index + 1}: x ${x}, y ${y}, width ${width}, height ${height}`);
+  });
   console.log("picture:", output);
 }
 

@@ -53,6 +53,12 @@ function run(string $image, string $output, string $url): void
     echo 'verdict: ', $result['isAnomalous'] ? 'anomalous' : 'normal', "\n";
     echo "size: $height x $width\n";
     echo "anomalous pixels: $anomalousPixels\n";
+    echo 'regions: ', count($result['regions']) + $result['regionsOmitted'], "\n";
+    foreach ($result['regions'] as $index => $region) { // largest score first
+        [$x, $y, $width, $height] = $region['box'];
+        $number = $index + 1;
+        echo "region $number: x $x, y $y, width $width, height $height\n";
+    }
     echo "picture: $output\n";
 }
 

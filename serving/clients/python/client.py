@@ -55,6 +55,10 @@ def main() -> None:
     print("verdict:", "anomalous" if result["isAnomalous"] else "normal")
     print("size:", height, "x", width)
     print("anomalous pixels:", anomalous_pixels)
+    print("regions:", len(result["regions"]) + result["regionsOmitted"])
+    for number, region in enumerate(result["regions"], start=1):  # largest score first
+        x, y, width, height = region["box"]
+        print(f"region {number}: x {x}, y {y}, width {width}, height {height}")
     print("picture:", sys.argv[2])
 
 

@@ -36,6 +36,8 @@ def test_it_answers_what_the_library_answers(
     assert result["pValue"] == pytest.approx(expected.p_value)
     assert result["threshold"] == pytest.approx(expected.threshold)
     assert np.reshape(result["labelMap"], (48, 64)).tolist() == expected.label_map.tolist()
+    boxes = [list(region.box) for region in expected.regions.listed]
+    assert [region["box"] for region in result["regions"]] == boxes
 
 
 def test_the_label_map_says_the_same_in_each_encoding(server: Running, image: str) -> None:
@@ -68,6 +70,17 @@ def test_a_label_map_is_written_the_same_by_run_and_by_number(seed: int) -> None
 def test_run_lengths_start_with_zeros_even_if_there_are_none(server: Running, image: str) -> None:
     assert server.judge(image, threshold=-1.0)["result"]["labelMap"] == [0, 48 * 64]
     assert server.judge(image, threshold=9.0)["result"]["labelMap"] == [48 * 64]
+
+
+def test_the_marked_regions_are_listed_and_nothing_marked_is_an_empty_list(
+    server: Running, image: str
+) -> None:
+    whole = server.judge(image, threshold=-1.0)["result"]
+    assert [region["box"] for region in whole["regions"]] == [[0, 0, 64, 48]]
+    assert whole["regions"][0]["area"] == 48 * 64
+    assert whole["regions"][0]["score"] == whole["score"]
+    nothing = server.judge(image, threshold=9.0)["result"]
+    assert (nothing["regions"], nothing["regionsOmitted"]) == ([], 0)
 
 
 def test_a_request_may_set_its_own_threshold(server: Running, image: str) -> None:

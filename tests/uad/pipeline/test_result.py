@@ -40,6 +40,18 @@ def test_print_leaves_out_the_pixels(result: Result, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out.startswith("{'input_path'")
 
 
+def test_regions_are_named_in_the_result_and_boxed_in_the_picture(
+    pipeline: Pipeline, folder: Path
+) -> None:
+    (marked,) = pipeline.predict(folder / "x.png", threshold=0.0)
+    (region,) = marked["regions"]
+    assert region["box"] == [0, 0, *marked["pred"].shape[::-1]]
+    assert region["score"] == marked["score"]
+    assert marked["regions_omitted"] == 0
+    (clean,) = pipeline.predict(folder / "x.png", threshold=1e9)
+    assert clean["regions"] == []
+
+
 def test_json_is_saved_into_a_folder_or_a_file(result: Result, tmp_path: Path) -> None:
     assert result.save_to_json(tmp_path / "out dir").name == "grün_res.json"
     named = result.save_to_json(str(tmp_path / "deep" / "a.json"), indent=2, ensure_ascii=True)
