@@ -5,6 +5,7 @@ Pixels that touch at a side or a corner belong to one region.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -147,7 +148,7 @@ def _labelled(values: Map, marked: Labels, left: int, top: int) -> list[Region]:
 
 
 def _maxima(
-    values: Map, labels: NDArray[np.int32], stats: NDArray[np.int32], count: int
+    values: Map, labels: NDArray[Any], stats: NDArray[Any], count: int
 ) -> NDArray[np.float32]:
     """The map's maximum under each label."""
     maxima = np.full(count, -np.inf, np.float32)
