@@ -1,9 +1,10 @@
 """The deployable artifact: a directory that passes from training to registry to serving.
 
     bundle.json          the manifest: everything but arrays, and the sha256 of every other file
-    model.onnx           uint8 image in, one distance map a level out
+    model.onnx           uint8 image in, the parts' distances out
     model.int8.onnx      the same in 8-bit integers, where `uad calibrate` made it
-    weights.safetensors  `student.*`, `teacher.*` and `statistics.*`
+    weights.safetensors  `teacher.*`, `statistics.*` and the parts: `student.*`, `memory.*`,
+                         `whole_image.*`
     golden/*.png         small inputs whose scores every engine must reproduce
 
 No pickle anywhere; it serves without Paddle installed.
@@ -27,16 +28,23 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.numpy import load_file, save_file
 
 from uad import __version__
-from uad.config import InputSpec, ScoreDefinition
+from uad.config import DetectorDefinition, InputSpec, ScoreDefinition
 from uad.errors import BundleError
+from uad.models.memory import Memory
+from uad.models.parts import Parts, TrainedModel
+from uad.models.statistics import WholeImage
 from uad.scoring.maps import whitenings
-from uad.types import TrainedModel, Weights
+from uad.types import Weights
 
 MANIFEST = "bundle.json"
 MODEL = "model.onnx"
 INT8_MODEL = "model.int8.onnx"
 WEIGHTS = "weights.safetensors"
-FORMAT_VERSION = 1
+FORMAT_VERSION: Literal[2] = 2
+"""1 knew the student alone; its bundles are read and score as ever."""
+READ_VERSIONS = (1, FORMAT_VERSION)
+
+Prefix = Literal["student", "teacher", "statistics", "memory", "whole_image"]
 
 
 class _Part(BaseModel):
@@ -72,6 +80,10 @@ class CalibrationEntry(_Part):
     golden_scores: tuple[float, ...]
     tolerance: float
     """Largest relative difference at which a golden score counts as reproduced."""
+    map_threshold: float | None = None
+    """Above it the label map marks; None where the score is the map's maximum: `threshold`."""
+    map_maxima: tuple[float, ...] = ()
+    """Sorted maxima of the calibration images' maps; none where they are the scores."""
 
 
 class Rounded(_Part):
@@ -100,12 +112,14 @@ class Agreement(_Part):
 class Manifest(_Part):
     """`bundle.json`."""
 
-    format_version: Literal[1] = 1
+    format_version: Literal[1, 2] = FORMAT_VERSION
     uad_version: str
     model: str = "STFPM-resnet18"
     width: int
     input: InputSpec
     score: ScoreDefinition
+    detector: DetectorDefinition | None = None
+    """How the parts are put together; None: the student alone, as before there were others."""
     teacher: TeacherRef
     dataset: DatasetRef | None
     config: dict[str, Any]
@@ -141,11 +155,26 @@ class Bundle:
         """The ONNX graph."""
         return self.path / MODEL
 
-    def arrays(self, prefix: Literal["student", "teacher", "statistics"]) -> Weights:
+    def arrays(self, prefix: Prefix) -> Weights:
         """The float32 arrays stored under `prefix`, without it in their names."""
         start = f"{prefix}."
         stored = load_file(self.path / WEIGHTS)
         return {key[len(start) :]: value for key, value in stored.items() if key.startswith(start)}
+
+    def parts(self) -> Parts:
+        """What its graph was built from."""
+        student, memory, whole_image = (
+            self.arrays(part) for part in ("student", "memory", "whole_image")
+        )
+        return Parts(
+            teacher=self.arrays("teacher"),
+            student=student or None,
+            whitenings=whitenings(self.manifest.score, self.arrays("statistics"))
+            if student
+            else None,
+            memory=Memory(**memory) if memory else None,
+            whole_image=WholeImage(**whole_image) if whole_image else None,
+        )
 
     def golden(self) -> list[NDArray[np.uint8]]:
         """The golden inputs, (height, width, 3) uint8 BGR, in order of their names."""
@@ -168,8 +197,7 @@ def write_bundle(
     directory.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:
-        matrices = whitenings(model.score, model.statistics)
-        graph = build(model.student, model.teacher.weights, model.input, matrices)
+        graph = build(model.parts(), model.input)
         (staging / MODEL).write_bytes(graph.SerializeToString())
         save_file(_prefixed(model), staging / WEIGHTS)
         _write_golden(staging / "golden", model.golden)
@@ -248,10 +276,12 @@ def sha256(file: Path) -> str:
 
 
 def _prefixed(model: TrainedModel) -> dict[str, NDArray[np.float32]]:
-    parts: dict[str, Mapping[str, NDArray[np.float32]]] = {
-        "student": model.student,
+    parts: dict[Prefix, Mapping[str, NDArray[np.float32]]] = {
+        "student": model.student or {},
         "teacher": model.teacher.weights,
         "statistics": model.statistics,
+        "memory": model.memory.arrays() if model.memory else {},
+        "whole_image": model.whole_image.arrays() if model.whole_image else {},
     }
     return {
         f"{part}.{name}": np.ascontiguousarray(array, np.float32)
@@ -274,6 +304,7 @@ def _manifest(staging: Path, model: TrainedModel, dataset: DatasetRef | None) ->
         width=model.config.model.width,
         input=model.input,
         score=model.score,
+        detector=model.detector,
         teacher=TeacherRef(id=model.teacher.id, sha256=model.teacher.sha256),
         dataset=dataset,
         config=model.config.model_dump(mode="json"),
@@ -305,9 +336,9 @@ def _read_manifest(path: Path) -> Manifest:
     except (OSError, ValueError) as exc:
         raise BundleError(f"{file} cannot be read as JSON: copy the bundle again") from exc
     version = values.get("format_version") if isinstance(values, dict) else None
-    if version != FORMAT_VERSION:
+    if version not in READ_VERSIONS:
         raise BundleError(
-            f"{file} has format version {version!r}, this uad reads {FORMAT_VERSION}: "
+            f"{file} has format version {version!r}, this uad reads up to {FORMAT_VERSION}: "
             "upgrade uad or retrain"
         )
     try:

@@ -1,16 +1,23 @@
 """Plain values that pass between stages."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from uad.config import InputSpec, ScoreDefinition, TrainingConfig
-
 Weights = Mapping[str, NDArray[np.float32]]
 """torchvision's ResNet names (`conv1.weight`, `bn1.running_mean`, `layer2.0.downsample.0.weight`,
 up to `layer3`) to float32 arrays."""
+
+Outputs = Mapping[str, NDArray[np.float32]]
+"""What a model's graph says of N images, by the name of the output, N first: the student's distance
+maps `LEVELS`, each (N, h_l, w_l), the largest first; `MEMORY`, (N, h, w) distances; `WHOLE_IMAGE`,
+(N,) distances. A part that the detector lacks is not among them."""
+
+LEVELS = ("map1", "map2", "map3")
+MEMORY = "memory"
+WHOLE_IMAGE = "whole_image"
 
 
 @dataclass(frozen=True)
@@ -32,21 +39,3 @@ class EpochMetrics:
     """From 1."""
     values: Mapping[str, float]
     """By metric name, for example `train_loss`, `selection_loss`, `seconds`."""
-
-
-@dataclass(frozen=True)
-class TrainedModel:
-    """All that training decided; numpy only, so that no later stage needs Paddle."""
-
-    student: Weights
-    teacher: Teacher
-    input: InputSpec
-    score: ScoreDefinition
-    statistics: Mapping[str, NDArray[np.float32]]
-    """Of the selection images: `mean{l}`, see `scoring.anomaly_map`; `whitening{l}`, see
-    `scoring.whitenings`."""
-    config: TrainingConfig
-    history: tuple[EpochMetrics, ...] = ()
-    chosen_epoch: int | None = None
-    golden: tuple[NDArray[np.uint8], ...] = field(default=())
-    """Two or three small inputs, (height, width, 3) uint8 BGR at the input size."""

@@ -20,7 +20,8 @@ from serving.telemetry.stopwatch import Stopwatch
 from serving.workers.messages import Job, Reply, Verdict, refusal
 from uad.errors import RequestRefused
 from uad.images import Image
-from uad.inference.detector import Detection, Detector, Scored
+from uad.inference.detector import Detection, Detector
+from uad.scoring.parts import Scored
 
 logger = logging.getLogger(__name__)
 

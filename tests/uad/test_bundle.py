@@ -16,7 +16,7 @@ def edit(bundle: Path, change: Callable[[dict], None]) -> None:  # type: ignore[
 
 
 def test_a_whole_bundle_opens_and_reproduces_its_golden_scores(tiny_bundle: Path) -> None:
-    assert read_bundle(tiny_bundle).manifest.format_version == 1
+    assert read_bundle(tiny_bundle).manifest.format_version == 2
     load_detector(tiny_bundle).close()
 
 
@@ -56,8 +56,8 @@ def test_a_manifest_that_is_no_json_or_misses_a_part_is_refused(tiny_bundle: Pat
 
 
 def test_a_bundle_of_another_format_says_what_this_version_reads(tiny_bundle: Path) -> None:
-    edit(tiny_bundle, lambda values: values.update(format_version=2))
-    with pytest.raises(BundleError, match="format version 2, this uad reads 1"):
+    edit(tiny_bundle, lambda values: values.update(format_version=3))
+    with pytest.raises(BundleError, match="format version 3, this uad reads up to 2"):
         read_bundle(tiny_bundle)
 
 

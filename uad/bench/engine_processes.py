@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uad.errors import EngineError, UadError
-from uad.inference.engines import LevelMaps
+from uad.types import Outputs
 
 
 class EngineProcess:
@@ -50,9 +50,9 @@ class EngineProcess:
         """Images a second since `start_rate`."""
         return float(self._answer())
 
-    def maps(self, batch: NDArray[np.uint8]) -> LevelMaps:
+    def outputs(self, batch: NDArray[np.uint8]) -> Outputs:
         """What the engine computes."""
-        answer: LevelMaps = self._ask("maps", batch)
+        answer: Outputs = self._ask("outputs", batch)
         return answer
 
     def peak_bytes(self) -> int:
@@ -102,27 +102,27 @@ def _serve(pipe: Connection, bundle: Path, engine: str, precision: str, threads:
 
 
 def _times(engine: Any, batch: NDArray[np.uint8], runs: int) -> list[float]:
-    engine.level_maps(batch)
+    engine.outputs(batch)
     taken = []
     for _ in range(runs):
         begin = time.perf_counter()
-        engine.level_maps(batch)
+        engine.outputs(batch)
         taken.append(time.perf_counter() - begin)
     return taken
 
 
 def _rate(engine: Any, batch: NDArray[np.uint8], seconds: float) -> float:
-    engine.level_maps(batch)
+    engine.outputs(batch)
     begin, done = time.perf_counter(), 0
     while (spent := time.perf_counter() - begin) < seconds:
-        engine.level_maps(batch)
+        engine.outputs(batch)
         done += len(batch)
     return done / spent
 
 
-def _maps(engine: Any, batch: NDArray[np.uint8]) -> LevelMaps:
-    maps: LevelMaps = engine.level_maps(batch)
-    return maps
+def _outputs(engine: Any, batch: NDArray[np.uint8]) -> Outputs:
+    found: Outputs = engine.outputs(batch)
+    return found
 
 
 def _peak(engine: Any) -> int:
@@ -137,4 +137,4 @@ def _peak(engine: Any) -> int:
     return int(line.split()[1]) * 1024
 
 
-_ANSWERS: dict[str, Any] = {"times": _times, "rate": _rate, "maps": _maps, "memory": _peak}
+_ANSWERS: dict[str, Any] = {"times": _times, "rate": _rate, "outputs": _outputs, "memory": _peak}

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from uad.bench.arithmetic_bound import (
     bandwidth,
@@ -22,11 +23,13 @@ from uad.bundle import Bundle
 from uad.config import InputSpec, ScoreDefinition
 from uad.devices import PRECISIONS
 from uad.errors import EngineError
-from uad.inference.engines import LevelMaps
 from uad.inference.engines.loading import installed
-from uad.scoring.maps import anomaly_map, image_score
+from uad.scoring.parts import Scoring
+from uad.types import Outputs
 
 REFERENCE = "onnxruntime/fp32"
+MAP_SIZE = (64, 64)
+"""Any: of the maps that scores are taken with."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Figure:
     peak_mib: float
     """Of the whole process: Python, libraries, model."""
     map_difference: float
-    """Largest difference of a level map from `onnxruntime/fp32`, over the map's largest value."""
+    """Largest difference of an output from `onnxruntime/fp32`, over its largest value."""
     score_difference: float
     """Largest relative difference of an image score."""
 
@@ -168,7 +171,9 @@ def _setting(
         for key, engine in running.items():
             taken[key] += engine.times(images, turns.runs)
             time.sleep(turns.pause_seconds)
-    maps = {key: engine.maps(images) for key, engine in running.items()}
+    found = {key: engine.outputs(images) for key, engine in running.items()}
+    scoring = Scoring(ScoreDefinition(), bundle.manifest.detector, bundle.arrays("statistics"))
+    scores = {key: _scores(outputs, scoring, batch) for key, outputs in found.items()}
     reference = REFERENCE if REFERENCE in running else next(iter(running))
     base = float(np.median(taken[reference]))
     for key, engine in running.items():
@@ -184,8 +189,8 @@ def _setting(
             ratio=median / base,
             load_seconds=engine.load_seconds,
             peak_mib=engine.peak_bytes() / 2**20,
-            map_difference=_map_difference(maps[key], maps[reference]),
-            score_difference=_score_difference(maps[key], maps[reference]),
+            map_difference=_difference(found[key], found[reference]),
+            score_difference=float(np.abs(scores[key] / scores[reference] - 1.0).max()),
         )
 
 
@@ -246,17 +251,13 @@ def _started(bundle: Path, keys: Sequence[str], threads: int) -> Iterator[dict[s
         yield running
 
 
-def _map_difference(ours: LevelMaps, reference: LevelMaps) -> float:
-    pairs = zip(ours, reference, strict=True)
-    return max(float(np.abs(a - b).max() / b.max()) for a, b in pairs)
+def _difference(ours: Outputs, reference: Outputs) -> float:
+    return max(
+        float(np.abs(ours[name] - values).max() / values.max())
+        for name, values in reference.items()
+    )
 
 
-def _score_difference(ours: LevelMaps, reference: LevelMaps) -> float:
-    pairs = zip(_scores(ours), _scores(reference), strict=True)
-    return max(abs(a / b - 1.0) for a, b in pairs)
-
-
-def _scores(maps: LevelMaps) -> Iterator[float]:
-    for levels in zip(*maps, strict=True):
-        full = anomaly_map(levels, ScoreDefinition(), {}, levels[0].shape)
-        yield image_score(full)
+def _scores(outputs: Outputs, scoring: Scoring, count: int) -> NDArray[np.float64]:
+    found = [scoring.one(outputs, index, MAP_SIZE).score for index in range(count)]
+    return np.asarray(found)

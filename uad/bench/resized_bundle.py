@@ -15,9 +15,9 @@ from uad.config.score import Distance
 from uad.images import Image, resize
 from uad.inference.graph import build_int8
 from uad.inference.quantization.quantize import measure_extremes
+from uad.models.parts import TrainedModel
 from uad.models.resnet import random_weights
-from uad.scoring.maps import whitenings
-from uad.types import Teacher, TrainedModel, Weights
+from uad.types import Teacher, Weights
 
 
 @contextmanager
@@ -41,9 +41,8 @@ def resized(bundle: Bundle | None, size: int, width: int) -> Iterator[Bundle]:
         config=config,
         golden=tuple(resize(image, (size, size)) for image in images),
     )
-    ranges = measure_extremes(student, teacher, spec, model.golden).ranges()
-    whitened = whitenings(model.score, matrices)
-    rounded = build_int8(student, teacher, spec, ranges, whitened).SerializeToString()
+    ranges = measure_extremes(model.parts(), spec, model.golden).ranges()
+    rounded = build_int8(model.parts(), spec, ranges).SerializeToString()
     with tempfile.TemporaryDirectory() as folder:
         written = write_bundle(Path(folder) / "bundle", model)
         yield add_int8(written, rounded, {})

@@ -1,12 +1,14 @@
 """Typed, frozen settings; one YAML format; unknown keys are refused by their dotted name."""
 
 from uad.config.loading import Settings, load_settings
-from uad.config.score import ScoreDefinition
+from uad.config.score import DetectorDefinition, PartDefinition, ScoreDefinition
 from uad.config.training import ExportConfig, InputSpec, SplitConfig, TrainingConfig
 
 __all__ = [
+    "DetectorDefinition",
     "ExportConfig",
     "InputSpec",
+    "PartDefinition",
     "ScoreDefinition",
     "Settings",
     "SplitConfig",

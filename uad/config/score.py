@@ -1,4 +1,4 @@
-"""How level maps become a score."""
+"""How a model's outputs become a map and a score."""
 
 from typing import Annotated, Literal
 
@@ -25,3 +25,42 @@ class ScoreDefinition(Settings):
     """Gaussian smoothing, in pixels of the first level's map (a quarter of the input)."""
     reason: str = "default"
     """Why this definition was chosen, for the report."""
+
+
+PartName = Literal["student", "memory", "whole_image"]
+PARTS: tuple[PartName, ...] = ("student", "memory", "whole_image")
+
+
+class PartDefinition(Settings):
+    """What one part of the detector gives to the image score and to the anomaly map.
+
+    Figures are of the selection normals, so that parts of different units can be added.
+    """
+
+    weight: Annotated[float, Field(ge=0.0)]
+    """In the image score, of the standardised logarithm; 0: the part is in the map alone."""
+    typical: Annotated[float, Field(gt=0.0)]
+    """What the part says of a usual image: the geometric mean of its image score."""
+    spread: Annotated[float, Field(gt=0.0)]
+    """Standard deviation of that score's logarithm."""
+    map_weight: Annotated[float, Field(ge=0.0)] = 0.0
+    """In the anomaly map, of the part's map over its mean."""
+    map_mean: Annotated[float, Field(gt=0.0)] = 1.0
+    """Mean of the part's map."""
+
+
+class DetectorDefinition(Settings):
+    """Which parts a detector has and how they are put together (`uad.scoring.parts`)."""
+
+    student: PartDefinition | None = None
+    memory: PartDefinition | None = None
+    whole_image: PartDefinition | None = None
+    smooth_sigma: Annotated[float, Field(ge=0.0)] = 0.0
+    """Gaussian smoothing of the whole map, in pixels of a quarter of the input."""
+    reason: str = "default"
+    """Why these parts and weights were chosen, for the report."""
+
+    def parts(self) -> dict[PartName, PartDefinition]:
+        """Those that there are, by name."""
+        found = {name: getattr(self, name) for name in PARTS}
+        return {name: part for name, part in found.items() if part is not None}

@@ -58,21 +58,48 @@ def calibrate(
 def _entry(
     scorer: Scorer, samples: Sequence[Sample], engine: Engine, alpha: float, progress: bool
 ) -> CalibrationEntry:
-    scores = []
+    found = []
     with progress_bar(visible=progress) as bar:
         task = bar.add_task("calibrate", total=len(samples), note=engine.key)
         for sample in samples:
-            scores.append(scorer.score([read(sample.path)])[0].score)
+            (scored,) = scorer.score([read(sample.path)])
+            found.append((scored.score, float(scored.anomaly_map.max())))
             bar.advance(task)
-    threshold, achieved = conformal_threshold(scores, alpha)
     golden = [scorer.score([image])[0].score for image in scorer.bundle.golden()]
+    return calibration_entry(
+        scorer.bundle, found, golden, alpha=alpha, tolerance=TOLERANCE[engine.precision]
+    )
+
+
+def calibration_entry(
+    bundle: Bundle,
+    found: Sequence[tuple[float, float]],
+    golden_scores: Sequence[float],
+    *,
+    alpha: float,
+    tolerance: float,
+) -> CalibrationEntry:
+    """An engine's entry.
+
+    Args:
+        bundle: whose score is its map's maximum, or not.
+        found: of each calibration image its score and its map's maximum.
+        golden_scores: of the golden inputs, in order.
+        alpha: target false alarm rate.
+        tolerance: of the golden scores.
+    """
+    scores, maxima = (tuple(sorted(values)) for values in zip(*found, strict=True))
+    threshold, achieved = conformal_threshold(scores, alpha)
+    has_own = bundle.manifest.detector is not None
     return CalibrationEntry(
         alpha=achieved,
         requested_alpha=alpha,
         threshold=threshold,
-        scores=tuple(sorted(scores)),
-        golden_scores=tuple(golden),
-        tolerance=TOLERANCE[engine.precision],
+        scores=scores,
+        golden_scores=tuple(golden_scores),
+        tolerance=tolerance,
+        map_threshold=conformal_threshold(maxima, alpha)[0] if has_own else None,
+        map_maxima=maxima if has_own else (),
     )
 
 

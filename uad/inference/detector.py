@@ -19,23 +19,13 @@ from uad.images import Image, resize
 from uad.inference.engines import Engine, load_engine
 from uad.inference.engines.loading import by_speed
 from uad.scoring.conformal import conformal_threshold, p_value
-from uad.scoring.maps import Map, anomaly_map, image_score
+from uad.scoring.parts import Scored, Scoring
 from uad.scoring.regions import Regions, find_regions
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Scored:
-    """What the model says of one image, before any decision."""
-
-    anomaly_map: Map
-    """(H, W) float32 at the image's own size; higher = more anomalous."""
-    score: float
-    """The map's maximum."""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Detection(Scored):
     """A scored image with the verdict at the threshold in force."""
 
@@ -43,16 +33,23 @@ class Detection(Scored):
     alpha: float
     p_value: float
     """(1 + number of calibration scores >= score) / (n + 1)."""
+    map_threshold: float
+    """Above it a place of the map is marked: a share `alpha` of good images has such a place."""
 
     @property
     def is_anomalous(self) -> bool:
         """Whether the score lies above the threshold."""
         return self.score > self.threshold
 
+    @property
+    def raised_by(self) -> str | None:
+        """The part that raised the alarm, `student`, `memory` or `whole image`; None: no alarm."""
+        return self.leading_part if self.is_anomalous else None
+
     @cached_property
     def label_map(self) -> NDArray[np.uint8]:
-        """(H, W) uint8: 255 where the anomaly map lies above the threshold, else 0."""
-        above = self.anomaly_map > self.threshold
+        """(H, W) uint8: 255 where the anomaly map lies above the map's threshold, else 0."""
+        above = self.anomaly_map > self.map_threshold
         return above.view(np.uint8) * np.uint8(255)  # four times as fast as np.where
 
     @cached_property
@@ -67,8 +64,8 @@ class Scorer:
     def __init__(self, bundle: Bundle, engine: Engine) -> None:
         self.bundle = bundle
         self.engine = engine
-        self._definition = bundle.manifest.score
-        self._statistics = bundle.arrays("statistics")
+        manifest = bundle.manifest
+        self.scoring = Scoring(manifest.score, manifest.detector, bundle.arrays("statistics"))
 
     def score(self, images: Sequence[Image]) -> list[Scored]:
         """Score images of any sizes, (H, W, 3) uint8 BGR, in one batch."""
@@ -77,15 +74,10 @@ class Scorer:
         spec = self.bundle.manifest.input
         size = (spec.height, spec.width)
         batch = np.stack([resize(image, size, spec.interpolation) for image in images])
-        levels = self.engine.level_maps(batch)
+        outputs = self.engine.outputs(batch)
         return [
-            self._one([level[index] for level in levels], image.shape[:2])
-            for index, image in enumerate(images)
+            self.scoring.one(outputs, index, image.shape[:2]) for index, image in enumerate(images)
         ]
-
-    def _one(self, level_maps: list[Map], size: tuple[int, int]) -> Scored:
-        full = anomaly_map(level_maps, self._definition, self._statistics, size)
-        return Scored(full, image_score(full))
 
 
 class Detector:
@@ -103,7 +95,22 @@ class Detector:
         self.engine = engine
         self.calibration = _entry(bundle, engine)
         self.scorer = Scorer(bundle, engine)
-        self.threshold, self.alpha = self._decision(alpha, threshold)
+        self._usual = self._decision(alpha, threshold)
+
+    @property
+    def threshold(self) -> float:
+        """An image is anomalous when its score lies above."""
+        return self._usual.threshold
+
+    @property
+    def alpha(self) -> float:
+        """The false alarm rate that the threshold stands for."""
+        return self._usual.alpha
+
+    @property
+    def map_threshold(self) -> float:
+        """The label map marks what lies above."""
+        return self._usual.map_threshold
 
     def detect(
         self,
@@ -118,17 +125,24 @@ class Detector:
             CalibrationError: both are given, or alpha is outside (0, 1).
         """
         decision = self._decision(alpha, threshold)
-        return [self._judged(scored, *decision) for scored in self.scorer.score(images)]
+        return [self._judged(scored, decision) for scored in self.scorer.score(images)]
 
     def judge(
         self, scored: Scored, *, alpha: float | None = None, threshold: float | None = None
     ) -> Detection:
         """The verdict on an image that `scorer` scored; arguments and errors as `detect`'s."""
-        return self._judged(scored, *self._decision(alpha, threshold))
+        return self._judged(scored, self._decision(alpha, threshold))
 
-    def _judged(self, scored: Scored, threshold: float, alpha: float) -> Detection:
-        known = p_value(scored.score, self.calibration.scores)
-        return Detection(scored.anomaly_map, scored.score, threshold, alpha, known)
+    def _judged(self, scored: Scored, decision: "_Decision") -> Detection:
+        return Detection(
+            scored.anomaly_map,
+            scored.score,
+            scored.shares,
+            threshold=decision.threshold,
+            alpha=decision.alpha,
+            p_value=p_value(scored.score, self.calibration.scores),
+            map_threshold=decision.map_threshold,
+        )
 
     def check_golden(self) -> None:
         """Run the golden inputs; this engine must reproduce the scores it was calibrated with.
@@ -156,19 +170,42 @@ class Detector:
         """Release the engine."""
         self.engine.close()
 
-    def _decision(self, alpha: float | None, threshold: float | None) -> tuple[float, float]:
+    def _decision(self, alpha: float | None, threshold: float | None) -> "_Decision":
         if alpha is not None and threshold is not None:
             raise CalibrationError("give alpha or threshold, not both")
         if threshold is not None:
-            if not math.isfinite(threshold):
-                raise CalibrationError(f"the threshold must be a finite number, not {threshold}")
-            scores = np.asarray(self.calibration.scores)
-            return threshold, float((1 + np.sum(scores > threshold)) / (len(scores) + 1))
+            return self._at(threshold)
         if alpha is not None:
-            return conformal_threshold(self.calibration.scores, alpha)
-        if hasattr(self, "threshold"):
-            return self.threshold, self.alpha
-        return self.calibration.threshold, self.calibration.alpha
+            return self._with_map(*conformal_threshold(self.calibration.scores, alpha))
+        if hasattr(self, "_usual"):
+            return self._usual
+        entry = self.calibration
+        marks = entry.threshold if entry.map_threshold is None else entry.map_threshold
+        return _Decision(entry.threshold, entry.alpha, marks)
+
+    def _at(self, threshold: float) -> "_Decision":
+        """At a threshold that somebody chose, and the alpha that it amounts to."""
+        if not math.isfinite(threshold):
+            raise CalibrationError(f"the threshold must be a finite number, not {threshold}")
+        scores = np.asarray(self.calibration.scores)
+        alpha = float((1 + np.sum(scores > threshold)) / (len(scores) + 1))
+        return self._with_map(threshold, alpha)
+
+    def _with_map(self, threshold: float, alpha: float) -> "_Decision":
+        maxima = self.calibration.map_maxima
+        if not maxima:  # the score is the map's maximum, and one threshold does for both
+            return _Decision(threshold, alpha, threshold)
+        marks = conformal_threshold(maxima, alpha)[0] if alpha < 1 else min(maxima)
+        return _Decision(threshold, alpha, marks)
+
+
+@dataclass(frozen=True)
+class _Decision:
+    """Where an image, and where a place of its map, begins to be anomalous."""
+
+    threshold: float
+    alpha: float
+    map_threshold: float
 
 
 def load_detector(

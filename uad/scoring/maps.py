@@ -21,7 +21,12 @@ def anomaly_map(
     statistics: Statistics,
     size: tuple[int, int],
 ) -> Map:
-    """Combine the level maps of one image and bring them to the image's own size.
+    """As `combined`, at the image's own size (H, W)."""
+    return resize_map(combined(level_maps, definition, statistics), size)
+
+
+def combined(level_maps: Sequence[Map], definition: ScoreDefinition, statistics: Statistics) -> Map:
+    """Combine the student's level maps of one image.
 
     Args:
         level_maps: per level an (h_l, w_l) float32 map of distances in [0, 2], largest first;
@@ -29,13 +34,12 @@ def anomaly_map(
         definition: how to normalise, combine and smooth.
         statistics: per level `mean{l}`, a scalar or an (h_l, w_l) map, unless `normalise` is
             "none".
-        size: (H, W) of the original image.
 
     Returns:
-        (H, W) float32, non-negative.
+        float32, non-negative, of the first level's size.
     """
     finest = level_maps[0].shape
-    combined = (
+    total = (
         np.zeros(finest, np.float32) if definition.combine == "sum" else np.ones(finest, np.float32)
     )
     for level, (distances, weight) in enumerate(
@@ -43,16 +47,14 @@ def anomaly_map(
     ):
         if definition.normalise != "none":
             distances = distances / statistics[f"mean{level}"]
-        upsampled = _resize(np.asarray(distances, np.float32), finest)
+        upsampled = resize_map(np.asarray(distances, np.float32), finest)
         if definition.combine == "sum":
-            combined += np.float32(weight) * upsampled
+            total += np.float32(weight) * upsampled
         else:
-            combined *= upsampled if weight == 1.0 else np.power(upsampled, np.float32(weight))
+            total *= upsampled if weight == 1.0 else np.power(upsampled, np.float32(weight))
     if definition.smooth_sigma > 0:
-        combined = np.asarray(
-            cv2.GaussianBlur(combined, (0, 0), definition.smooth_sigma), np.float32
-        )
-    return _resize(combined, size)
+        total = np.asarray(cv2.GaussianBlur(total, (0, 0), definition.smooth_sigma), np.float32)
+    return total
 
 
 def whitenings(definition: ScoreDefinition, statistics: Statistics) -> list[Map] | None:
@@ -80,7 +82,8 @@ def describe(score: ScoreDefinition) -> str:
     return f"{score.combine} of {score.distance} maps x ({weights}){normalised}{smoothed}"
 
 
-def _resize(values: Map, size: tuple[int, int]) -> Map:
+def resize_map(values: Map, size: tuple[int, int]) -> Map:
+    """(H, W), interpolated linearly."""
     if values.shape == size:
         return values
     resized = cv2.resize(values, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)

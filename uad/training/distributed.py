@@ -31,9 +31,10 @@ from uad.data import Sample
 from uad.devices import parse_devices
 from uad.errors import TrainingError
 from uad.models.backbone import Pyramid
+from uad.models.parts import TrainedModel
 from uad.paddle_runtime import paddle, require
 from uad.paths import cache_dir
-from uad.types import EpochMetrics, Teacher, TrainedModel
+from uad.types import EpochMetrics, Teacher
 
 JOB, EPOCHS, MODEL, LOGS = "job.pickle", "epochs.jsonl", "model.pickle", "logs"
 STOP_SECONDS = 20.0

@@ -18,6 +18,7 @@ from uad.console import progress_bar
 from uad.data import Sample
 from uad.errors import TrainingError
 from uad.models.backbone import Pyramid, Tensor
+from uad.models.parts import TrainedModel
 from uad.models.resnet import random_weights
 from uad.models.stfpm import differences, distance_maps, loss, mahalanobis, unit
 from uad.models.whitening import SecondMoments
@@ -29,7 +30,7 @@ from uad.training.cache import Cache, TeacherFeatures, decoded, network_input
 from uad.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from uad.training.distributed import ALONE, Ranks
 from uad.training.ema import Average
-from uad.types import EpochMetrics, Teacher, TrainedModel
+from uad.types import EpochMetrics, Teacher
 
 unique_name = paddle.utils.unique_name
 OnEpoch = Callable[[EpochMetrics], None]

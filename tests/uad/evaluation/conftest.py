@@ -63,9 +63,10 @@ class Brightness:
             Detection(
                 values,
                 float(values.max()),
-                self.threshold,
-                self.alpha,
-                p_value(float(values.max()), self.calibration.scores),
+                threshold=self.threshold,
+                alpha=self.alpha,
+                p_value=p_value(float(values.max()), self.calibration.scores),
+                map_threshold=self.threshold,
             )
             for values in maps
         ]

@@ -13,9 +13,9 @@ from uad.data import load_dataset, make_demo_images
 from uad.evaluation import Report
 from uad.images import read, resize
 from uad.inference.calibrate import calibrate
+from uad.models.parts import TrainedModel
 from uad.models.teacher import load_teacher
 from uad.scoring.maps import ScoreDefinition
-from uad.types import TrainedModel
 
 INPUT = InputSpec(height=64, width=64)
 

@@ -79,7 +79,7 @@ def test_the_bundle_computes_half_of_paddlexs_distances(tmp_path: Path, normals:
     bundle = import_stfpm(file, load_dataset(normals), tmp_path / "bundle", size=SIZE)
     image = part(99, size=SIZE)
     engine = load_engine(bundle, "onnxruntime")
-    ours = [level[0] for level in engine.level_maps(image[None])]
+    ours = [level[0] for level in engine.outputs(image[None]).values()]
     engine.close()
     theirs = paddlex_level_maps(student, teacher, image)
     for level, expected in zip(ours, theirs, strict=True):

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from uad.bundle import Bundle, read_bundle
 from uad.data import load_dataset
 from uad.images import read, resize
-from uad.inference.engines import Engine, LevelMaps, load_engine
+from uad.inference.engines import Engine, load_engine
 from uad.inference.prepare import split_of
 from uad.inference.quantization.check import Bounds, Examination, objection
 from uad.inference.quantization.quantize import Extremes
+from uad.types import Outputs
 
 ANY_NOISE = Bounds(noise=99.0, maps=99.0)
 
@@ -27,11 +28,11 @@ class Displaced:
     precision: str = "int8"
     key: str = "displaced/int8"
 
-    def level_maps(self, batch: NDArray[np.uint8]) -> LevelMaps:
-        return [
-            np.roll(level, (level.shape[1] // 2, level.shape[2] // 2), axis=(1, 2))
-            for level in self.inner.level_maps(batch)
-        ]
+    def outputs(self, batch: NDArray[np.uint8]) -> Outputs:
+        return {
+            name: np.roll(level, (level.shape[1] // 2, level.shape[2] // 2), axis=(1, 2))
+            for name, level in self.inner.outputs(batch).items()
+        }
 
     def close(self) -> None:
         self.inner.close()

@@ -20,6 +20,7 @@ from uad.images import read
 from uad.inference.detector import load_detector
 from uad.pipeline import Pipeline
 from uad.pipeline.inputs import download
+from uad.types import Outputs
 
 Picture = NDArray[np.uint8]
 Pictures = Callable[[int], Picture]
@@ -95,9 +96,9 @@ def test_batches_reach_the_engine_as_batches(
         def __getattr__(self, name: str) -> Any:
             return getattr(detector.engine, name)
 
-        def level_maps(self, batch: Picture) -> list[NDArray[np.float32]]:
+        def outputs(self, batch: Picture) -> Outputs:
             sizes.append(len(batch))
-            return detector.engine.level_maps(batch)
+            return detector.engine.outputs(batch)
 
     detector.scorer.engine = Engine()  # type: ignore[assignment]
     list(Pipeline(ModelSlot(Served(detector, "1", "cookie"))).predict(folder, 2))

@@ -19,11 +19,12 @@ from uad.errors import EngineError, TrainingError, UadError
 from uad.images import read
 from uad.inference.detector import load_detector
 from uad.models.backbone import Pyramid
+from uad.models.parts import TrainedModel
 from uad.models.resnet import random_weights
 from uad.training import fit, train
 from uad.training.checkpoint import FILE
 from uad.training.distributed import ALONE, Ranks, fit_on, training_devices
-from uad.types import EpochMetrics, Teacher, TrainedModel, Weights
+from uad.types import EpochMetrics, Teacher, Weights
 
 TWO = ("cpu", "cpu")
 

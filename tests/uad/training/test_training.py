@@ -11,12 +11,13 @@ from uad.data import Dataset
 from uad.errors import EngineError, TrainingError
 from uad.images import read
 from uad.inference.detector import load_detector
+from uad.models.parts import TrainedModel
 from uad.models.teacher import load_teacher
 from uad.training import fit, train
 from uad.training.augmentation import augmented
 from uad.training.loop import learning_rate
 from uad.training.train import squashed
-from uad.types import EpochMetrics, Teacher, TrainedModel
+from uad.types import EpochMetrics, Teacher
 
 
 def brief(config: TrainingConfig, **options: object) -> TrainingConfig:

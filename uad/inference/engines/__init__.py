@@ -3,7 +3,7 @@
 `load_engine` is the only entry; each engine's library is imported when it is asked for.
 """
 
-from uad.inference.engines.base import Engine, LevelMaps
+from uad.inference.engines.base import Engine
 from uad.inference.engines.loading import load_engine, open_model
 
-__all__ = ["Engine", "LevelMaps", "load_engine", "open_model"]
+__all__ = ["Engine", "load_engine", "open_model"]

@@ -5,8 +5,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-LevelMaps = list[NDArray[np.float32]]
-"""Per level an (N, h_l, w_l) float32 map of distances in [0, 2], largest first."""
+from uad.types import Outputs
 
 
 class Engine(Protocol):
@@ -27,7 +26,7 @@ class Engine(Protocol):
         """`name/precision`, the key of its calibration entry in a bundle."""
         ...
 
-    def level_maps(self, batch: NDArray[np.uint8]) -> LevelMaps:
+    def outputs(self, batch: NDArray[np.uint8]) -> Outputs:
         """Run a batch (N, H, W, 3) uint8 BGR at the bundle's input size."""
         ...
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from uad.config import InputSpec
 from uad.errors import EngineError
-from uad.inference.engines.base import LevelMaps
 from uad.paths import cache_dir
+from uad.types import Outputs
 
 log = logging.getLogger(__name__)
 
@@ -45,17 +45,17 @@ class OnnxRuntimeEngine:
         self.name = name
         self.precision = precision
         self._session: Any = _session(model, threads, providers or [("CPUExecutionProvider", {})])
-        self._outputs = [output.name for output in self._session.get_outputs()]
+        self._names = [output.name for output in self._session.get_outputs()]
 
     @property
     def key(self) -> str:
         """The key of its calibration entry."""
         return f"{self.name}/{self.precision}"
 
-    def level_maps(self, batch: NDArray[np.uint8]) -> LevelMaps:
-        """See `Engine.level_maps`."""
-        maps: LevelMaps = self._session.run(self._outputs, {"image": np.ascontiguousarray(batch)})
-        return maps
+    def outputs(self, batch: NDArray[np.uint8]) -> Outputs:
+        """See `Engine.outputs`."""
+        found = self._session.run(self._names, {"image": np.ascontiguousarray(batch)})
+        return dict(zip(self._names, found, strict=True))
 
     def close(self) -> None:
         """See `Engine.close`."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uad.errors import EngineError
-from uad.inference.engines.base import LevelMaps
+from uad.types import Outputs
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 """What everything but integer operations computes in, by precision."""
@@ -24,7 +24,8 @@ class OpenVinoEngine:
 
     def __init__(self, model: Path, precision: str, threads: int) -> None:
         self.precision = precision
-        self._request: Any = _compiled(model, precision, threads).create_infer_request()
+        compiled, self._names = _compiled(model, precision, threads)
+        self._request: Any = compiled.create_infer_request()
         self._turn = threading.Lock()
 
     @property
@@ -32,23 +33,24 @@ class OpenVinoEngine:
         """The key of its calibration entry."""
         return f"{self.name}/{self.precision}"
 
-    def level_maps(self, batch: NDArray[np.uint8]) -> LevelMaps:
-        """See `Engine.level_maps`."""
+    def outputs(self, batch: NDArray[np.uint8]) -> Outputs:
+        """See `Engine.outputs`."""
         with self._turn:
             images = [self._one(np.ascontiguousarray(image[None])) for image in batch]
-        return [np.concatenate(level) for level in zip(*images, strict=True)]
+        return {name: np.concatenate([image[name] for image in images]) for name in self._names}
 
     def close(self) -> None:
         """See `Engine.close`."""
         self._request = None
 
-    def _one(self, image: NDArray[np.uint8]) -> LevelMaps:
+    def _one(self, image: NDArray[np.uint8]) -> Outputs:
         # The outputs are views of the request's memory: copied before the next image runs.
         found = self._request.infer([image], share_inputs=True, share_outputs=True)
-        return [found[index].copy() for index in range(len(found))]
+        return {name: found[index].copy() for index, name in enumerate(self._names)}
 
 
-def _compiled(model: Path, precision: str, threads: int) -> Any:
+def _compiled(model: Path, precision: str, threads: int) -> tuple[Any, list[str]]:
+    """The model, and its outputs' names, to which compiling may add those of inner values."""
     try:
         import openvino
     except ImportError as exc:
@@ -66,6 +68,7 @@ def _compiled(model: Path, precision: str, threads: int) -> Any:
         network = core.read_model(model)
         _, *sides = network.input().partial_shape
         network.reshape([1, *(side.get_length() for side in sides)])
-        return core.compile_model(network, "CPU", options)
+        names = [output.any_name for output in network.outputs]
+        return core.compile_model(network, "CPU", options), names
     except RuntimeError as exc:
         raise EngineError(f"OpenVINO cannot load {model}: {exc}") from exc

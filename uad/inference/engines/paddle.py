@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uad.bundle import Bundle
+from uad.config import InputSpec
 from uad.errors import EngineError
-from uad.inference.engines.base import LevelMaps
-from uad.scoring.maps import whitenings
+from uad.models.parts import Parts
+from uad.types import LEVELS, MEMORY, WHOLE_IMAGE, Outputs
 
-Run = Callable[[NDArray[np.uint8]], LevelMaps]
+Run = Callable[[NDArray[np.uint8]], Outputs]
 
 
 class PaddleEngine:
@@ -35,8 +36,8 @@ class PaddleEngine:
         """The key of its calibration entry."""
         return f"{self.name}/{self.precision}"
 
-    def level_maps(self, batch: NDArray[np.uint8]) -> LevelMaps:
-        """See `Engine.level_maps`."""
+    def outputs(self, batch: NDArray[np.uint8]) -> Outputs:
+        """See `Engine.outputs`."""
         if self._run is None:
             raise EngineError("this engine was closed: load the model again")
         with self._turn:
@@ -56,33 +57,46 @@ def _require(device: str) -> None:
     require([device])
 
 
-def _network(bundle: Bundle) -> Any:
-    """uint8 BGR images to level maps, as a Paddle layer."""
+def _network(parts: Parts, spec: InputSpec) -> Any:
+    """uint8 BGR images to the outputs that `_names` names, as a Paddle layer."""
     from uad.models.backbone import Pyramid
+    from uad.models.paddle_parts import MemoryDistance, WholeImageDistance
     from uad.models.stfpm import mahalanobis, unit
     from uad.paddle_runtime import paddle
 
-    spec = bundle.manifest.input
-    found = whitenings(bundle.manifest.score, bundle.arrays("statistics"))
+    width = len(parts.teacher["bn1.weight"])
 
     class Network(paddle.nn.Layer):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
-            width = bundle.manifest.width
-            self.teacher = Pyramid(width).load(bundle.arrays("teacher")).frozen()
-            self.student = Pyramid(width).load(bundle.arrays("student")).frozen()
+            self.teacher = Pyramid(width).load(parts.teacher).frozen()
+            if parts.student is not None:
+                self.student = Pyramid(width).load(parts.student).frozen()
+            if parts.memory is not None:
+                self.memory = MemoryDistance(parts.memory)
+            if parts.whole_image is not None:
+                self.whole_image = WholeImageDistance(parts.whole_image)
             self.register_buffer("mean", paddle.to_tensor(np.asarray(spec.mean, np.float32) * 255))
             self.register_buffer("std", paddle.to_tensor(np.asarray(spec.std, np.float32) * 255))
-            for level, whitening in enumerate(found or []):
+            for level, whitening in enumerate(parts.whitenings or []):
                 self.register_buffer(f"whitening{level}", paddle.to_tensor(whitening))
 
         def forward(self, image: Any) -> list[Any]:
             pixels = (image.astype("float32").flip(-1) - self.mean) / self.std  # (N, H, W, 3) RGB
             pixels = pixels.transpose([0, 3, 1, 2])
-            pairs = zip(self.teacher(pixels), self.student(pixels))  # noqa: B905  (traced)
-            if found is None:
+            levels = self.teacher(pixels)
+            found = [] if parts.student is None else self.distances(levels, self.student(pixels))
+            if parts.memory is not None:
+                found.append(self.memory(levels))
+            if parts.whole_image is not None:
+                found.append(self.whole_image(levels))
+            return found
+
+        def distances(self, teacher: list[Any], student: list[Any]) -> list[Any]:
+            pairs = zip(teacher, student)  # noqa: B905  (traced)
+            if parts.whitenings is None:
                 return [1.0 - (unit(t) * unit(s)).sum(axis=1) for t, s in pairs]
-            matrices = [getattr(self, f"whitening{level}") for level in range(len(found))]
+            matrices = [getattr(self, f"whitening{level}") for level in range(len(teacher))]
             return [mahalanobis(unit(t), s, w) for (t, s), w in zip(pairs, matrices)]  # noqa: B905
 
     network = Network()
@@ -90,16 +104,25 @@ def _network(bundle: Bundle) -> Any:
     return network
 
 
+def _names(parts: Parts) -> list[str]:
+    """Of the network's outputs, in their order."""
+    names = list(LEVELS) if parts.student is not None else []
+    names += [MEMORY] if parts.memory is not None else []
+    return names + ([WHOLE_IMAGE] if parts.whole_image is not None else [])
+
+
 def _on_device(bundle: Bundle, device: str) -> Run:
     from uad.paddle_runtime import paddle
 
     paddle.set_device(device)
-    network = _network(bundle)
+    parts = bundle.parts()
+    network, names = _network(parts, bundle.manifest.input), _names(parts)
 
-    def run(batch: NDArray[np.uint8]) -> LevelMaps:
+    def run(batch: NDArray[np.uint8]) -> Outputs:
         paddle.set_device(device)  # Paddle remembers it by thread
         with paddle.no_grad():
-            return [level.numpy() for level in network(paddle.to_tensor(batch))]
+            found = network(paddle.to_tensor(batch))
+        return {name: output.numpy() for name, output in zip(names, found, strict=True)}
 
     return run
 
@@ -108,18 +131,20 @@ def _on_cpu(bundle: Bundle, threads: int) -> Run:
     """Three times as fast as running the layers one by one."""
     from uad.paddle_runtime import paddle
 
-    spec = bundle.manifest.input
+    parts, spec = bundle.parts(), bundle.manifest.input
     image = paddle.static.InputSpec([None, spec.height, spec.width, 3], "uint8", "image")
     with tempfile.TemporaryDirectory() as folder:
-        paddle.jit.save(_network(bundle), f"{folder}/model", input_spec=[image])
+        paddle.jit.save(_network(parts, spec), f"{folder}/model", input_spec=[image])
         predictor = _predictor(Path(folder), threads)
     entry = predictor.get_input_handle("image")
     exits = [predictor.get_output_handle(name) for name in predictor.get_output_names()]
+    names = _names(parts)
 
-    def run(batch: NDArray[np.uint8]) -> LevelMaps:
+    def run(batch: NDArray[np.uint8]) -> Outputs:
         entry.copy_from_cpu(batch)
         predictor.run()
-        return [handle.copy_to_cpu() for handle in exits]
+        found = [handle.copy_to_cpu() for handle in exits]
+        return dict(zip(names, found, strict=True))
 
     return run
 

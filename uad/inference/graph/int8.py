@@ -15,7 +15,7 @@ from uad.config import InputSpec
 from uad.errors import BundleError
 from uad.inference.graph.network import BLOCKS, NETWORKS, assemble
 from uad.inference.graph.nodes import INPUT, Array, Graph
-from uad.types import Weights
+from uad.models.parts import Parts
 
 if TYPE_CHECKING:
     import onnx
@@ -41,20 +41,14 @@ Ranges = Mapping[str, Range]
 """By activation, as `build_observed` names them."""
 
 
-def build_int8(
-    student: Weights,
-    teacher: Weights,
-    spec: InputSpec,
-    ranges: Ranges,
-    whitenings: Sequence[Array] | None = None,
-) -> "onnx.ModelProto":
-    """Build the quantised graph; inputs and outputs as `build`'s.
+def build_int8(parts: Parts, spec: InputSpec, ranges: Ranges) -> "onnx.ModelProto":
+    """Build the quantised graph; inputs and outputs as `build`'s. Distances stay in float32.
 
     Raises:
         BundleError: an array or an activation's range is missing, naming it.
     """
-    graph = Int8Graph(spec, without_dead_values(ranges), whitenings)
-    assemble(graph, student, teacher)
+    graph = Int8Graph(spec, without_dead_values(ranges), parts.whitenings)
+    assemble(graph, parts)
     return graph.model()
 
 

@@ -1,59 +1,63 @@
-"""The network itself: two ResNet-18 pyramids and their distances."""
+"""The network itself: one or two ResNet-18 pyramids, and how unusual their features are."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from uad.config import InputSpec
 from uad.errors import BundleError
-from uad.inference.graph.nodes import OUTPUTS, Array, Graph
-from uad.types import Weights
+from uad.inference.graph.nodes import Array, Graph
+from uad.inference.graph.parts import add_features, add_memory, add_whole_image
+from uad.models.parts import Parts
+from uad.types import LEVELS, Weights
 
 if TYPE_CHECKING:
     import onnx
 
 BATCH_NORM_EPSILON = 1e-5
 NETWORKS = ("teacher", "student")
-BLOCKS = tuple(f"layer{level}.{block}" for level in range(1, len(OUTPUTS) + 1) for block in (0, 1))
+BLOCKS = tuple(f"layer{level}.{block}" for level in range(1, len(LEVELS) + 1) for block in (0, 1))
 """Both networks' basic blocks, in order; a level ends with its second one."""
 
 
-def build(
-    student: Weights,
-    teacher: Weights,
-    spec: InputSpec,
-    whitenings: Sequence[Array] | None = None,
-) -> "onnx.ModelProto":
-    """Build the float32 graph of a student-teacher pair.
+def build(parts: Parts, spec: InputSpec) -> "onnx.ModelProto":
+    """Build a detector's float32 graph; what it has no part for is not computed.
 
     Args:
-        student: float32 arrays by torchvision's names, conv1 to layer3, of any width.
-        teacher: the same names and shapes.
+        parts: of any width.
         spec: input size, and mean and std per RGB channel of values in [0, 1].
-        whitenings: per level the (C_l, C_l) float32 matrix of the Mahalanobis distance
-            (`uad.models.whitening`); None: the cosine distance.
 
     Returns:
-        A checked model with input `image` (N, H, W, 3) uint8 BGR, N free, and outputs `map1`,
-        `map2`, `map3`: (N, H / 2^(l+1), W / 2^(l+1)) float32 distances in [0, 2].
+        A checked model with input `image` (N, H, W, 3) uint8 BGR, N free, and outputs as
+        `uad.types.Outputs` names them: `map1`, `map2`, `map3`, (N, H / 2^(l+1), W / 2^(l+1))
+        float32 distances in [0, 2]; `memory`, (N, H / 16, W / 16); `whole_image`, (N,).
 
     Raises:
         BundleError: an array is missing, naming it.
     """
-    graph = Graph(spec, whitenings)
-    assemble(graph, student, teacher)
+    graph = Graph(spec, parts.whitenings)
+    assemble(graph, parts)
     return graph.model()
 
 
-def build_observed(
-    student: Weights, teacher: Weights, spec: InputSpec
-) -> tuple["onnx.ModelProto", dict[str, str]]:
-    """As `build`, with every activation an output too: the model, and output by activation."""
+def build_features(teacher: Weights, spec: InputSpec) -> "onnx.ModelProto":
+    """Build the graph of what the memory and the whole image's statistics learn from.
+
+    Returns:
+        A checked model with outputs `patches`, (N, H / 16, W / 16, D), and `moments`, (N, D').
+    """
+    graph = Graph(spec)
+    levels = _pyramid(graph, "teacher", teacher, graph.pixels())
+    add_features(graph, levels, teacher)
+    return graph.model()
+
+
+def build_observed(parts: Parts, spec: InputSpec) -> tuple["onnx.ModelProto", dict[str, str]]:
+    """The networks, every activation an output too: the model, and output by activation."""
     from onnx import TensorProto, helper
 
     graph = Graph(spec)
-    assemble(graph, student, teacher)
+    assemble(graph, Parts(parts.teacher, parts.student))
     model = graph.model()
     model.graph.output.extend(
         helper.make_tensor_value_info(value, TensorProto.FLOAT, None)
@@ -62,15 +66,23 @@ def build_observed(
     return model, dict(graph.observed)
 
 
-def assemble(graph: Graph, student: Weights, teacher: Weights) -> None:
+def assemble(graph: Graph, parts: Parts) -> None:
     """Add the whole network to `graph`."""
     pixels = graph.pixels()
-    pyramids = [
-        _pyramid(graph, name, weights, pixels)
-        for name, weights in zip(NETWORKS, (teacher, student), strict=True)
-    ]
-    for level, features in enumerate(zip(*pyramids, strict=True)):
-        graph.distance(level, *features)
+    pyramids = {name: _pyramid(graph, name, weights, pixels) for name, weights in _networks(parts)}
+    levels = pyramids["teacher"]
+    if "student" in pyramids:
+        for level, features in enumerate(zip(levels, pyramids["student"], strict=True)):
+            graph.distance(level, *features)
+    if parts.memory is not None:
+        add_memory(graph, levels, parts.memory)
+    if parts.whole_image is not None:
+        add_whole_image(graph, levels, parts.whole_image)
+
+
+def _networks(parts: Parts) -> list[tuple[str, Weights]]:
+    pairs = zip(NETWORKS, (parts.teacher, parts.student), strict=True)
+    return [(name, weights) for name, weights in pairs if weights is not None]
 
 
 def fold(weights: Weights, convolution: str, norm: str) -> tuple[Array, Array]:

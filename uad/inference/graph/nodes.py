@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uad.config import InputSpec
+from uad.types import LEVELS
 
 if TYPE_CHECKING:
     import onnx
 
 INPUT = "image"
-OUTPUTS = ("map1", "map2", "map3")
 OPSET = 17
 IR_VERSION = 8
 NORM_FLOOR = 1e-12
@@ -23,7 +23,7 @@ Array = NDArray[np.float32]
 
 def output_sizes(spec: InputSpec) -> list[tuple[int, int]]:
     """(h, w) of each level's map: a quarter, an eighth and a sixteenth of the input."""
-    steps = [4 * 2**level for level in range(len(OUTPUTS))]
+    steps = [4 * 2**level for level in range(len(LEVELS))]
     return [(spec.height // step, spec.width // step) for step in steps]
 
 
@@ -36,6 +36,7 @@ class Graph:
         self.observed: dict[str, str] = {}
         """The value behind each activation that quantisation needs the range of."""
         self._nodes: list[onnx.NodeProto] = []
+        self._outputs: list[onnx.ValueInfoProto] = []
         self._initialisers: dict[str, onnx.TensorProto] = {}
 
     def pixels(self) -> str:
@@ -87,11 +88,12 @@ class Graph:
 
     def distance(self, level: int, teacher: str, student: str) -> None:
         """The level's output from both networks' features."""
+        self.output(LEVELS[level], output_sizes(self.spec)[level])
         teacher, student = self.features(teacher), self.features(student)
         if self.whitenings is None:
-            self._cosine(OUTPUTS[level], teacher, student)
+            self._cosine(LEVELS[level], teacher, student)
         else:
-            self._mahalanobis(OUTPUTS[level], teacher, student, self.whitenings[level])
+            self._mahalanobis(LEVELS[level], teacher, student, self.whitenings[level])
 
     def _cosine(self, output: str, teacher: str, student: str) -> None:
         """`output` = 1 - cos over channels (Wang et al., 2021, eq. 1)."""
@@ -120,6 +122,13 @@ class Graph:
         floor = self.constant("floor", np.array(NORM_FLOOR, np.float32))
         return self.node("Sqrt", [self.node("Max", [value, floor])])
 
+    def output(self, name: str, shape: Sequence[int]) -> str:
+        """Let the value `name` come out of the graph, (N, *shape) float32."""
+        from onnx import TensorProto, helper
+
+        self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *shape]))
+        return name
+
     def node(
         self, operator: str, inputs: Sequence[str], output: str = "", **attributes: Any
     ) -> str:
@@ -145,13 +154,9 @@ class Graph:
 
         shape = ["N", self.spec.height, self.spec.width, 3]
         image = helper.make_tensor_value_info(INPUT, TensorProto.UINT8, shape)
-        outputs = [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *size])
-            for name, size in zip(OUTPUTS, output_sizes(self.spec), strict=True)
-        ]
         initialisers = list(self._initialisers.values())
         model = helper.make_model(
-            helper.make_graph(self._nodes, "stfpm", [image], outputs, initialisers),
+            helper.make_graph(self._nodes, "uad", [image], self._outputs, initialisers),
             ir_version=IR_VERSION,
             opset_imports=[helper.make_opsetid("", OPSET)],
             producer_name="uad",

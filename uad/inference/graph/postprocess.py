@@ -7,8 +7,9 @@ import numpy as np
 
 from uad.config import InputSpec, ScoreDefinition
 from uad.errors import EngineError
-from uad.inference.graph.nodes import INPUT, OUTPUTS, output_sizes
+from uad.inference.graph.nodes import INPUT, output_sizes
 from uad.scoring.maps import Statistics
+from uad.types import LEVELS
 
 if TYPE_CHECKING:
     import onnx
@@ -52,7 +53,7 @@ class _Tail:
 
     def add(self) -> None:
         axes = self._constant("planes", np.array([1], np.int64))
-        levels = [self._level(index, axes) for index in range(len(OUTPUTS))]
+        levels = [self._level(index, axes) for index in range(len(LEVELS))]
         operator = "Add" if self._score.combine == "sum" else "Mul"
         combined = levels[0]
         for level in levels[1:]:
@@ -67,7 +68,7 @@ class _Tail:
 
     def _level(self, index: int, axes: str) -> str:
         """One level's map at the first level's size, weighted."""
-        value = self._node("Unsqueeze", [OUTPUTS[index], axes])  # (1, 1, h, w)
+        value = self._node("Unsqueeze", [LEVELS[index], axes])  # (1, 1, h, w)
         if self._score.normalise != "none":
             mean = np.asarray(self._statistics[f"mean{index + 1}"], np.float32)
             value = self._node("Div", [value, self._constant(f"mean{index + 1}", mean)])

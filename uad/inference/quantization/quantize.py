@@ -26,8 +26,7 @@ from uad.images import Image, read, resize
 from uad.inference.engines import load_engine, open_model
 from uad.inference.graph import Range, Ranges, build_int8, build_observed
 from uad.inference.quantization.check import Bounds, Examination, objection
-from uad.scoring.maps import whitenings
-from uad.types import Weights
+from uad.models.parts import Parts
 
 log = logging.getLogger(__name__)
 
@@ -67,20 +66,15 @@ def quantise(
     if not train or not selection:
         raise CalibrationError("quantisation needs normal training and selection images: none here")
     used = _spread(train, RANGE_IMAGES)
-    student, teacher, spec = (
-        bundle.arrays("student"),
-        bundle.arrays("teacher"),
-        bundle.manifest.input,
-    )
-    matrices = whitenings(bundle.manifest.score, bundle.arrays("statistics"))
-    extremes = measure_extremes(student, teacher, spec, _shown(used, progress))
+    parts, spec = bundle.parts(), bundle.manifest.input
+    extremes = measure_extremes(parts, spec, _shown(used, progress))
     examination = _examination(bundle, selection)
     with tempfile.TemporaryDirectory() as folder:
         found = []
         for outliers in OUTLIERS:
             file = Path(folder) / f"{outliers}.onnx"
             ranges = extremes.ranges(outliers)
-            model = build_int8(student, teacher, spec, ranges, matrices)
+            model = build_int8(parts, spec, ranges)
             file.write_bytes(model.SerializeToString())
             found.append((_agreements(file, spec, examination, engines, len(used)), file))
         agreements, file = min(found, key=lambda one: _moved(one[0]))
@@ -169,13 +163,11 @@ class Extremes:
         return {name: Range(float(low), float(high)) for name, low, high in found}
 
 
-def measure_extremes(
-    student: Weights, teacher: Weights, spec: InputSpec, images: Iterable[Image]
-) -> Extremes:
+def measure_extremes(parts: Parts, spec: InputSpec, images: Iterable[Image]) -> Extremes:
     """What each activation takes on `images`, which are resized."""
     import onnxruntime as ort
 
-    model, observed = build_observed(student, teacher, spec)
+    model, observed = build_observed(parts, spec)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     lows, highs = [], []
     for image in images:

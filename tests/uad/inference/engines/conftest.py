@@ -1,19 +1,19 @@
 """Bundles for the engines, without training."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.bundles import write_random_bundle
 from uad.bundle import Bundle, read_bundle
+from uad.config.score import PARTS
 
 
 @pytest.fixture(scope="session")
-def bundle(random_bundle: Callable[[int], Path]) -> Bundle:
-    """Width 8, 32x32 px, random weights; shared, so not to be altered."""
-    return read_bundle(random_bundle(5))
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Every part, width 8, 32x32 px, random weights; shared, so not to be altered."""
+    folder = tmp_path_factory.mktemp("engines") / "bundle"
+    return read_bundle(write_random_bundle(folder, 5, parts=PARTS))
 
 
 @pytest.fixture

@@ -8,9 +8,12 @@ from numpy.typing import NDArray
 
 from uad.config.training import InputSpec
 from uad.errors import BundleError
-from uad.inference.graph import Range, build, build_observed
+from uad.inference.graph import Range, build, build_features, build_observed
 from uad.inference.graph.int8 import without_dead_values
+from uad.models.memory import Memory, fit_memory
+from uad.models.parts import Parts
 from uad.models.resnet import random_weights
+from uad.models.statistics import fit_whole_image
 from uad.models.whitening import whitening
 from uad.types import Weights
 
@@ -78,7 +81,7 @@ def test_it_equals_paddle_on_every_level_also_on_images_that_are_not_square(
 ) -> None:
     spec = InputSpec(height=size[0], width=size[1])
     student, teacher, batch = lived_in(8, 1), lived_in(8, 2), images(2, spec)
-    ours = run(build(student, teacher, spec), batch)
+    ours = run(build(Parts(teacher, student), spec), batch)
     assert [level.shape for level in ours] == [
         (2, size[0] // step, size[1] // step) for step in (4, 8, 16)
     ]
@@ -92,9 +95,9 @@ def test_the_mahalanobis_distance_equals_paddles_in_float32_and_is_no_larger_tha
     student, teacher, batch = lived_in(8, 1), lived_in(8, 2), images(2, spec)
     rng = np.random.default_rng(0)
     whitenings = [whitening(np.cov(rng.normal(size=(c, 4 * c)))) for c in (8, 16, 32)]
-    ours = run(build(student, teacher, spec, whitenings), batch)
+    ours = run(build(Parts(teacher, student, whitenings), spec), batch)
     assert largest_difference(ours, run_paddle(student, teacher, spec, batch, whitenings)) < 1e-3
-    for less, cosine in zip(ours, run(build(student, teacher, spec), batch), strict=True):
+    for less, cosine in zip(ours, run(build(Parts(teacher, student), spec), batch), strict=True):
         assert (less <= cosine * (1 + 1e-4)).all()
         assert less.mean() < 0.95 * cosine.mean()
 
@@ -102,31 +105,31 @@ def test_the_mahalanobis_distance_equals_paddles_in_float32_and_is_no_larger_tha
 def test_another_normalisation_reaches_the_graph() -> None:
     spec = InputSpec(height=32, width=32, mean=(0.3, 0.5, 0.6), std=(0.2, 0.3, 0.4))
     student, teacher, batch = lived_in(8, 1), lived_in(8, 2), images(1, spec)
-    ours = run(build(student, teacher, spec), batch)
+    ours = run(build(Parts(teacher, student), spec), batch)
     assert largest_difference(ours, run_paddle(student, teacher, spec, batch)) < 1e-3
-    usual = run(build(student, teacher, InputSpec(height=32, width=32)), batch)
+    usual = run(build(Parts(teacher, student), InputSpec(height=32, width=32)), batch)
     assert largest_difference(ours, usual) > 1e-2
 
 
 def test_a_student_that_equals_its_teacher_is_at_distance_zero() -> None:
     spec = InputSpec(height=32, width=32)
     weights = lived_in(8, 3)
-    for level in run(build(weights, weights, spec), images(1, spec)):
+    for level in run(build(Parts(weights, weights), spec), images(1, spec)):
         assert np.abs(level).max() < 1e-5
 
 
 def test_features_that_are_zero_give_a_finite_distance_of_one() -> None:
     spec = InputSpec(height=32, width=32)
     student = {name: np.zeros_like(value) for name, value in lived_in(8, 3).items()}
-    for level in run(build(student, lived_in(8, 4), spec), images(1, spec)):
+    for level in run(build(Parts(lived_in(8, 4), student), spec), images(1, spec)):
         np.testing.assert_allclose(level, 1.0, atol=1e-6)
     whitenings = [np.eye(c, dtype=np.float32) for c in (8, 16, 32)]
-    for level in run(build(student, lived_in(8, 4), spec, whitenings), images(1, spec)):
+    for level in run(build(Parts(lived_in(8, 4), student, whitenings), spec), images(1, spec)):
         np.testing.assert_allclose(level, 0.5, atol=1e-3)  # half the length of the other's vector
 
 
 def test_the_graph_is_named_and_typed_as_the_engines_expect() -> None:
-    model = build(lived_in(8, 1), lived_in(8, 2), InputSpec(height=32, width=64))
+    model = build(Parts(lived_in(8, 2), lived_in(8, 1)), InputSpec(height=32, width=64))
     assert [value.name for value in model.graph.input] == ["image"]
     assert [value.name for value in model.graph.output] == ["map1", "map2", "map3"]
     image = model.graph.input[0].type.tensor_type
@@ -137,7 +140,50 @@ def test_the_graph_is_named_and_typed_as_the_engines_expect() -> None:
 def test_a_missing_array_is_named() -> None:
     weights = {k: v for k, v in lived_in(8, 1).items() if k != "layer2.0.downsample.1.bias"}
     with pytest.raises(BundleError, match=r"layer2\.0\.downsample\.1\.bias"):
-        build(weights, weights, InputSpec(height=32, width=32))
+        build(Parts(weights, weights), InputSpec(height=32, width=32))
+
+
+@pytest.mark.parametrize("size", [(64, 64), (32, 96)])
+def test_memory_and_whole_image_are_what_the_models_compute(size: tuple[int, int]) -> None:
+    spec = InputSpec(height=size[0], width=size[1])
+    teacher = lived_in(8, 2)
+
+    def described(batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        model = build_features(teacher, spec).SerializeToString()
+        session = onnxruntime.InferenceSession(model)
+        return list(session.run(["patches", "moments"], {"image": batch}))
+
+    patches, moments = described(images(20, spec, seed=1))
+    parts = Parts(
+        teacher,
+        memory=fit_memory(patches.reshape(-1, patches.shape[-1]), 30),
+        whole_image=fit_whole_image(moments),
+    )
+    batch = images(3, spec, seed=2)
+    session = onnxruntime.InferenceSession(build(parts, spec).SerializeToString())
+    memory, whole = session.run(["memory", "whole_image"], {"image": batch})
+    assert parts.memory is not None and parts.whole_image is not None
+    patches, moments = described(batch)
+    np.testing.assert_allclose(memory, parts.memory.distances(patches), rtol=1e-3)
+    np.testing.assert_allclose(whole, parts.whole_image.distances(moments), rtol=1e-3)
+
+
+def test_a_large_image_is_compared_with_the_memory_in_blocks() -> None:
+    spec, features = InputSpec(height=1024, width=1088), 3
+    teacher = lived_in(4, 2)
+    rng = np.random.default_rng(0)
+    memory = Memory(
+        np.zeros(24, np.float32),
+        np.eye(24, dtype=np.float32),
+        rng.normal(size=(features, 24)).astype(np.float32),
+    )
+    model = build(Parts(teacher, memory=memory), spec)
+    assert sum(node.op_type == "MatMul" for node in model.graph.node) == 2
+    batch = images(1, spec)
+    (found,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"image": batch})
+    described = build_features(teacher, spec).SerializeToString()
+    (patches,) = onnxruntime.InferenceSession(described).run(["patches"], {"image": batch})
+    np.testing.assert_allclose(found, memory.distances(patches), rtol=1e-3)
 
 
 @pytest.mark.slow
@@ -146,13 +192,13 @@ def test_it_equals_paddle_with_the_real_teacher(shared_teacher: object) -> None:
         teacher = {name: stored[name] for name in stored.files}
     spec = InputSpec()
     student, batch = lived_in(64, 1), images(2, spec)
-    ours = run(build(student, teacher, spec), batch)
+    ours = run(build(Parts(teacher, student), spec), batch)
     assert largest_difference(ours, run_paddle(student, teacher, spec, batch)) < 1e-3
 
 
 def test_cutting_dead_values_off_changes_no_sum() -> None:
     spec = InputSpec(height=64, width=64)
-    model, observed = build_observed(lived_in(8, 1), lived_in(8, 2), spec)
+    model, observed = build_observed(Parts(lived_in(8, 2), lived_in(8, 1)), spec)
     session = onnxruntime.InferenceSession(model.SerializeToString())
     found = session.run(list(observed.values()), {"image": images(2, spec)})
     values = dict(zip(observed, found, strict=True))

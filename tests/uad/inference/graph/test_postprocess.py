@@ -7,6 +7,7 @@ import pytest
 from uad.config import InputSpec, ScoreDefinition
 from uad.errors import EngineError
 from uad.inference.graph import build, with_scoring
+from uad.models.parts import Parts
 from uad.models.resnet import random_weights
 from uad.scoring.maps import Statistics, anomaly_map, image_score
 
@@ -35,7 +36,7 @@ def statistics(kind: str) -> Statistics:
 )
 def test_map_and_score_equal_pythons(score: ScoreDefinition, size: tuple[int, int]) -> None:
     means = statistics(score.normalise)
-    network = build(*PAIR, SPEC)
+    network = build(Parts(*PAIR), SPEC)
     image = np.random.default_rng(1).integers(0, 256, (1, 64, 96, 3), dtype=np.uint8)
     levels = onnxruntime.InferenceSession(network.SerializeToString()).run(None, {"image": image})
     expected = anomaly_map([level[0] for level in levels], score, means, size)
@@ -50,4 +51,4 @@ def test_map_and_score_equal_pythons(score: ScoreDefinition, size: tuple[int, in
 
 def test_smoothing_beyond_the_map_is_refused() -> None:
     with pytest.raises(EngineError, match="larger input or less smoothing"):
-        with_scoring(build(*PAIR, SPEC), ScoreDefinition(smooth_sigma=9.0), {}, SPEC)
+        with_scoring(build(Parts(*PAIR), SPEC), ScoreDefinition(smooth_sigma=9.0), {}, SPEC)

@@ -1,0 +1,80 @@
+"""What the frozen teacher sees, on the fastest inference engine here: one pass, no Paddle.
+
+The memory, the whole image's statistics and the search for suspects learn from it.
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uad.config import InputSpec
+from uad.data import Sample
+from uad.images import Image, read, resize
+from uad.inference.engines import Engine, open_model
+from uad.inference.engines.loading import installed
+from uad.inference.graph import MOMENTS, PATCHES, build_features
+from uad.types import Outputs, Weights
+
+BATCH = 8
+
+
+@dataclass(frozen=True)
+class Features:
+    """Of N images."""
+
+    patches: NDArray[np.float32]
+    """(N, H / 16, W / 16, D): levels 2 and 3 side by side, a vector a location."""
+    moments: NDArray[np.float32]
+    """(N, D'): every level's channel means, then every level's standard deviations."""
+
+
+class FeatureExtractor:
+    """The teacher, ready to describe images at the input size."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def of(self, batch: NDArray[np.uint8]) -> Features:
+        """(N, H, W, 3) uint8 BGR."""
+        found: Outputs = self._engine.outputs(batch)
+        return Features(found[PATCHES], found[MOMENTS])
+
+
+@contextmanager
+def feature_extractor(
+    teacher: Weights, spec: InputSpec, *, threads: int | None = None
+) -> Iterator[FeatureExtractor]:
+    """Load the teacher on OpenVINO where it is installed, else on ONNX Runtime; in float32."""
+    name = "openvino" if installed("openvino") else "onnxruntime"
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "teacher.onnx"
+        file.write_bytes(build_features(teacher, spec).SerializeToString())
+        engine = open_model(file, name, "fp32", spec, threads=threads)
+        try:
+            yield FeatureExtractor(engine)
+        finally:
+            engine.close()
+
+
+def decoded_batches(
+    samples: Sequence[Sample], spec: InputSpec, *, size: int = BATCH
+) -> Iterator[NDArray[np.uint8]]:
+    """The samples' images at the input size, (N, H, W, 3) uint8 BGR; the next is read meanwhile."""
+
+    def load(sample: Sample) -> Image:
+        return resize(read(sample.path), (spec.height, spec.width), spec.interpolation)
+
+    starts = range(0, len(samples), size)
+    with ThreadPoolExecutor() as pool:
+        coming = [pool.submit(load, sample) for sample in samples[:size]]
+        for start in starts:
+            ready = coming
+            following = samples[start + size : start + 2 * size]
+            coming = [pool.submit(load, sample) for sample in following]
+            yield np.stack([future.result() for future in ready])

@@ -1,0 +1,156 @@
+"""The memory: how far each location's teacher features lie from the nearest of normal ones.
+
+PatchCore (Roth et al., CVPR 2022, arXiv 2106.08265): features of normal images are sampled,
+projected to their principal components, and thinned out greedily, so that few stand for all.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+COMPONENTS = 128
+"""Principal components that are kept; more change nothing measurable."""
+SAMPLED = 60_000
+"""Features, of all images together, that the memory is chosen from."""
+CORESET_DIMENSIONS = 64
+"""Of a random projection (Johnson and Lindenstrauss) in which the greedy choice measures."""
+CANDIDATES = 512
+"""Farthest points among which several are chosen at once."""
+ROUNDING = 1e-6
+"""Squared distances below this share of the points' squared length are rounding: the same point."""
+BLOCK = 1024
+"""Queries compared at once, to bound the memory that distances take."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a location is compared with."""
+
+    mean: Array
+    """(D,) of the sampled features."""
+    projection: Array
+    """(D, C) orthonormal columns: their principal components."""
+    features: Array
+    """(K, C) the memory, in those components."""
+
+    def distances(self, patches: Array) -> Array:
+        """(..., D) features to their (...) Euclidean distances to the nearest of the memory."""
+        flat = patches.reshape(-1, patches.shape[-1])
+        queries = np.asarray((flat - self.mean) @ self.projection, np.float32)
+        return nearest_distances(queries, self.features).reshape(patches.shape[:-1])
+
+    def arrays(self) -> dict[str, Array]:
+        """As they are stored."""
+        return {part: getattr(self, part) for part in ("mean", "projection", "features")}
+
+
+class Sample:
+    """A random sample of the locations of a stream of images, of bounded size.
+
+    Args:
+        images: how many will come.
+        seed: of the choice.
+        limit: about how many locations are kept of all images together.
+    """
+
+    def __init__(self, images: int, *, seed: int = 0, limit: int = SAMPLED) -> None:
+        self._each = max(1, -(-limit // max(1, images)))
+        self._rng = np.random.default_rng(seed)
+        self._kept: list[Array] = []
+
+    def add(self, patches: Array) -> None:
+        """Take some of each image's locations; (N, P, D)."""
+        for image in patches:
+            count = min(self._each, len(image))
+            chosen = self._rng.choice(len(image), count, replace=False)
+            self._kept.append(np.ascontiguousarray(image[chosen], np.float32))
+
+    def features(self) -> Array:
+        """(M, D) all that was kept."""
+        return np.concatenate(self._kept)
+
+
+def fit_memory(sample: Array, size: int, *, seed: int = 0) -> Memory:
+    """Choose at most `size` of the sampled features, (M, D), to stand for all of them."""
+    mean = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
+    centred = sample - mean
+    projection = principal_components(centred, COMPONENTS)
+    projected = centred @ projection
+    chosen = greedy_coreset(_thin(projected, seed), size)
+    return Memory(mean, projection, np.ascontiguousarray(projected[chosen]))
+
+
+def principal_components(centred: Array, count: int) -> Array:
+    """(D, C) the directions in which `centred`, (M, D), varies most; C <= `count`."""
+    covariance = (centred.T @ centred).astype(np.float64) / len(centred)
+    _, directions = np.linalg.eigh(covariance)
+    return np.ascontiguousarray(directions[:, ::-1][:, :count], np.float32)
+
+
+def greedy_coreset(points: Array, size: int) -> NDArray[np.intp]:
+    """Indices of at most `size` of `points`, (M, C): each the farthest from those before it.
+
+    Ends early where every point is one of the chosen ones. Several are chosen a pass: among the
+    farthest points the greedy choice is known as long as it lies beyond all points outside them.
+    """
+    size = min(size, len(points))
+    distances = squared_distances(points, points[:1])[:, 0]  # to the nearest chosen point
+    same = ROUNDING * float(np.einsum("ij,ij->i", points, points).max())
+    chosen = [0]
+    while len(chosen) < size:
+        few = min(len(points), CANDIDATES)
+        farthest = np.argpartition(distances, -few)[-few:]
+        most = size - len(chosen)
+        picked = _greedy_among(points[farthest], distances[farthest], most, same)
+        if not picked:
+            break
+        new = farthest[picked]
+        np.minimum(distances, squared_distances(points, points[new]).min(axis=1), out=distances)
+        distances[new] = 0
+        chosen += new.tolist()
+    return np.asarray(chosen, np.intp)
+
+
+def _greedy_among(points: Array, distances: Array, most: int, same: float) -> list[int]:
+    """The next greedy choices, as far as they are certain from these farthest points alone."""
+    outside = distances.min()
+    between = squared_distances(points, points)
+    picked: list[int] = []
+    while len(picked) < most:
+        farthest = int(distances.argmax())
+        if distances[farthest] <= same or (picked and distances[farthest] < outside):
+            break
+        picked.append(farthest)
+        distances = np.minimum(distances, between[farthest])
+        distances[farthest] = 0
+    return picked
+
+
+def squared_distances(a: Array, b: Array) -> Array:
+    """(M, K) squared Euclidean distances between the rows of (M, C) and (K, C)."""
+    products = a @ b.T
+    products *= -2
+    products += np.einsum("ij,ij->i", a, a)[:, None]
+    products += np.einsum("ij,ij->i", b, b)
+    return np.asarray(np.maximum(products, 0, out=products), np.float32)
+
+
+def nearest_distances(queries: Array, references: Array) -> Array:
+    """(Q,) Euclidean distance of each query, (Q, C), to the nearest of the references, (K, C)."""
+    found = np.empty(len(queries), np.float32)
+    for start in range(0, len(queries), BLOCK):
+        block = squared_distances(queries[start : start + BLOCK], references)
+        found[start : start + BLOCK] = np.sqrt(block.min(axis=1))
+    return found
+
+
+def _thin(points: Array, seed: int) -> Array:
+    """`points`, (M, C), in few random directions that keep their distances about as they are."""
+    if points.shape[1] <= CORESET_DIMENSIONS:
+        return points
+    rng = np.random.default_rng(seed)
+    directions = rng.standard_normal((points.shape[1], CORESET_DIMENSIONS)).astype(np.float32)
+    return points @ (directions / np.float32(np.sqrt(CORESET_DIMENSIONS)))

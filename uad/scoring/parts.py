@@ -1,0 +1,120 @@
+"""From a model's outputs for one image to its anomaly map and score. Higher = more anomalous.
+
+Each part gives the image a score: the student and the memory the maximum of their maps, the whole
+image its distance. Divided by what it is on a usual image, s_p / typical_p, they are put together
+as a weighted geometric mean,
+
+    log score = sum_p e_p log(s_p / typical_p),   e_p = (w_p / spread_p) / sum_q (w_q / spread_q)
+
+that is, up to a constant factor, the weighted sum of the standardised logarithms. 1 is a usual
+image, and a relative error of the parts is as large a relative error of the score. The map is the
+weighted mean of the parts' maps, each divided by its mean on normal images.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from uad.config import DetectorDefinition, ScoreDefinition
+from uad.config.score import PartName
+from uad.scoring.maps import Map, Statistics, combined, image_score, resize_map
+from uad.types import LEVELS, MEMORY, WHOLE_IMAGE, Outputs
+
+LEAST = 1e-12
+"""Smaller scores of a part count as this: an image of the memory itself is at distance 0."""
+FINER = 4
+"""The anomaly map is put together at this many times the memory's locations a side."""
+WORDS: Mapping[PartName, str] = {
+    "student": "student",
+    "memory": "memory",
+    "whole_image": "whole image",
+}
+"""How people read a part's name, in every answer."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What the model says of one image, before any decision."""
+
+    anomaly_map: Map
+    """(H, W) float32 at the image's own size; higher = more anomalous."""
+    score: float
+    """Positive; 1 is a usual image where there are several parts."""
+    shares: Mapping[PartName, float] = field(default_factory=dict)
+    """What each part adds to the score's logarithm; empty for a student alone."""
+
+    @property
+    def leading_part(self) -> str:
+        """Which part raises the score most: `student`, `memory` or `whole image`."""
+        name: PartName = max(self.shares, key=self.shares.__getitem__, default="student")
+        return WORDS[name]
+
+
+@dataclass(frozen=True)
+class PartScores:
+    """What the parts that there are say of one image, before they are put together."""
+
+    scores: Mapping[PartName, float]
+    maps: Mapping[PartName, Map]
+    """At a quarter of the input; none of the whole image's."""
+
+
+class Scoring:
+    """Puts a bundle's outputs together."""
+
+    def __init__(
+        self, score: ScoreDefinition, detector: DetectorDefinition | None, statistics: Statistics
+    ) -> None:
+        """`detector` None: the student alone, its map's maximum the score."""
+        self._score = score
+        self._statistics = statistics
+        self._parts = detector.parts() if detector else {}
+        self._exponents = exponents(detector) if detector else {}
+
+    def one(self, outputs: Outputs, index: int, size: tuple[int, int]) -> Scored:
+        """The image number `index` of a batch, which was (H, W) before it was resized."""
+        found = self.part_scores(outputs, index)
+        if not self._parts:
+            full = resize_map(found.maps["student"], size)
+            return Scored(full, image_score(full))
+        shares = {
+            name: exponent * math.log(max(found.scores[name], LEAST) / self._parts[name].typical)
+            for name, exponent in self._exponents.items()
+        }
+        return Scored(
+            resize_map(self._map(found.maps), size), math.exp(sum(shares.values())), shares
+        )
+
+    def part_scores(self, outputs: Outputs, index: int) -> PartScores:
+        """The parts of the image number `index` of a batch, each for itself."""
+        scores: dict[PartName, float] = {}
+        maps: dict[PartName, Map] = {}
+        if LEVELS[0] in outputs:
+            levels = [outputs[name][index] for name in LEVELS]
+            maps["student"] = combined(levels, self._score, self._statistics)
+            scores["student"] = float(maps["student"].max())
+        if MEMORY in outputs:
+            height, width = outputs[MEMORY].shape[1:]
+            maps["memory"] = resize_map(outputs[MEMORY][index], (FINER * height, FINER * width))
+            scores["memory"] = float(outputs[MEMORY][index].max())
+        if WHOLE_IMAGE in outputs:
+            scores["whole_image"] = float(outputs[WHOLE_IMAGE][index])
+        return PartScores(scores, maps)
+
+    def _map(self, maps: Mapping[PartName, Map]) -> Map:
+        weights = {name: self._parts[name].map_weight for name in maps}
+        total = sum(weights.values())
+        parts = [
+            np.float32(weights[name] / total / self._parts[name].map_mean) * one
+            for name, one in maps.items()
+        ]
+        return np.asarray(np.sum(parts, axis=0), np.float32)
+
+
+def exponents(detector: DetectorDefinition) -> dict[PartName, float]:
+    """e_p of every part that weighs anything in the image score; together they are 1."""
+    weights = {name: part.weight / part.spread for name, part in detector.parts().items()}
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items() if weight > 0}
