@@ -19,8 +19,9 @@ from uad.errors import CalibrationError
 from uad.hot_reload import open_bundle
 from uad.monitoring.drift import LEVEL, Drift, watch
 from uad.monitoring.score_log import ScoreLog
+from uad.names import place_of
 from uad.paths import watch_dir
-from uad.registry import ModelRegistry
+from uad.registry import ModelAddress, ModelRegistry
 
 EVENT = "uad.drift"
 """Name of the event that an automation in Prefect can listen to."""
@@ -71,7 +72,7 @@ def check_drift(
 ) -> DriftReport:
     """Compare the champion's scores of the hours before `now` with its calibration scores."""
     registry = ModelRegistry()
-    champion = registry.resolve(f"models:/{product}@champion")
+    champion = registry.resolve(ModelAddress.champion(product))
     now = now or datetime.now(UTC)
     since = now - timedelta(hours=hours)
     journal = ScoreLog().read(product, champion.version, since)
@@ -145,7 +146,7 @@ def announced_first(found: DriftReport) -> bool:
     Looks that take longer than their interval run side by side, and drift lasts: one retraining is
     enough for it.
     """
-    record = watch_dir() / f"drift-{found.product.encode().hex()}.json"
+    record = place_of(watch_dir(), found.product, prefix="drift-", suffix=".json")
     with FileLock(record.with_suffix(".lock")):
         version, until = _announced(record)
         if version == found.version and until > found.since:

@@ -11,6 +11,7 @@ from uad.config import TrainingConfig
 from uad.data import Dataset, load_dataset
 from uad.errors import BundleError
 from uad.models.teacher import load_teacher
+from uad.names import place_of
 from uad.paths import bundles_dir
 from uad.registry import ModelRegistry
 from uad.types import Teacher
@@ -70,7 +71,7 @@ def training_id(dataset: str, teacher: str, config: TrainingConfig) -> str:
 
 def bundle_folder(product: str, dataset: str, training: str) -> Path:
     """Where the bundle of a training lies: the same training, the same place."""
-    return bundles_dir() / product / f"{dataset.partition('@')[2]}-{training[:12]}"
+    return place_of(bundles_dir(), product) / f"{dataset.partition('@')[2]}-{training[:12]}"
 
 
 def is_complete(bundle: Path) -> bool:

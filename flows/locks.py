@@ -10,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from uad.errors import BusyError
+from uad.names import place_of
 from uad.paths import locks_dir
 
 
@@ -20,7 +21,7 @@ def only_retraining(product: str, wait_seconds: float = 0.0) -> Iterator[None]:
     Raises:
         BusyError: another retraining of the product holds it, and did for `wait_seconds`.
     """
-    file = locks_dir() / f"retrain-{product.encode().hex()}.lock"
+    file = place_of(locks_dir(), product, prefix="retrain-", suffix=".lock")
     holder = file.with_suffix(".json")
     lock = FileLock(file, timeout=wait_seconds)
     try:

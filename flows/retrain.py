@@ -17,6 +17,7 @@ from flows.resume import begin_again
 from flows.schedule import cancel_overdue
 from flows.tracking import REASON, TRAINING_KEY, closing_run, log_dataset, open_run
 from uad.config import TrainingConfig
+from uad.names import place_of
 from uad.paths import reports_dir
 from uad.registry import ModelRegistry
 from uad.registry.gate import GateRule, Mode, Verdict
@@ -105,7 +106,7 @@ def retrain(
         with closing_run(run.id), ModelRegistry().machine(run.id):
             log_dataset(run.id, dataset, config.data)
             bundle = finetune(dataset, product, teacher, config, device, run.id, run.resumed)
-            folder = str(reports_dir() / product / run.id)
+            folder = str(place_of(reports_dir(), product) / run.id)
             report = evaluate_bundle(bundle, dataset, config.data, f"{folder}/new")
             log_report(run.id, report)
             tags = {TRAINING_KEY: key, **({REASON: reason} if reason else {})}

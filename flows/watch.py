@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from flows import logs
 from flows.schedule import cancel_overdue
 from uad.errors import DataError
+from uad.names import place_of
 from uad.paths import watch_dir
 
 EVENT = "uad.new-data"
@@ -61,7 +62,7 @@ def look(product: str, folder: Path, settled: timedelta, now: datetime | None = 
     stamps = [(str(file), file.stat()) for file in sorted(folder.rglob("*")) if file.is_file()]
     listed = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stamps]
     state = hashlib.sha256(json.dumps(listed).encode()).hexdigest()
-    record = watch_dir() / f"{product.encode().hex()}.json"
+    record = place_of(watch_dir(), product, suffix=".json")
     youngest = max((stat.st_mtime for _, stat in stamps), default=0.0)
     age = (now or datetime.now(UTC)).timestamp() - youngest
     if not stamps or state == _announced(record):

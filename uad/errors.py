@@ -3,8 +3,9 @@
 UadError
 ├── ConfigError       a setting that does not exist, has the wrong type or an impossible value
 ├── DataError         a folder, manifest or dataset version that cannot be used
-│   └── ImageError    one image that cannot be decoded or is refused
-│       └── ImageTooLargeError  it has more pixels than the limit
+│   ├── ImageError    one image that cannot be decoded or is refused
+│   │   └── ImageTooLargeError  it has more pixels than the limit
+│   └── InvalidNameError  what cannot name a dataset or a product; also a RegistryError
 ├── TeacherError      teacher weights missing, altered, or not those that the bundle was made with
 ├── TrainingError     training cannot go on (diverged, no checkpoint, wrong resume)
 ├── BundleError       a bundle that is incomplete, altered or of another format
@@ -67,6 +68,10 @@ class RegistryError(UadError):
 
 class RegistryUnreachableError(RegistryError):
     """The registry's server or database does not answer; what was fetched before still works."""
+
+
+class InvalidNameError(DataError, RegistryError):
+    """What cannot name a product, nor the dataset of the same name."""
 
 
 class GateError(UadError):

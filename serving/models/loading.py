@@ -19,9 +19,9 @@ from serving.workers.pool import WorkerPool
 from uad.bundle import read_bundle
 from uad.devices import parse_devices
 from uad.errors import ConfigError, ServingError, UadError
-from uad.hot_reload import AliasWatcher, BundleStore, Event, ModelSlot, Served, Stored, is_address
+from uad.hot_reload import AliasWatcher, BundleStore, Event, ModelSlot, Served
 from uad.inference.engines.cores import physical_cores
-from uad.registry import ModelRegistry
+from uad.registry import CHALLENGER, CHAMPION, ModelAddress, ModelRegistry, is_address
 from uad.registry.types import ModelVersion
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def _split(model: str) -> tuple[str, str]:
     if separator and "/" not in name:
         return name, address
     if is_address(model):
-        return model.removeprefix("models:/").split("@")[0].split("/")[0], model
+        return ModelAddress.parse(model).name, model
     return Path(model).resolve().name, model
 
 
@@ -102,7 +102,7 @@ class _FollowedProduct:
         registry = RegistryHealth(self.registry, self._pinned)
         load = self._loader(workers, niceness=0)
         watcher = self._watcher(self.address, registry, load)
-        registered = self.address.removeprefix("models:/").partition("@")[0].partition("/")[0]
+        registered = ModelAddress.parse(self.address).name
         product = Product(
             self.name, watcher.slot, Followed(watcher, registry), registered, self._shadow()
         )
@@ -121,9 +121,10 @@ class _FollowedProduct:
 
     def _shadow(self) -> Shadow | None:
         """Follow the challenger, if there is one and it is to run; nobody waits for it."""
-        if not self.settings.shadow or not self.address.endswith("@champion"):
+        target = ModelAddress.parse(self.address)
+        if not self.settings.shadow or target.alias != CHAMPION:
             return None
-        address = self.address.replace("@champion", "@challenger")
+        address = str(target.with_alias(CHALLENGER))
         registry = RegistryHealth(self.registry)
         watcher = self._watcher(address, registry, self._loader(1, niceness=10))
         threading.Thread(target=watcher.start, name="first-poll", daemon=True).start()
@@ -146,14 +147,14 @@ class _FollowedProduct:
         )
 
     def _pinned(self) -> ModelVersion | None:
-        name, _, alias = self.address.removeprefix("models:/").partition("@")
-        return pinned_version(name, self.store) if alias else None
+        target = ModelAddress.parse(self.address)
+        return pinned_version(target.name, self.store) if target.alias else None
 
     def _start_with_copy(
         self, slot: ModelSlot[WorkerPool], load: Callable[[Path], WorkerPool]
     ) -> None:
         """Serve what served last, until the registry says what should."""
-        copy = recalled(self.address, self.store)
+        copy = self.store.last_served(ModelAddress.parse(self.address))
         if copy is None:
             return
         words = "%s: the registry is slow; starting with the copy of %s"
@@ -164,16 +165,6 @@ class _FollowedProduct:
             logger.error("%s: the copy of %s cannot be loaded: %s", self.name, copy.version, exc)
         else:
             slot.swap(Served(engines, copy.version, copy.name))
-
-
-def recalled(address: str, store: BundleStore) -> Stored | None:
-    """The local copy of what the address stood for when it was last loaded."""
-    path = address.removeprefix("models:/")
-    name, _, alias = path.partition("@")
-    if alias:
-        return store.recall(name, alias)
-    name, _, version = path.rpartition("/")
-    return store.find(name, version)
 
 
 def _log(name: str, event: Event) -> None:

@@ -4,8 +4,6 @@ A pin is a small file under UAD_HOME that every server on this machine reads wit
 needs no registry when the version is in the local store, as the last three are.
 """
 
-from urllib.parse import quote
-
 from uad.bundle import MANIFEST, sha256
 from uad.errors import RegistryError, RegistryUnreachableError
 from uad.hot_reload import BundleStore, Stored
@@ -32,7 +30,7 @@ def pin(name: str, version: str) -> None:
             ) from exc
     file = pin_file(name)
     file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(".new")
+    temporary = file.with_name(f".{file.name}.new")
     temporary.write_text(version, encoding="utf-8")
     temporary.replace(file)
 
@@ -64,8 +62,8 @@ def pinned_version(name: str, store: BundleStore) -> ModelVersion | None:
 
 def local_versions(name: str) -> list[str]:
     """Versions that can be pinned without a registry."""
-    home_of = BundleStore().root / quote(name, safe=" ")
-    found = {folder.name.rpartition("-")[0] for folder in home_of.glob("*-*") if folder.is_dir()}
+    folders = BundleStore().folder(name).glob("*-*")
+    found = {folder.name.rpartition("-")[0] for folder in folders if folder.is_dir()}
     return sorted(found, key=lambda each: (len(each), each))
 
 

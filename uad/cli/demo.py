@@ -81,8 +81,9 @@ def _keep_reports(results: "dict[Path, tuple[Outcome, Report]]", output: Path) -
 
 def _ask(results: "dict[Path, tuple[Outcome, Report]]", output: Path) -> "list[Answer]":
     from flows.demo import ask, serving, typical_defect
+    from uad.registry import ModelAddress
 
-    addresses = [f"models:/{folder.name}@champion" for folder in results]
+    addresses = [str(ModelAddress.champion(folder.name)) for folder in results]
     with serving(addresses, output / "server.log") as url:
         return [
             ask(

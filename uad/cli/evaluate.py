@@ -102,7 +102,9 @@ def _show(found: "Report", bundle: str, data: str) -> None:
 
 def _names(one: str, two: str) -> tuple[str, str]:
     """What the page calls two bundles: a folder by its last part, unless that is the same."""
-    short = [name if name.startswith("models:/") else Path(name).name for name in (one, two)]
+    from uad.registry import is_address
+
+    short = [name if is_address(name) else Path(name).name for name in (one, two)]
     return (short[0], short[1]) if short[0] != short[1] else (one, two)
 
 

@@ -1,5 +1,6 @@
 """`uad retrain` and `uad deploy`."""
 
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -181,11 +182,12 @@ def deploy(
 
 def _check_images(data: str, name: str) -> None:
     """Refuse a mistyped path or name before Prefect's engine starts, which takes a while."""
+    from uad.data import versions
     from uad.data.layouts import find
-    from uad.data.versions import check_name, is_stored
+    from uad.names import check_name
 
-    check_name(name)
-    if not is_stored(data):
+    versions.check_name(check_name(name))
+    if not versions.is_stored(data):
         find(Path(data))
 
 
@@ -306,6 +308,8 @@ def _page(report: str | None) -> str:
 
 
 def _next(outcome: "Outcome") -> str:
+    from uad.registry import ModelAddress
+
     if outcome.promoted:
-        return f"uad serve --model models:/{outcome.product}@champion"
-    return f"uad promote {outcome.product} {outcome.version}"
+        return shlex.join(["uad", "serve", "--model", str(ModelAddress.champion(outcome.product))])
+    return shlex.join(["uad", "promote", outcome.product, outcome.version])

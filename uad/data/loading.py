@@ -47,7 +47,7 @@ def ingest(
     Raises:
         DataError: nothing usable, a bad name, or a broken image with "refuse".
     """
-    check_name(name)
+    name = check_name(name)
     if group_pattern is not None:
         compile_pattern(group_pattern)
     path = Path(path).expanduser()

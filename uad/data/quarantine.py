@@ -17,6 +17,7 @@ from filelock import FileLock
 from uad.data.checks import Scan
 from uad.data.object_store import write_whole
 from uad.data.samples import Problem, readable
+from uad.names import place_of
 from uad.paths import quarantine_dir
 
 FAILED = frozenset({"broken", "mask"})
@@ -69,7 +70,7 @@ def quarantined(name: str) -> list[Quarantined]:
 
 def folder_of(name: str) -> Path:
     """Where a dataset's copies lie."""
-    return quarantine_dir() / name
+    return place_of(quarantine_dir(), name)
 
 
 def _copied(folder: Path, problem: Problem) -> Quarantined:

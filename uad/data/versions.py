@@ -11,23 +11,24 @@ deleted but by `uad gc`.
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import unquote
 
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from uad import names
 from uad.data.checked import Checked
 from uad.data.checks import Scan
 from uad.data.object_store import StoredFile, break_seal, is_sound, is_whole, keep, write_whole
 from uad.data.reading import shown
 from uad.data.samples import Problem, Sample, natural, readable
-from uad.errors import DataError
+from uad.errors import DataError, InvalidNameError
+from uad.names import place_of
 from uad.paths import datasets_dir
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _RESERVED = frozenset({"objects"})
 
 
@@ -127,13 +128,13 @@ class DatasetVersion(_Part):
 
 
 def check_name(name: str) -> str:
-    """The name, if it can name a dataset: letters, digits, dash, underscore, dot."""
-    if not _NAME.fullmatch(name) or name in _RESERVED:
-        raise DataError(
-            f"'{name}' cannot name a dataset; use letters, digits, '-', '_' and '.', "
-            "beginning with a letter or digit"
+    """The name, if it can name a dataset; see `uad.names.check_name`."""
+    if name in _RESERVED:
+        raise InvalidNameError(
+            f"'{name}' cannot name a dataset: uad keeps the images of all datasets under this "
+            "name. Choose another"
         )
-    return name
+    return names.check_name(name, "dataset")
 
 
 def stored_images(entries: Iterable[Checked]) -> tuple[StoredImage, ...]:
@@ -243,8 +244,10 @@ def read_version(address: str) -> DatasetVersion:
 
 def history(name: str) -> list[dict[str, str]]:
     """Ingests of a dataset, oldest first: `version`, `time` and `source`; empty if unknown."""
+    if not names.is_name(name) or name in _RESERVED:
+        return []
     file = _folder(name) / "history.json"
-    if not _NAME.fullmatch(name) or not file.is_file():
+    if not file.is_file():
         return []
     rows: list[dict[str, str]] = json.loads(file.read_text(encoding="utf-8"))
     return rows
@@ -257,7 +260,7 @@ def is_stored(data: str) -> bool:
 
 def dataset_names() -> list[str]:
     """Names of all stored datasets."""
-    return sorted(file.parent.name for file in datasets_dir().glob("*/history.json"))
+    return sorted(unquote(file.parent.name) for file in datasets_dir().glob("*/history.json"))
 
 
 def forget(name: str, version: str, before: datetime) -> None:
@@ -332,7 +335,7 @@ def _read(file: Path) -> DatasetVersion:
 
 
 def _folder(name: str) -> Path:
-    return datasets_dir() / name
+    return place_of(datasets_dir(), name)
 
 
 def _file(name: str, version: str) -> Path:

@@ -12,6 +12,7 @@ from uad.data.samples import GOOD
 from uad.errors import DataError
 from uad.evaluation.gallery import masked, tile
 from uad.evaluation.pages import Captioned, Card, Tile, render, write_page
+from uad.names import place_of
 from uad.paths import reports_dir
 
 MEANINGS = {
@@ -55,7 +56,7 @@ def write_dataset_page(
 
 def page_file(name: str, version: str) -> Path:
     """Where the page of a version lies, if one was written and no other place named."""
-    return reports_dir() / name / f"data-{version}.html"
+    return place_of(reports_dir(), name) / f"data-{version}.html"
 
 
 def dataset_page(

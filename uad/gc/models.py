@@ -8,6 +8,7 @@ from pathlib import Path
 from uad.gc.in_use import Kept
 from uad.gc.retention import Item, size_bytes
 from uad.hot_reload import BundleStore
+from uad.names import place_of
 from uad.paths import reports_dir, scores_dir
 from uad.registry import ModelRegistry, local_folder
 
@@ -22,14 +23,14 @@ def model_items(registry: ModelRegistry, kept: Kept) -> Iterator[Item]:
         gone.add(version.source)
         remove = partial(registry.delete_version, version, files=files)
         yield Item("model version", f"{version.name} {version.version}", size, remove)
-        yield from _folder("scores", scores_dir() / version.name / version.version)
+        yield from _folder("scores", place_of(scores_dir(), version.name) / version.version)
     for run in kept.old_runs:
         inside = sum(_size(s) for s in gone if s.startswith(run.artifacts))
         size = _size(run.artifacts) - inside
         yield Item(
             "MLflow run", f"{run.product} {run.name}", size, partial(registry.delete_run, run.id)
         )
-        yield from _folder("report", reports_dir() / run.product / run.id)
+        yield from _folder("report", place_of(reports_dir(), run.product) / run.id)
 
 
 def copy_items(kept: Kept) -> Iterator[Item]:

@@ -8,7 +8,7 @@ The HTTP server and `create_pipeline(..., follow=True)` both use it.
 from uad.hot_reload.alias_watcher import AliasWatcher
 from uad.hot_reload.bundle_store import BundleStore, Stored
 from uad.hot_reload.model_slot import ModelSlot, Servable, Served
-from uad.hot_reload.resolve import is_address, open_bundle, resolve_bundle
+from uad.hot_reload.resolve import open_bundle
 from uad.hot_reload.status import Event, Failure, Status
 
 __all__ = [
@@ -21,7 +21,5 @@ __all__ = [
     "Served",
     "Status",
     "Stored",
-    "is_address",
     "open_bundle",
-    "resolve_bundle",
 ]

@@ -16,7 +16,7 @@ from uad.errors import RegistryError, RegistryUnreachableError
 from uad.hot_reload.bundle_store import BundleStore, Stored
 from uad.hot_reload.model_slot import D, ModelSlot, Served
 from uad.hot_reload.status import Event, EventKind, Failure, Status
-from uad.registry.types import ModelVersion
+from uad.registry import ModelAddress, ModelVersion
 
 FIRST_RETRY_SECONDS = 30.0
 LONGEST_RETRY_SECONDS = 3600.0
@@ -70,6 +70,7 @@ class AliasWatcher(Generic[D]):
             clock: seconds, for back-off and status.
         """
         self.address = address
+        self._target = ModelAddress.parse(address)
         self.slot: ModelSlot[D] = ModelSlot() if slot is None else slot
         self._registry = registry
         self._store = store
@@ -174,8 +175,8 @@ class AliasWatcher(Generic[D]):
         self._failures.pop(version, None)
         self._last_error = None
         self._tell("swapped", version, f"from {before.version if before else 'nothing'}")
-        if "@" in self.address:
-            self._keep(name, self.address.rpartition("@")[2], path)
+        if self._target.alias is not None:
+            self._keep(name, self._target.alias, path)
         return True
 
     def _keep(self, name: str, alias: str, path: Path) -> None:
@@ -237,12 +238,7 @@ class AliasWatcher(Generic[D]):
         return loaded
 
     def _last_known_good(self) -> Stored | None:
-        path = self.address.removeprefix("models:/")
-        if "@" in path:
-            name, _, alias = path.rpartition("@")
-            return self._store.recall(name, alias)
-        name, _, version = path.rpartition("/")
-        return self._store.find(name, version)
+        return self._store.last_served(self._target)
 
     def _tell(self, kind: EventKind, version: str | None, message: str) -> None:
         if self._on_event is None:

@@ -14,14 +14,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256 as hash_bytes
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from filelock import FileLock
 
 from uad.bundle import MANIFEST, read_bundle, sha256
 from uad.errors import BundleError
+from uad.names import place_of
 from uad.paths import store_dir
-from uad.registry.types import ModelVersion
+from uad.registry import ModelAddress, ModelVersion
 
 MARKER = ".complete"
 Fetch = Callable[[ModelVersion, Path], Path]
@@ -87,6 +88,12 @@ class BundleStore:
         found = (_stored(folder) for folder in sorted(self._home(name).glob(f"{version}-*")))
         return next((each for each in found if each is not None), None)
 
+    def last_served(self, address: ModelAddress) -> Stored | None:
+        """The copy of what the address stood for when it was last loaded."""
+        if address.alias is not None:
+            return self.recall(address.name, address.alias)
+        return self.find(address.name, str(address.version))
+
     def copies(self) -> list[Stored]:
         """All complete bundles here, but those that last served under an alias."""
         found = []
@@ -96,8 +103,12 @@ class BundleStore:
             found += [stored for each in folders if (stored := _stored(each))]
         return found
 
+    def folder(self, name: str) -> Path:
+        """Where a product's bundles lie; need not exist."""
+        return place_of(self.root, name)
+
     def _home(self, name: str) -> Path:
-        home = self.root / quote(name, safe=" ")
+        home = self.folder(name)
         home.mkdir(parents=True, exist_ok=True)
         return home
 

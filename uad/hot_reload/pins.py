@@ -1,14 +1,14 @@
 """Which version a product is pinned to on this machine; `serving.models.pins` sets it."""
 
 from pathlib import Path
-from urllib.parse import quote
 
+from uad.names import place_of
 from uad.paths import home
 
 
 def pin_file(name: str) -> Path:
     """Holds the version; there is none without a pin."""
-    return home() / "pins" / quote(name, safe=" ")
+    return place_of(home() / "pins", name)
 
 
 def pinned(name: str) -> str | None:

@@ -3,14 +3,7 @@
 from pathlib import Path
 
 from uad.hot_reload.bundle_store import BundleStore
-from uad.registry import ModelRegistry
-
-SCHEME = "models:/"
-
-
-def is_address(text: str | Path) -> bool:
-    """Whether this names a registered model rather than a file."""
-    return str(text).startswith(SCHEME)
+from uad.registry import ModelRegistry, is_address
 
 
 def open_bundle(
@@ -35,6 +28,3 @@ def open_bundle(
     registry = registry or ModelRegistry()
     store = store or BundleStore()
     return store.ensure(registry.resolve(str(address)), registry.fetch)
-
-
-resolve_bundle = open_bundle

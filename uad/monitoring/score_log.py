@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from uad.names import place_of
 from uad.paths import scores_dir
 
 
@@ -69,7 +70,7 @@ class ScoreLog:
             yield file, date.fromisoformat(file.stem)
 
     def _folder(self, product: str, version: str) -> Path:
-        return self.root / product / version
+        return place_of(self.root, product) / version
 
 
 def _lines(file: Path) -> Iterator[Scored]:

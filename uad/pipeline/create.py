@@ -10,12 +10,12 @@ from uad.config.loading import validate
 from uad.config.pipeline import PipelineConfig
 from uad.devices import parse_devices
 from uad.errors import ConfigError, ServingError
-from uad.hot_reload import AliasWatcher, BundleStore, ModelSlot, Served, is_address
+from uad.hot_reload import AliasWatcher, BundleStore, ModelSlot, Served
 from uad.inference.detector import Detector, load_detector
 from uad.pipeline.multi_device import Judge, Team
 from uad.pipeline.pipeline import Pipeline
 from uad.pipeline.source import read_pipeline
-from uad.registry import ModelRegistry
+from uad.registry import ModelRegistry, is_address
 
 
 def create_pipeline(

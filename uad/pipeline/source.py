@@ -14,8 +14,7 @@ from uad.config.pipeline import (
     parse_pipeline,
 )
 from uad.errors import BundleError, ConfigError, RegistryError
-from uad.hot_reload import is_address
-from uad.registry import ModelRegistry
+from uad.registry import ModelAddress, ModelRegistry, is_address
 
 
 def shipped_config(name: str) -> str:
@@ -75,9 +74,9 @@ def _model(model: str, folder: Path, registry: ModelRegistry) -> str:
             )
     products = registry.products()
     if model == DEFAULT_MODEL:
-        return f"models:/{_only(products)}@champion"
+        return str(ModelAddress.champion(_only(products)))
     if model in products:
-        return f"models:/{model}@champion"
+        return str(ModelAddress.champion(model))
     raise ConfigError(
         f"'{model}' is no pipeline, file, bundle or product (products: "
         f"{', '.join(products) or 'none'}): give {ANOMALY_DETECTION}, a YAML file, a bundle's "
@@ -94,6 +93,6 @@ def _only(products: list[str]) -> str:
     if len(products) > 1:
         raise RegistryError(
             f"{DEFAULT_MODEL} could be any of {len(products)} products: name one "
-            f"(models:/{products[0]}@champion; there are: {', '.join(products)})"
+            f"({ModelAddress.champion(products[0])}; there are: {', '.join(products)})"
         )
     return products[0]

@@ -3,16 +3,19 @@
 One registered model per product; the alias `champion` serves, `challenger` waits for a decision.
 """
 
-from uad.registry.models import CHALLENGER, CHAMPION, ModelRegistry
+from uad.registry.address import CHALLENGER, CHAMPION, ModelAddress, is_address
+from uad.registry.models import ModelRegistry
 from uad.registry.removal import TrackedRun, local_folder
 from uad.registry.types import ModelVersion, Promotion
 
 __all__ = [
     "CHALLENGER",
     "CHAMPION",
+    "ModelAddress",
     "ModelRegistry",
     "ModelVersion",
     "Promotion",
     "TrackedRun",
+    "is_address",
     "local_folder",
 ]

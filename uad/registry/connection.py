@@ -16,6 +16,7 @@ import httpx
 from filelock import FileLock
 
 from uad.errors import RegistryError, RegistryUnreachableError
+from uad.names import place_of
 from uad.paths import mlflow_dir
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Connection:
         """
         folder = (self.artifact_root or mlflow_dir() / "artifacts").parent / "locks"
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f"{name.encode().hex()}.lock", timeout=LOCK_SECONDS)
+        lock = FileLock(place_of(folder, name, suffix=".lock"), timeout=LOCK_SECONDS)
         try:
             lock.acquire()
         except TimeoutError as exc:

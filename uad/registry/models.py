@@ -1,6 +1,6 @@
 """The registry of models: versions of products, their aliases, and the runs that made them."""
 
-import re
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from uad.bundle import MANIFEST, read_bundle
 from uad.errors import BundleError, RegistryError
+from uad.names import check_name
 from uad.registry import alias_move, audit, registration, removal, runs
+from uad.registry.address import CHALLENGER, CHAMPION, ModelAddress
 from uad.registry.connection import Connection, connect, tracking_uri, translated
 from uad.registry.removal import TrackedRun
 from uad.registry.types import ModelVersion, Promotion
@@ -19,12 +21,9 @@ from uad.types import EpochMetrics
 if TYPE_CHECKING:
     from uad.data import Dataset
 
-CHAMPION = "champion"
-CHALLENGER = "challenger"
 ANY: Any = object()
 """`promote(expected=ANY)`: whatever serves now."""
 
-_ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[\w-]+)|/(?P<version>\d+))")
 _PAGE = 200
 
 
@@ -61,7 +60,7 @@ class ModelRegistry:
             BundleError: the bundle is incomplete or altered.
             RegistryError: the name cannot be one, or the registry refuses.
         """
-        registration.check_name(name)
+        name = check_name(name)
         checked = read_bundle(Path(bundle))
         metrics = dict(metrics or {}) or dict(checked.manifest.metrics)
         described = {**registration.describe(checked, metrics), **(tags or {})}
@@ -128,22 +127,19 @@ class ModelRegistry:
         """The version that serves; None if none was promoted yet."""
         return self.aliased(name, CHAMPION)
 
-    def resolve(self, address: str) -> ModelVersion:
+    def resolve(self, address: str | ModelAddress) -> ModelVersion:
         """The version that `models:/cookie@champion` or `models:/cookie/3` stands for now."""
-        parts = _ADDRESS.fullmatch(address)
-        if parts is None:
-            raise RegistryError(
-                f"'{address}' is no model address: write models:/NAME@champion or models:/NAME/3"
-            )
-        name, alias, number = parts.group("name", "alias", "version")
-        if number is not None:
-            return self.version(name, number)
-        found = self.aliased(name, alias)
+        wanted = ModelAddress.parse(address)
+        name = wanted.name
+        if wanted.version is not None:
+            return self.version(name, wanted.version)
+        found = self.aliased(name, str(wanted.alias))
         if found is None:
             have = ", ".join(each.version for each in self.versions(name)) or "none"
+            to = "" if wanted.alias == CHAMPION else f" --alias {wanted.alias}"
             raise RegistryError(
-                f"no version of '{name}' is {alias} (versions: {have}): "
-                f"run `uad promote {name} VERSION`"
+                f"no version of '{name}' is {wanted.alias} (versions: {have}): "
+                f"run `uad promote {shlex.quote(name)} VERSION{to}`"
             )
         return found
 

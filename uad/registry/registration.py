@@ -1,7 +1,6 @@
 """From a bundle on disk to a version in the registry."""
 
 import json
-import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,7 +8,6 @@ from pathlib import Path
 
 from uad import __version__
 from uad.bundle import MANIFEST, Bundle, sha256
-from uad.errors import RegistryError
 from uad.registry import pyfunc, runs
 from uad.registry.connection import Connection
 from uad.registry.types import BUNDLE_ID, BUNDLE_SHA256, METRIC_TAG
@@ -21,16 +19,6 @@ HEADLINES = {
     "aupro": "AUPRO",
     "false_alarm_rate": "false alarm rate",
 }
-_NAME = re.compile(r"[^\W_][\w .-]{0,99}")
-
-
-def check_name(name: str) -> None:
-    """Refuse what could not also be a folder's and an experiment's name."""
-    if not _NAME.fullmatch(name):
-        raise RegistryError(
-            f"'{name}' cannot name a product: use letters, digits, spaces, '_', '-' and '.', "
-            "beginning with a letter or digit, 100 characters at most"
-        )
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from uad import __version__
 from uad.bundle import git_revision
+from uad.names import place_of
 from uad.registry.connection import Connection
 from uad.types import EpochMetrics
 
@@ -131,7 +132,7 @@ def experiment_id(connection: Connection, product: str) -> str:
             client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
     root = connection.artifact_root
-    location = None if root is None else (root / product).as_uri()
+    location = None if root is None else place_of(root, product).as_uri()
     try:
         return str(client.create_experiment(product, artifact_location=location))
     except MlflowException:

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from uad.names import ModelVersionNumber, ProductName
+from uad.registry.address import ModelAddress
+
 Kind = Literal["promote", "rollback", "external"]
 
 METRIC_TAG = "metric."
@@ -45,7 +48,7 @@ class ModelVersion:
     @property
     def address(self) -> str:
         """`models:/name/version`."""
-        return f"models:/{self.name}/{self.version}"
+        return str(ModelAddress(ProductName(self.name), version=ModelVersionNumber(self.version)))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from uad.data import Dataset
 from uad.evaluation.gallery import tile
 from uad.evaluation.pages import Tile, render, write_page
 from uad.images import read
+from uad.names import place_of
 from uad.paths import reports_dir
 from uad.suspects.find import Ranking, Suspicion
 from uad.visualization import heatmap_overlay
@@ -24,7 +25,7 @@ def write_suspects_page(
     dataset: Dataset, ranking: Ranking, teacher_id: str, file: Path | None = None
 ) -> Path:
     """Write the page; under `UAD_HOME` unless `file` is named. Returns its file."""
-    file = file or reports_dir() / dataset.name / f"suspects-{dataset.version}.html"
+    file = file or place_of(reports_dir(), dataset.name) / f"suspects-{dataset.version}.html"
     return write_page(file, _page(dataset, ranking, teacher_id))
 
 

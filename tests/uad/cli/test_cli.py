@@ -71,7 +71,7 @@ def test_debug_shows_the_error_whole() -> None:
     ("data", "name", "device", "reason"),
     [
         ("./nowhere", "cookie", "cpu", "does not exist"),
-        (".", "my cookie", "cpu", "cannot name a dataset"),
+        (".", "my/cookie", "cpu", "cannot name a product"),
         (".", "cookie", "gpu:98,99", "gpu:98, gpu:99 cannot be had"),
     ],
 )

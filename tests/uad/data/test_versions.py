@@ -110,7 +110,7 @@ def test_unknown_datasets_and_versions_are_named_with_what_there_is(parts: Path)
         load_dataset("no/such/folder")
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a b", "-x", "ä", "objects", "x" * 101])
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a@b", "-x", "a:b", "objects", "x" * 101])
 def test_names_that_could_escape_the_store_are_refused(parts: Path, name: str) -> None:
     with pytest.raises(DataError, match="cannot name a dataset"):
         ingest(parts, name)

@@ -83,7 +83,7 @@ def test_what_does_not_exist_is_answered_with_what_does(
         registry.version("cookie", "latest")
     with pytest.raises(RegistryError, match=r"is champion.*uad promote cookie VERSION"):
         registry.resolve("models:/cookie@champion")
-    with pytest.raises(RegistryError, match="no model address"):
+    with pytest.raises(RegistryError, match="is not a model address"):
         registry.resolve("models:/cookie")
 
 
