@@ -32,7 +32,7 @@ def run(settings: ServerSettings) -> None:
         if settings.admin_port is not None:
             admin_listener = until_the_end.enter_context(bound(LOOPBACK, settings.admin_port))
         state = open_state(settings)
-        until_the_end.callback(state.products.close)
+        until_the_end.callback(state.close)
         asyncio.run(serve(state, listener, admin_listener))
 
 

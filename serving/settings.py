@@ -42,6 +42,19 @@ class Limits(Settings):
     """Longest time for an engine process to load a version."""
 
 
+Keep = Literal["none", "alarms", "all"]
+
+
+class KeepSettings(Settings):
+    """Which judged images are kept under UAD_HOME, where the page shows them."""
+
+    images: Keep = "none"
+    """`alarms`: those above the threshold; `all`: every image."""
+    megabytes: Annotated[int, Field(ge=1)] = 2000
+    """Most space for the images of all products. The oldest are deleted first; those that a person
+    said something about are deleted last."""
+
+
 class ServerSettings(Settings):
     """`uad serve`: what is served, where, and within which limits."""
 
@@ -68,6 +81,7 @@ class ServerSettings(Settings):
     """Run the challenger on what the champion has answered, when it is not busy."""
     keep_scores: bool = True
     """Keep the scores of registered products under UAD_HOME, where `uad drift` reads them."""
+    keep: KeepSettings = KeepSettings()
     visualize: bool = True
     """Whether an answer holds the picture when the request does not say."""
     poll_seconds: Seconds = 5.0

@@ -54,6 +54,11 @@ def scores_dir() -> Path:
     return _made(home() / "scores")
 
 
+def judged_images_dir() -> Path:
+    """Pictures that servers judged and kept, and what people said about them."""
+    return _made(home() / "images")
+
+
 def watch_dir() -> Path:
     """What the looks at folders and at scores announced last."""
     return _made(home() / "watch")

@@ -56,6 +56,15 @@ def heatmap_overlay(image: Image, anomaly_map: Map, threshold: float) -> Image:
     return np.asarray(shown, np.uint8)
 
 
+def heatmap_layer(anomaly_map: Map, threshold: float) -> NDArray[np.uint8]:
+    """The colours of `heatmap_overlay` alone, to be laid over a picture: (H, W, 4) uint8 BGRA."""
+    at = np.arange(256) / 255
+    places = [place for place, _, _ in _STOPS]
+    columns = [[*colour, 255 * opacity] for _, colour, opacity in _STOPS]
+    table = np.stack([np.interp(at, places, each) for each in zip(*columns, strict=True)], axis=1)
+    return np.asarray(table.round().astype(np.uint8)[colour_index(anomaly_map, threshold)])
+
+
 def picture(
     image: Image,
     anomaly_map: Map,

@@ -25,8 +25,13 @@ CLIENT_GONE = 499
 """Counted and logged only: nobody is there to read it."""
 
 
-async def answer(request: Request, name: str | None = None, *, many: bool = False) -> Response:
-    """Have the body judged by the version of the product `name` that serves now."""
+async def answer(
+    request: Request, name: str | None = None, *, many: bool = False, record: bool = True
+) -> Response:
+    """Have the body judged by the version of the product `name` that serves now.
+
+    `record`: whether score and image are kept; a person's trial is no image of the line.
+    """
     start, state, log_id = time.monotonic(), state_of(request), new_log_id()
     label, version = "unknown", None
     try:
@@ -43,9 +48,11 @@ async def answer(request: Request, name: str | None = None, *, many: bool = Fals
                 many=many,
                 gzip=_reads_gzip(request.headers.get("accept-encoding", "")),
                 urls=state.settings.urls.enabled,
+                keep=state.settings.keep.images if record else "none",
             )
             reply = await _judged(request, state, product, served.detector, job)
-            state.score_recorder.keep(product, version, served.detector.key, reply)
+            if record:
+                state.record(product, version, served.detector.key, log_id, reply)
     except RequestRefused as exc:
         reply = refusal(log_id, exc)
     seconds = time.monotonic() - start

@@ -5,12 +5,17 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 
 from serving.api.access import Access
-from serving.models.products import Products
+from serving.models.products import Product, Products
 from serving.settings import ServerSettings
+from serving.telemetry.background_writer import BackgroundWriter
+from serving.telemetry.image_recorder import ImageRecorder
 from serving.telemetry.metrics import Metrics
+from serving.telemetry.recent import RecentVerdicts
 from serving.telemetry.score_recorder import ScoreRecorder
 from serving.url_input.fetcher import Fetcher
 from serving.workers.admission import Budget
+from serving.workers.messages import Reply
+from uad.monitoring.judged_images import JudgedImages
 from uad.monitoring.score_log import ScoreLog
 
 
@@ -24,15 +29,37 @@ class State:
     metrics: Metrics = field(init=False)
     bodies: Budget = field(init=False)
     fetcher: Fetcher = field(init=False)
+    recent: RecentVerdicts = field(default_factory=RecentVerdicts)
+    writer: BackgroundWriter = field(default_factory=BackgroundWriter)
+    judged_images: JudgedImages | None = field(init=False)
+    """None: no image is kept."""
     score_recorder: ScoreRecorder = field(init=False)
+    image_recorder: ImageRecorder = field(init=False)
     draining: bool = False
     """Stopping soon: still answers, but is not ready for more."""
 
     def __post_init__(self) -> None:
-        self.metrics = Metrics(self.products)
+        self.metrics = Metrics(self.products, self.writer)
         self.fetcher = Fetcher(self.settings.urls)
-        self.score_recorder = ScoreRecorder(ScoreLog() if self.settings.keep_scores else None)
+        keep = self.settings.keep
+        score_log = ScoreLog() if self.settings.keep_scores else None
+        self.score_recorder = ScoreRecorder(score_log, self.writer)
+        self.judged_images = None if keep.images == "none" else JudgedImages()
+        self.image_recorder = ImageRecorder(self.judged_images, self.writer, keep.megabytes)
         self.bodies = Budget(self.settings.limits.pending_bytes)
+
+    def record(
+        self, product: Product, version: str, engine: str, log_id: str, reply: Reply
+    ) -> None:
+        """Remember what was answered; what goes to the disk is written later."""
+        self.recent.note(product.name, version, log_id, reply)
+        self.score_recorder.keep(product, version, engine, log_id, reply)
+        self.image_recorder.keep(product, version, engine, log_id, reply)
+
+    def close(self) -> None:
+        """End the engines, and write what waits to be written."""
+        self.products.close()
+        self.writer.close()
 
     def reasons_not_ready(self) -> list[str]:
         """Empty when every product can answer and the server is not stopping."""

@@ -5,7 +5,7 @@ import logging
 import math
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -15,9 +15,10 @@ from serving.api.requests import Source, parse
 from serving.api.schemas import envelope
 from serving.inference.encoding import encoded_label_map, encoded_picture
 from serving.inference.image_input import from_base64, is_url, safely_decoded
+from serving.inference.kept_images import kept_image
 from serving.settings import Limits
 from serving.telemetry.stopwatch import Stopwatch
-from serving.workers.messages import Job, Reply, Verdict, refusal
+from serving.workers.messages import Job, KeptImage, Reply, Verdict, refusal
 from uad.errors import RequestRefused
 from uad.images import Image
 from uad.inference.detector import Detection, Detector
@@ -124,6 +125,8 @@ class _Task:
             parsed = parse(job, processor.limits.images if job.many else 1)
         self._options = parsed.options
         self.sources, self.urls = _with_fetched(parsed.sources, job)
+        self._kept: dict[int, KeptImage] = {}
+        """By the identity of their results, as several threads may work on a request."""
 
     def item(self, source: Source) -> Part[dict[str, Any]]:
         """One image of several, whose failure is its own."""
@@ -144,6 +147,9 @@ class _Task:
         result = _numbers(detection, self._job.model_version)
         if not self._job.verdict_only:
             self._show(image, detection, result)
+            if _is_kept(self._job, detection):
+                with self._watch.stage("keep"):
+                    self._kept[id(result)] = kept_image(data, image, detection, result)
         return result
 
     def reply(self, result: Any) -> Reply:
@@ -154,8 +160,14 @@ class _Task:
             if compressed:
                 body = gzip.compress(body, compresslevel=1, mtime=0)
         results = [item.get("result") for item in result] if self._job.many else [result]
-        verdicts = tuple(_verdict(each) for each in results if each)
-        return Reply(200, body, verdicts, self._watch.seconds, compressed)
+        judged = [(position, each) for position, each in enumerate(results) if each]
+        verdicts = tuple(_verdict(each, position) for position, each in judged)
+        kept = tuple(
+            replace(self._kept[id(each)], verdict=number)
+            for number, (_, each) in enumerate(judged)
+            if id(each) in self._kept
+        )
+        return Reply(200, body, verdicts, self._watch.seconds, compressed, kept=kept)
 
     def _judged(self, scored: Scored | Exception) -> Detection:
         if isinstance(scored, Exception):
@@ -201,6 +213,10 @@ def _with_fetched(
     return tuple(next(fetched) if _names_a_place(each) else each for each in sources), ()
 
 
+def _is_kept(job: Job, detection: Detection) -> bool:
+    return job.keep == "all" or (job.keep == "alarms" and detection.is_anomalous)
+
+
 def _names_a_place(source: Source) -> bool:
     return isinstance(source, str) and is_url(source)
 
@@ -217,8 +233,10 @@ def _numbers(detection: Detection, version: str) -> dict[str, Any]:
     }
 
 
-def _verdict(result: Mapping[str, Any]) -> Verdict:
-    return Verdict(result["score"], result["threshold"], result["pValue"], result["isAnomalous"])
+def _verdict(result: Mapping[str, Any], position: int) -> Verdict:
+    return Verdict(
+        result["score"], result["threshold"], result["pValue"], result["isAnomalous"], position
+    )
 
 
 def _is_out_of_memory(exc: Exception) -> bool:

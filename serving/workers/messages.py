@@ -1,12 +1,13 @@
 """What passes between the front and the engine processes: JSON and raw bytes, never pickle."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import orjson
 
 from serving.api.schemas import envelope
+from serving.settings import Keep
 from uad.errors import RequestRefused
 
 
@@ -28,6 +29,8 @@ class Job:
     """The images behind the body's URLs, in order."""
     verdict_only: bool = False
     """Nobody reads the answer: draw and encode nothing."""
+    keep: Keep = "none"
+    """Which images are to come back with the reply, to be kept."""
 
     def parts(self) -> list[bytes]:
         """As it is sent: a JSON header, then the raw bytes."""
@@ -49,6 +52,35 @@ class Verdict:
     threshold: float
     p_value: float
     is_anomalous: bool
+    position: int = 0
+    """Of the image in its request, from 0."""
+
+
+@dataclass(frozen=True)
+class KeptImage:
+    """An image that comes back with the reply, to be kept."""
+
+    facts: dict[str, Any]
+    """What the answer says of it besides the verdict."""
+    original: bytes
+    preview: bytes
+    heatmap: bytes
+    verdict: int = 0
+    """Its verdict's place in `Reply.verdicts`."""
+
+    def header(self) -> dict[str, Any]:
+        """All but the files."""
+        return {"facts": self.facts, "verdict": self.verdict}
+
+    @classmethod
+    def from_parts(cls, header: dict[str, Any], files: Sequence[bytes]) -> "KeptImage":
+        """The reverse of `header` and the files."""
+        original, preview, heatmap = files
+        return cls(dict(header["facts"]), original, preview, heatmap, int(header["verdict"]))
+
+
+FILES_KEPT = 3
+"""Files of one kept image."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +99,19 @@ class Reply:
     """Not an answer yet: the job is to come again with the images behind these URLs."""
     together: int = 1
     """How many requests the engine judged at once, this one among them."""
+    kept: tuple[KeptImage, ...] = ()
 
     def parts(self) -> list[bytes]:
-        """As it is sent: a JSON header, then the raw body."""
-        return [orjson.dumps({**asdict(self), "body": None}), self.body]
+        """As it is sent: a JSON header, the raw body, then the files of the images to keep."""
+        rest = replace(self, body=b"", kept=())
+        header = {**asdict(rest), "body": None, "kept": [each.header() for each in self.kept]}
+        files = [f for each in self.kept for f in (each.original, each.preview, each.heatmap)]
+        return [orjson.dumps(header), self.body, *files]
+
+    @staticmethod
+    def count_of_parts(header: bytes) -> int:
+        """How many parts the reply has whose first one is `header`."""
+        return 2 + FILES_KEPT * len(orjson.loads(header)["kept"])
 
     @classmethod
     def from_parts(cls, parts: Sequence[bytes]) -> "Reply":
@@ -84,6 +125,12 @@ class Reply:
             gzip=bool(header["gzip"]),
             retry_after_seconds=header["retry_after_seconds"],
             wanted_urls=tuple(header["wanted_urls"]),
+            kept=tuple(
+                KeptImage.from_parts(each, parts[start : start + FILES_KEPT])
+                for start, each in zip(
+                    range(2, len(parts), FILES_KEPT), header["kept"], strict=True
+                )
+            ),
         )
 
 

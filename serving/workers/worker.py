@@ -64,9 +64,12 @@ class WorkerProcess:
                 self._send(part)
         self._receive(self._work_seconds)  # "got it"
         self._began = True
-        return [
-            Reply.from_parts([self._receive(self._work_seconds) for _ in range(2)]) for _ in jobs
-        ]
+        return [self._reply() for _ in jobs]
+
+    def _reply(self) -> Reply:
+        header = self._receive(self._work_seconds)
+        rest = range(Reply.count_of_parts(header) - 1)
+        return Reply.from_parts([header, *(self._receive(self._work_seconds) for _ in rest)])
 
     def close(self) -> None:
         """Let the idle process end by itself."""

@@ -50,7 +50,7 @@ def running(**values: Any) -> Iterator[Running]:
     with ExitStack() as ends:
         listener = ends.enter_context(bound(settings.host, settings.port))
         state = open_state(settings)
-        ends.callback(state.products.close)
+        ends.callback(state.close)
         server = GracefulServer(create_app(settings, state), settings, state)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -9,6 +9,7 @@ from uad.data.quarantine import quarantine
 from uad.data.samples import Dataset, Problem, Sample, natural
 from uad.data.split import compile_pattern, group_key, split_normals
 from uad.data.versions import (
+    TRAIN_ONLY,
     DatasetVersion,
     check_name,
     is_stored,
@@ -108,6 +109,7 @@ def _dataset(
     excluded = set(split.exclude)
     normals = [s for use, s in samples if use == "train" and s.name not in excluded]
     left_out = [s for use, s in samples if use == "train" and s.name in excluded]
+    said_good = tuple(sample for use, sample in samples if use == TRAIN_ONLY)
     test = tuple(sample for use, sample in samples if use == "test")
     try:
         shares = split_normals(normals, split)
@@ -116,7 +118,7 @@ def _dataset(
     return Dataset(
         name=name,
         version=version,
-        train=shares.train,
+        train=shares.train + said_good,
         selection=shares.selection,
         calibration=shares.calibration,
         test=test,

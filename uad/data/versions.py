@@ -36,16 +36,35 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+TRAIN_ONLY = "train-only"
+"""Use of a normal image that trains and does nothing else. An image that was chosen because it
+raised an alarm is no fair sample: in calibration it would break the promised false alarm rate."""
+
+
+class Feedback(_Part):
+    """Why an image is in a version though no folder holds it: what a person said about it."""
+
+    image: str
+    """Its id among the kept images."""
+    said: str
+    """`good` or `defective`."""
+    who: str
+    at: datetime
+    judged_by: str
+    """The model version that was wrong."""
+
+
 class StoredImage(_Part):
     """One image of a version."""
 
     name: str
     split: str
-    """`train` or `test`."""
+    """`train`, `train-only` or `test`."""
     label: int
     defect: str
     image: StoredFile
     mask: StoredFile | None = None
+    feedback: Feedback | None = None
 
     @property
     def files(self) -> tuple[StoredFile, ...]:
@@ -220,6 +239,23 @@ def _kept(entries: Sequence[Checked], progress: bool) -> tuple[list[Checked], li
     return kept, late
 
 
+def extend(base: DatasetVersion, images: Sequence[StoredImage]) -> DatasetVersion:
+    """Make `base` with these images instead of its own the latest version of its dataset.
+
+    The images' files must be in the store.
+    """
+    version = base.model_copy(
+        update={
+            "version": version_id(images, base.group_pattern),
+            "created": datetime.now(UTC).replace(microsecond=0),
+            "counts": _counts(images),
+            "images": tuple(images),
+        }
+    )
+    with FileLock(_folder(base.name) / ".lock"):
+        return _record(version)
+
+
 def read_version(address: str) -> DatasetVersion:
     """The version that `name` (the latest) or `name@version` (or the start of it) stands for.
 
@@ -296,7 +332,7 @@ def _counts(images: Iterable[StoredImage]) -> dict[str, int]:
     counts = {"normal": 0, "test_normal": 0, "test_anomalous": 0, "masks": 0}
     for image in images:
         test = "test_anomalous" if image.label else "test_normal"
-        counts["normal" if image.split == "train" else test] += 1
+        counts[test if image.split == "test" else "normal"] += 1
         counts["masks"] += image.mask is not None
     return counts
 

@@ -1,7 +1,7 @@
 """The scores that a line's images got, kept so that drift can be seen later.
 
     scores/<product>/<version>/2026-11-24.jsonl     one line an image: time, score, alarm,
-                                                    and the engine that judged it
+                                                    the engine that judged it, the image's id
 
 Lines are appended whole, so that several servers of one machine share a file.
 """
@@ -25,6 +25,8 @@ class Scored:
     is_anomalous: bool
     engine: str
     """`openvino/int8`: scores of one engine and precision are compared with its own calibration."""
+    image: str = ""
+    """The id under which the image may be kept; empty in what earlier versions wrote."""
 
 
 class ScoreLog:
@@ -38,14 +40,14 @@ class ScoreLog:
         product: str,
         version: str,
         engine: str,
-        scores: Iterable[tuple[float, bool]],
+        scores: Iterable[tuple[float, bool] | tuple[float, bool, str]],
         at: datetime | None = None,
     ) -> None:
-        """Append (score, alarm) of each image of a request that `engine` judged."""
+        """Append (score, alarm, id) of each image of a request that `engine` judged."""
         at = at or datetime.now(UTC)
         lines = [
-            json.dumps([at.timestamp(), score, int(alarm), engine]) + "\n"
-            for score, alarm in scores
+            json.dumps([at.timestamp(), score, int(alarm), engine, *image]) + "\n"
+            for score, alarm, *image in scores
         ]
         file = self._folder(product, version) / f"{at.astimezone(UTC):%Y-%m-%d}.jsonl"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +78,8 @@ class ScoreLog:
 def _lines(file: Path) -> Iterator[Scored]:
     for line in file.read_text(encoding="utf-8").splitlines():
         try:
-            at, score, alarm, engine = json.loads(line)
-            yield Scored(datetime.fromtimestamp(at, UTC), float(score), bool(alarm), str(engine))
+            at, score, alarm, engine, *image = json.loads(line)
+            when = datetime.fromtimestamp(at, UTC)
+            yield Scored(when, float(score), bool(alarm), str(engine), *map(str, image[:1]))
         except (ValueError, TypeError):
             continue
