@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from uad.errors import ImageError, RequestRefused, ServingError
 from uad.images import Image
-from uad.scoring.regions import Region
+from uad.scoring.regions import Regions
+from uad.verdicts import Verdict, regions_of
 
 PATH = "/image-anomaly-detection"
 BUSY = (429, 503)
@@ -41,10 +42,10 @@ class Prediction:
     is_anomalous: bool
     picture: bytes | None
     """A JPEG file that shows the verdict; None when it was not asked for."""
-    regions: tuple[Region, ...]
-    """The marked regions, largest score first, at most 100; () from older servers too."""
-    regions_omitted: int
-    """How many more there are."""
+    alpha: float
+    """The false alarm rate that the threshold stands for."""
+    regions: Regions
+    """The marked regions, largest score first; none from an older server."""
     model_version: str
     log_id: str
     """Under which the server logged the request."""
@@ -53,6 +54,24 @@ class Prediction:
     def size(self) -> tuple[int, int]:
         """(H, W) of the image."""
         return self.label_map.shape[0], self.label_map.shape[1]
+
+    def verdict(self, name: str) -> Verdict:
+        """The facts that a line or a row about the image called `name` holds."""
+        return Verdict(
+            name=name,
+            is_anomalous=self.is_anomalous,
+            score=self.score,
+            threshold=self.threshold,
+            alpha=self.alpha,
+            p_value=self.p_value,
+            regions=self.regions,
+            model_version=self.model_version,
+            extra={
+                "size": list(self.size),
+                "anomalous_pixels": int(np.count_nonzero(self.label_map)),
+                "log_id": self.log_id,
+            },
+        )
 
 
 class Client:
@@ -235,8 +254,8 @@ def _prediction(answer: Mapping[str, Any], url: str) -> Prediction:
             p_value=float(result["pValue"]),
             is_anomalous=bool(result["isAnomalous"]),
             picture=None if picture is None else base64.b64decode(picture),
-            regions=tuple(_region(each) for each in result.get("regions", ())),
-            regions_omitted=int(result.get("regionsOmitted", 0)),
+            alpha=float(result["alpha"]),
+            regions=regions_of(result.get("regions", ()), result.get("regionsOmitted", 0)),
             model_version=str(result["modelVersion"]),
             log_id=str(answer["logId"]),
         )
@@ -245,14 +264,6 @@ def _prediction(answer: Mapping[str, Any], url: str) -> Prediction:
             f"{url} answered in a form this client does not know ({exc!r}): do both run the same "
             "version of uad?"
         ) from exc
-
-
-def _region(value: Mapping[str, Any]) -> Region:
-    x, y, width, height = (int(each) for each in value["box"])
-    centre_x, centre_y = (float(each) for each in value["centre"])
-    return Region(
-        (x, y, width, height), int(value["area"]), float(value["score"]), (centre_x, centre_y)
-    )
 
 
 def _label_map(value: Any, size: Any) -> NDArray[np.uint8]:

@@ -37,6 +37,9 @@ class DataError(UadError):
 class ImageError(DataError):
     """One image that cannot be decoded or is refused."""
 
+    image: str | None = None
+    """Its path or URL as the caller wrote it, where a pipeline read it."""
+
 
 class ImageTooLargeError(ImageError):
     """The image has more pixels than the limit; found in its header, before decoding."""

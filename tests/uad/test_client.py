@@ -91,7 +91,7 @@ def test_an_array_is_sent_losslessly_and_the_answer_is_typed() -> None:
     assert np.array_equal(found.label_map, LABELS)
     assert (found.score, found.threshold, found.p_value) == (0.25, 0.125, 0.05)
     assert (found.is_anomalous, found.size, found.model_version) == (True, (2, 3), "7")
-    assert [region.box for region in found.regions] == [(1, 0, 1, 1), (2, 1, 1, 1)]
+    assert [region.box for region in found.regions.listed] == [(1, 0, 1, 1), (2, 1, 1, 1)]
     assert found.picture == b"\xff\xd8 a picture"
 
 

@@ -1,12 +1,11 @@
 """`uad client`."""
 
-import json
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from uad.cli.predict import AsJson, Csv, tell
 from uad.console import console
 from uad.errors import ImageError, RequestRefused, ServingError
 
@@ -36,7 +35,8 @@ def client(
     threshold: Annotated[
         float | None, typer.Option(help="Threshold of the score for these images.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    csv: Csv = None,
+    as_json: AsJson = False,
     api_key: Annotated[
         str | None,
         typer.Option(envvar="UAD_API_KEY", help="If the server wants one.", show_default=False),
@@ -45,19 +45,24 @@ def client(
 ) -> None:
     """Ask a running server about images.
 
-    Prints a line an image: name, verdict, score, threshold, p-value, and the
-    model version that answered. A server that is busy is asked again for up to
-    a minute. The exit status is 1 if any image got no verdict.
+    Prints one line per image: name, verdict, score, threshold, p-value, marked
+    regions, and the model version that answered. A server that is busy is asked
+    again for up to a minute. The exit status is 1 if any image got no verdict.
 
         uad client part.png
         uad client --url http://line4:8080 --save_path out photos/ extra.jpg
+        uad client --csv verdicts.csv photos/
         uad client --json *.png | jq .score
     """
     from uad.client import Client
+    from uad.verdicts import verdict_file
 
     failures: list[str] = []
     names = _expanded(images)
-    with Client(url, api_key=api_key, timeout_seconds=timeout) as asked:
+    with (
+        Client(url, api_key=api_key, timeout_seconds=timeout) as asked,
+        verdict_file(csv) as table,
+    ):
         for name, file in zip(names, _pictures(names, save_path), strict=True):
             try:
                 found = asked.predict(
@@ -66,8 +71,10 @@ def client(
             except (ImageError, RequestRefused) as exc:
                 failures.append(name)
                 console().print(f"{name}: {exc}", style="red", markup=False, highlight=False)
+                if table is not None:
+                    table.add_error(name, str(exc))
                 continue
-            typer.echo(_line(name, found, as_json))
+            tell(found.verdict(name), table, as_json=as_json)
             _save(found, file)
     if failures:
         raise ServingError(f"{len(failures)} of {len(names)} images got no verdict; see above why")
@@ -89,40 +96,14 @@ def _expanded(names: list[str]) -> list[str]:
     return found
 
 
-def _line(name: str, found: "Prediction", as_json: bool) -> str:
-    if as_json:
-        return json.dumps({"input": name, **_values(found)})
-    verdict = "anomalous" if found.is_anomalous else "normal"
-    return (
-        f"{name}\t{verdict}\tscore {found.score:.6g}\tthreshold {found.threshold:.6g}"
-        f"\tp {found.p_value:.3g}\tversion {found.model_version}"
-    )
-
-
-def _values(found: "Prediction") -> dict[str, Any]:
-    return {
-        "is_anomalous": found.is_anomalous,
-        "score": found.score,
-        "threshold": found.threshold,
-        "p_value": found.p_value,
-        "size": list(found.size),
-        "anomalous_pixels": int((found.label_map > 0).sum()),
-        "model_version": found.model_version,
-        "log_id": found.log_id,
-    }
-
-
 def _pictures(names: list[str], folder: Path | None) -> list[Path | None]:
-    """A file a picture, none twice although images of two folders may share a name."""
+    """One file per picture, none twice although images of two folders may share a name."""
     if folder is None:
         return [None] * len(names)
-    seen: Counter[str] = Counter()
-    files: list[Path | None] = []
-    for name in names:
-        stem = Path(name.split("?")[0]).stem
-        seen[stem] += 1
-        files.append(folder / f"{stem}_res{'' if seen[stem] == 1 else f'_{seen[stem]}'}.jpg")
-    return files
+    from uad.verdicts import FileNames
+
+    free = FileNames()
+    return [folder / f"{free.free(Path(name.split('?')[0]).stem)}_res.jpg" for name in names]
 
 
 def _save(found: "Prediction", file: Path | None) -> None:

@@ -11,7 +11,7 @@ from uad.devices import ENGINE_NAMES, PRECISION_NAMES
 from uad.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
-    from uad.pipeline import Result
+    from uad.verdicts import Verdict, VerdictFile
 
 PIPELINE_HELP = (
     "anomaly_detection (the champion of the only product), a YAML file, a bundle's folder, "
@@ -25,11 +25,21 @@ Input = Annotated[
 Device = Annotated[str | None, typer.Option("--device", help="cpu, gpu:0, ...", show_default="cpu")]
 SavePath = Annotated[
     Path | None,
-    typer.Option("--save_path", "--save-path", help="Folder for a picture and a JSON an image."),
+    typer.Option(
+        "--save_path", "--save-path", help="Folder for results: one picture and one JSON per image."
+    ),
 ]
 Hpip = Annotated[
     bool,
     typer.Option("--use_hpip", "--use-hpip", help="Prefer the fastest engine that the model fits."),
+]
+
+Csv = Annotated[
+    Path | None,
+    typer.Option("--csv", help="Write one line per image into this CSV file, as it goes."),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object per image, each on its own line.")
 ]
 
 
@@ -65,21 +75,25 @@ def predict(
     mask_only: Annotated[
         bool, typer.Option("--mask_only", "--mask-only", help="Save label maps, not pictures.")
     ] = False,
+    csv: Csv = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Judge pictures: one line each, with score and verdict.
+    """Judge pictures: one line each, with score, verdict and marked regions.
 
     A picture that cannot be read is reported, the others are judged, and the
     exit status is 1.
 
         uad predict --pipeline cookie --input photos/ --save_path out
         uad predict --pipeline models:/cookie@champion --input part.png --alpha 0.01
+        uad predict --pipeline cookie --input photos/ --csv verdicts.csv
     """
     from uad.pipeline import create_pipeline
+    from uad.verdicts import verdict_file
 
     if not inputs:
         raise ConfigError("nothing to judge: give --input PICTURE, FOLDER or URL")
     errors: list[ImageError] = []
-    with create_pipeline(
+    loaded = create_pipeline(
         pipeline,
         device=device,
         use_hpip=use_hpip or None,
@@ -88,10 +102,13 @@ def predict(
         batch_size=batch_size,
         alpha=alpha,
         threshold=threshold,
-    ) as loaded:
+    )
+    with loaded, verdict_file(csv) as table:
         counts = [0, 0]
-        for result in loaded.predict(inputs, on_bad_image=lambda error: _report(error, errors)):
-            typer.echo(line(result))
+        for result in loaded.predict(
+            inputs, on_bad_image=lambda error: _report(error, errors, table)
+        ):
+            tell(result.verdict, table, as_json=as_json)
             counts[result["is_anomalous"]] += 1
             if save_path is not None:
                 result.save_to_img(save_path, mask_only=mask_only)
@@ -99,14 +116,11 @@ def predict(
     _summary(counts, errors, save_path)
 
 
-def line(result: "Result") -> str:
-    """What is printed of one image."""
-    verdict = "ANOMALOUS" if result["is_anomalous"] else "normal"
-    return (
-        f"{result['input_path']}: {verdict}  score {result['score']:.6g}  "
-        f"threshold {result['threshold']:.6g}  p {result['p_value']:.4g}  "
-        f"version {result['model_version']}"
-    )
+def tell(verdict: "Verdict", table: "VerdictFile | None", *, as_json: bool) -> None:
+    """Print one image's verdict, and add it to the CSV file if there is one."""
+    typer.echo(verdict.as_json() if as_json else verdict.line())
+    if table is not None:
+        table.add(verdict)
 
 
 def root(
@@ -145,9 +159,11 @@ def root(
         predict(pipeline, inputs, save_path, device, use_hpip)
 
 
-def _report(error: ImageError, errors: list[ImageError]) -> None:
+def _report(error: ImageError, errors: list[ImageError], table: "VerdictFile | None") -> None:
     errors.append(error)
     typer.secho(f"error: {error}", fg="red", err=True)
+    if table is not None:
+        table.add_error(error.image or "", str(error))
 
 
 def _summary(counts: list[int], errors: list[ImageError], save_path: Path | None) -> None:

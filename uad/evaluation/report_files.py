@@ -13,6 +13,7 @@ from uad.evaluation.pages import report_page
 from uad.evaluation.pixel_file import PIXELS_FILE, read_pixels, write_pixels
 from uad.evaluation.ranking import most_wrong_first, shelves, worst
 from uad.evaluation.report import Report
+from uad.verdicts import spreadsheet_text
 
 if TYPE_CHECKING:
     from uad.inference.detector import Detector
@@ -96,5 +97,9 @@ def _write_scores(report: Report, file: Path) -> Path:
     with file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(names)
-        writer.writerows([getattr(image, name) for name in names] for image in report.images)
+        writer.writerows([_cell(getattr(image, name)) for name in names] for image in report.images)
     return file
+
+
+def _cell(value: object) -> object:
+    return spreadsheet_text(value) if isinstance(value, str) else value

@@ -26,6 +26,7 @@ def batches(
             try:
                 batch.append((item, item.load()))
             except ImageError as exc:
+                exc.image = item.path
                 if on_bad_image is None:
                     raise
                 on_bad_image(exc)

@@ -9,7 +9,8 @@ from uad.hot_reload import AliasWatcher, ModelSlot, Status
 from uad.pipeline.batches import Batch, batches
 from uad.pipeline.inputs import Item, items
 from uad.pipeline.multi_device import Judge
-from uad.pipeline.result import Names, Result
+from uad.pipeline.result import Result
+from uad.verdicts import FileNames
 
 
 class Pipeline:
@@ -99,14 +100,14 @@ class Pipeline:
         threshold: float | None,
         on_bad_image: Callable[[ImageError], None] | None,
     ) -> Iterator[Result]:
-        names = Names()
+        names = FileNames()
         for batch, error in batches(stream, size, on_bad_image):
             yield from self._detect(batch, names, alpha, threshold)
             if error is not None:
                 raise error
 
     def _detect(
-        self, batch: Batch, names: Names, alpha: float | None, threshold: float | None
+        self, batch: Batch, names: FileNames, alpha: float | None, threshold: float | None
     ) -> list[Result]:
         if not batch:
             return []

@@ -13,6 +13,7 @@ from uad.errors import ConfigError
 from uad.images import Image
 from uad.inference.detector import Detection
 from uad.pipeline.inputs import Item
+from uad.verdicts import Verdict, regions_of
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -65,6 +66,25 @@ class Result(dict[str, Any]):
         self._image = image
         self._stem = stem
         self._suffix = item.suffix
+
+    @property
+    def verdict(self) -> Verdict:
+        """The facts that a line or a row about the image holds."""
+        label_map = self["pred"]
+        return Verdict(
+            name=self["input_path"] or self._stem,
+            is_anomalous=self["is_anomalous"],
+            score=self["score"],
+            threshold=self["threshold"],
+            alpha=self["alpha"],
+            p_value=self["p_value"],
+            regions=regions_of(self["regions"], self["regions_omitted"]),
+            model_version=self["model_version"],
+            extra={
+                "size": list(label_map.shape),
+                "anomalous_pixels": int(np.count_nonzero(label_map)),
+            },
+        )
 
     @property
     def json(self) -> dict[str, Any]:
@@ -156,19 +176,3 @@ class Result(dict[str, Any]):
             path = path / f"{self._stem}_res{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
-
-
-class Names:
-    """File names of one call: `x`, then `x-2` for another image called x."""
-
-    def __init__(self) -> None:
-        self._taken: set[str] = set()
-
-    def free(self, stem: str) -> str:
-        """A name that no earlier image of the call has; letter case does not tell names apart."""
-        name, number = stem, 1
-        while name.casefold() in self._taken:
-            number += 1
-            name = f"{stem}-{number}"
-        self._taken.add(name.casefold())
-        return name

@@ -129,8 +129,8 @@ def test_it_prints_the_verdict_and_saves_the_picture(
     assert said["verdict"] == ("anomalous" if expected.is_anomalous else "normal")
     assert said["size"] == "{} x {}".format(*expected.size)
     assert int(said["anomalous pixels"]) == (expected.label_map > 0).sum()
-    assert int(said["regions"]) == len(expected.regions) + expected.regions_omitted
-    for number, region in enumerate(expected.regions, start=1):
+    assert int(said["regions"]) == expected.regions.count
+    for number, region in enumerate(expected.regions.listed, start=1):
         box = "x {}, y {}, width {}, height {}".format(*region.box)
         assert said[f"region {number}"] == box
     assert said["picture"] == str(output)

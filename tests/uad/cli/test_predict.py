@@ -1,3 +1,4 @@
+import csv
 import json
 import subprocess
 import sys
@@ -40,6 +41,38 @@ def test_a_line_an_image_with_score_and_verdict(
     assert second.startswith(f"{photos / 'b.JPG'}: ANOMALOUS")
     assert "2 judged, 2 anomalous" in ran.err
     assert ran.status == 0
+
+
+def test_the_csv_file_has_a_line_an_image_also_of_one_that_cannot_be_read(
+    uad: Uad, random_bundle: Bundles, photos: Path, tmp_path: Path
+) -> None:
+    (photos / "c.png").write_bytes(b"broken")
+    file = tmp_path / "new folder" / "verdicts.csv"
+    uad("predict", "-p", random_bundle(1), "-i", photos, "--threshold", "0", "--csv", file)
+    with file.open(encoding="utf-8", newline="") as stream:
+        a, b, broken = csv.DictReader(stream)
+    assert (a["name"], a["verdict"], a["regions"]) == (str(photos / "a.png"), "anomalous", "1")
+    assert (b["largest_box"], b["threshold"]) == ("0 0 50 30", "0")
+    assert float(b["score"]) > 0
+    assert b["model_version"] == read_bundle(random_bundle(1)).id
+    assert (broken["name"], broken["verdict"]) == (str(photos / "c.png"), "error")
+    assert "c.png" in broken["error"]
+
+
+def test_a_file_that_holds_no_verdicts_is_not_overwritten(
+    uad: Uad, random_bundle: Bundles, photos: Path
+) -> None:
+    before = (photos / "a.png").read_bytes()
+    ran = uad("predict", "-p", random_bundle(1), "-i", photos, "--csv", photos / "a.png")
+    assert (ran.status, (photos / "a.png").read_bytes()) == (1, before)
+    assert "choose another --csv" in ran.err
+
+
+def test_json_is_an_object_a_line(uad: Uad, random_bundle: Bundles, photos: Path) -> None:
+    ran = uad("predict", "-p", random_bundle(1), "-i", photos, "--threshold", "0", "--json")
+    first, second = map(json.loads, ran.out.splitlines())
+    assert (first["input"], first["size"]) == (str(photos / "a.png"), [30, 50])
+    assert second["regions"][0]["box"] == [0, 0, 50, 30]
 
 
 def test_pictures_and_json_are_saved_where_asked(

@@ -1,0 +1,195 @@
+"""What is printed and written about judged images: lines, CSV, JSON and file names.
+
+`uad predict` and `uad client` say the same about the same image.
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from uad.errors import ConfigError
+from uad.scoring.regions import Region, Regions
+
+COLUMNS = (
+    "name",
+    "score",
+    "threshold",
+    "p_value",
+    "alpha",
+    "verdict",
+    "regions",
+    "largest_box",
+    "model_version",
+    "error",
+)
+"""Of the CSV file. `largest_box` is x, y, width and height in pixels, with spaces between."""
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a model says about one image, wherever it ran."""
+
+    name: str
+    is_anomalous: bool
+    score: float
+    threshold: float
+    alpha: float
+    p_value: float
+    regions: Regions
+    model_version: str
+    extra: Mapping[str, Any]
+    """More facts, for JSON alone."""
+
+    @property
+    def word(self) -> str:
+        """`normal` or `anomalous`."""
+        return "anomalous" if self.is_anomalous else "normal"
+
+    def line(self) -> str:
+        """One line for a person."""
+        count = self.regions.count
+        marked = f"  {count} region{'s' if count > 1 else ''}" if count else ""
+        return (
+            f"{self.name}: {'ANOMALOUS' if self.is_anomalous else 'normal'}  "
+            f"score {self.score:.6g}  threshold {self.threshold:.6g}  p {self.p_value:.4g}"
+            f"{marked}  version {self.model_version}"
+        )
+
+    def as_json(self) -> str:
+        """One line of JSON."""
+        values = {
+            "input": self.name,
+            "is_anomalous": self.is_anomalous,
+            "score": self.score,
+            "threshold": self.threshold,
+            "alpha": self.alpha,
+            "p_value": self.p_value,
+            "regions": [region.as_json() for region in self.regions.listed],
+            "regions_omitted": self.regions.omitted,
+            "model_version": self.model_version,
+        }
+        return json.dumps({**values, **self.extra})
+
+    def as_row(self) -> list[str]:
+        """The cells of `COLUMNS`."""
+        largest = self.regions.largest
+        return [
+            self.name,
+            f"{self.score:.9g}",
+            f"{self.threshold:.9g}",
+            f"{self.p_value:.9g}",
+            f"{self.alpha:.9g}",
+            self.word,
+            str(self.regions.count),
+            _box(largest) if largest else "",
+            self.model_version,
+            "",
+        ]
+
+
+class VerdictFile:
+    """A CSV file that gets a line for each image as soon as it is judged."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._writer = csv.writer(stream)
+        self._write(COLUMNS)
+
+    def add(self, verdict: Verdict) -> None:
+        """Write the line of a judged image."""
+        self._write(verdict.as_row())
+
+    def add_error(self, name: str, reason: str) -> None:
+        """Write the line of an image that was not judged."""
+        empty = [""] * (len(COLUMNS) - 3)
+        self._write([name, *empty[:4], "error", *empty[4:], reason])
+
+    def _write(self, cells: Sequence[str]) -> None:
+        numbers = ("score", "threshold", "p_value", "alpha", "regions")
+        self._writer.writerow(
+            [
+                cell if column in numbers else spreadsheet_text(cell)
+                for column, cell in zip(COLUMNS, cells, strict=True)
+            ]
+        )
+        self._stream.flush()
+
+
+@contextmanager
+def verdict_file(file: Path | None) -> Iterator[VerdictFile | None]:
+    """Open the CSV file for a run; None for None.
+
+    An earlier file of verdicts is replaced; any other file is left alone.
+
+    Raises:
+        ConfigError: the file holds something else, or cannot be written.
+    """
+    if file is None:
+        yield None
+        return
+    try:
+        _refuse_foreign(file)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        stream = file.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+    except OSError as exc:
+        raise ConfigError(
+            f"cannot write {file}: {exc.strerror or exc}; choose another --csv"
+        ) from exc
+    with stream:
+        yield VerdictFile(stream)
+
+
+def spreadsheet_text(text: str) -> str:
+    """A text that a spreadsheet shows and does not run: formulas get a `'` in front."""
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+
+
+class FileNames:
+    """File names of one run: `x`, then `x-2` for another image called x."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def free(self, stem: str) -> str:
+        """A name that no earlier image of the run has; letter case does not tell names apart."""
+        name, number = stem, 1
+        while name.casefold() in self._taken:
+            number += 1
+            name = f"{stem}-{number}"
+        self._taken.add(name.casefold())
+        return name
+
+
+def regions_of(listed: Iterable[Mapping[str, Any]], omitted: int) -> Regions:
+    """The reverse of `Region.as_json`, for a whole image."""
+    return Regions(tuple(_region(each) for each in listed), int(omitted))
+
+
+def _region(value: Mapping[str, Any]) -> Region:
+    x, y, width, height = (int(each) for each in value["box"])
+    centre_x, centre_y = (float(each) for each in value["centre"])
+    return Region(
+        (x, y, width, height), int(value["area"]), float(value["score"]), (centre_x, centre_y)
+    )
+
+
+def _box(region: Region) -> str:
+    return " ".join(str(value) for value in region.box)
+
+
+def _refuse_foreign(file: Path) -> None:
+    if not file.exists():
+        return
+    if file.is_dir():
+        raise ConfigError(f"{file} is a folder: name a file for --csv, for example verdicts.csv")
+    with file.open("rb") as stream:
+        start = stream.read(len(",".join(COLUMNS)))
+    if start and start != ",".join(COLUMNS).encode():
+        raise ConfigError(
+            f"{file} exists and does not hold verdicts: move it away or choose another --csv"
+        )
