@@ -12,10 +12,7 @@ No pickle anywhere; it serves without Paddle installed.
 
 import hashlib
 import json
-import os
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +27,7 @@ from safetensors.numpy import load_file, save_file
 from uad import __version__
 from uad.config import DetectorDefinition, InputSpec, ScoreDefinition
 from uad.errors import BundleError
+from uad.files import assembling, write_file
 from uad.models.memory import Memory
 from uad.models.parts import Parts, TrainedModel
 from uad.models.statistics import WholeImage
@@ -188,26 +186,18 @@ def write_bundle(
 ) -> Bundle:
     """Write an uncalibrated bundle to `directory`, which must not exist or be a bundle's.
 
-    Everything is written to a temporary folder beside it and moved in one rename.
+    Everything is written to a new folder beside it, which then takes its place.
     """
     from uad.inference.graph import build
 
     directory = Path(directory)
     refuse_foreign(directory)
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
-    try:
+    with assembling(directory) as staging:
         graph = build(model.parts(), model.input)
         (staging / MODEL).write_bytes(graph.SerializeToString())
         save_file(_prefixed(model), staging / WEIGHTS)
         _write_golden(staging / "golden", model.golden)
         _write_manifest(staging, _manifest(staging, model, dataset))
-        if directory.exists():
-            shutil.rmtree(directory)
-        staging.rename(directory)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
     return read_bundle(directory)
 
 
@@ -252,7 +242,7 @@ def add_calibration(bundle: Bundle, key: str, entry: CalibrationEntry) -> Bundle
 
 def add_int8(bundle: Bundle, model: bytes, agreements: Mapping[str, Agreement]) -> Bundle:
     """Add the quantised graph, dropping the calibrations that stood for an earlier one."""
-    _write_atomically(bundle.path / INT8_MODEL, model)
+    write_file(bundle.path / INT8_MODEL, model, durable=True)
     files = {**bundle.manifest.files, INT8_MODEL: sha256(bundle.path / INT8_MODEL)}
     kept = {k: v for k, v in bundle.manifest.calibration.items() if not k.endswith("/int8")}
     changes = {"files": dict(sorted(files.items())), "calibration": kept, "int8": dict(agreements)}
@@ -350,16 +340,7 @@ def _read_manifest(path: Path) -> Manifest:
 
 def _write_manifest(folder: Path, manifest: Manifest) -> None:
     text = json.dumps(manifest.model_dump(mode="json"), indent=2, allow_nan=False)
-    _write_atomically(folder / MANIFEST, f"{text}\n".encode())
-
-
-def _write_atomically(file: Path, content: bytes) -> None:
-    temporary = file.with_name(f".{file.name}.tmp")
-    with temporary.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(file)
+    write_file(folder / MANIFEST, f"{text}\n", durable=True)
 
 
 __all__ = [

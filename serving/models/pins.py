@@ -6,6 +6,7 @@ needs no registry when the version is in the local store, as the last three are.
 
 from uad.bundle import MANIFEST, sha256
 from uad.errors import RegistryError, RegistryUnreachableError
+from uad.files import write_file
 from uad.hot_reload import BundleStore, Stored
 from uad.hot_reload.pins import pin_file, pinned
 from uad.registry import ModelRegistry
@@ -28,11 +29,7 @@ def pin(name: str, version: str) -> None:
                 f"version {version} of '{name}' is not on this machine and the registry does not "
                 f"answer: pin one of {', '.join(local_versions(name)) or 'none'}"
             ) from exc
-    file = pin_file(name)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.new")
-    temporary.write_text(version, encoding="utf-8")
-    temporary.replace(file)
+    write_file(pin_file(name), version)
 
 
 def unpin(name: str) -> bool:

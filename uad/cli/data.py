@@ -254,14 +254,15 @@ def _aside_row(name: str) -> list[Row]:
 def _shares(version: "DatasetVersion") -> tuple[str, "Sequence[Problem]"]:
     """How the default settings split the normals, or why they cannot; captures that leak."""
     from uad.config import SplitConfig
-    from uad.data import calibration_needed, load_dataset
+    from uad.data import load_dataset
+    from uad.scoring.conformal import images_needed
 
     split = SplitConfig()
     try:
         dataset = load_dataset(version.address, split)
     except DataError as exc:
         return str(exc), ()
-    counts, needed = dataset.counts, calibration_needed(split.alpha)
+    counts, needed = dataset.counts, images_needed(split.alpha)
     text = ", ".join(f"{counts[use]} {use}" for use in ("train", "selection", "calibration"))
     if dataset.groups is not None:
         text += f" (of {dataset.groups} captures)"

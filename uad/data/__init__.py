@@ -7,7 +7,6 @@ dataset = load_dataset("cookie", SplitConfig())     # train, selection, calibrat
 from uad.data.demo import make_demo_images
 from uad.data.loading import ingest, load_dataset
 from uad.data.samples import Dataset, Problem, Sample
-from uad.data.split import calibration_needed
 from uad.data.versions import DatasetVersion
 
 __all__ = [
@@ -15,7 +14,6 @@ __all__ = [
     "DatasetVersion",
     "Problem",
     "Sample",
-    "calibration_needed",
     "ingest",
     "load_dataset",
     "make_demo_images",

@@ -7,13 +7,13 @@ since, and is hashed again before it is used.
 import contextlib
 import hashlib
 import os
-import tempfile
 from datetime import datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from uad.data.file_index import Facts
+from uad.files import write_file
 from uad.paths import datasets_dir
 
 _SEAL = 315532800
@@ -57,7 +57,8 @@ def keep(source: Path, facts: Facts) -> bool:
         return False
     if hashlib.sha256(data).hexdigest() != facts.sha256:
         return False
-    write_whole(stored.path, data)
+    # Not durable: what a power cut takes is noticed when it is next used, and stored again.
+    write_file(stored.path, data)
     stored.path.chmod(0o444)
     os.utime(stored.path, (_SEAL, _SEAL))
     return True
@@ -114,23 +115,6 @@ def sweep(file: Path, before: datetime) -> None:
     """Remove a file of `sweepable`, unless something stored or used it meanwhile."""
     if _is_idle(file, before):
         file.unlink(missing_ok=True)
-
-
-def write_whole(target: Path, data: bytes) -> None:
-    """Write and rename, so that a reader sees all or nothing.
-
-    The disk is not waited for, which costs seconds a file on a busy machine: what a power cut
-    takes is noticed when it is next used, and stored again by the next ingest.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=target.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _is_idle(file: Path, before: datetime) -> bool:

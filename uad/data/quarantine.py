@@ -15,8 +15,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from uad.data.checks import Scan
-from uad.data.object_store import write_whole
 from uad.data.samples import Problem, readable
+from uad.files import write_file
 from uad.names import place_of
 from uad.paths import quarantine_dir
 
@@ -81,7 +81,7 @@ def _copied(folder: Path, problem: Problem) -> Quarantined:
     else:
         file = f"{hashlib.sha256(data).hexdigest()[:12]}-{readable(problem.path.name)}"
         if not (folder / file).is_file():
-            write_whole(folder / file, data)
+            write_file(folder / file, data)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     place = readable(problem.path.absolute())
     return Quarantined(file, place, problem.kind, problem.message, now)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from uad.config import SplitConfig
 from uad.data.samples import Sample
 from uad.errors import ConfigError, DataError
+from uad.scoring.conformal import images_needed
 
 Group = tuple[Sample, ...]
 
@@ -33,15 +34,10 @@ class Sizes:
     calibration: int
 
 
-def calibration_needed(alpha: float) -> int:
-    """Fewest calibration images whose conformal threshold reaches `alpha`: ceil(1/alpha) - 1."""
-    return math.ceil(round(1 / alpha, 9)) - 1
-
-
 def sizes(n: int, split: SplitConfig) -> Sizes:
     """How `n` normal images are shared out.
 
-    1. Calibration gets its share, raised to what alpha needs (`calibration_needed`), so that the
+    1. Calibration gets its share, raised to what alpha needs (`images_needed`), so that the
        false alarm rate asked for can be kept.
     2. Selection gets its share of what is left: rest * selection_share / (1 - calibration_share),
        rounded up. Without a raise that is its share of all.
@@ -62,7 +58,7 @@ def sizes(n: int, split: SplitConfig) -> Sizes:
         )
     fewest_train = min(n // 2, max(8, n // 4))
     fewest_selection = 1 if n < 12 else 2
-    wanted = max(round(split.calibration_share * n), calibration_needed(split.alpha))
+    wanted = max(round(split.calibration_share * n), images_needed(split.alpha))
     calibration = max(1, min(wanted, n - fewest_train - fewest_selection))
     rest = n - calibration
     share = split.selection_share / (1 - split.calibration_share)

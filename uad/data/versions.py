@@ -22,10 +22,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from uad import names
 from uad.data.checked import Checked
 from uad.data.checks import Scan
-from uad.data.object_store import StoredFile, break_seal, is_sound, is_whole, keep, write_whole
+from uad.data.object_store import StoredFile, break_seal, is_sound, is_whole, keep
 from uad.data.reading import shown
 from uad.data.samples import Problem, Sample, natural, readable
 from uad.errors import DataError, InvalidNameError
+from uad.files import write_file
 from uad.names import place_of
 from uad.paths import datasets_dir
 
@@ -307,7 +308,7 @@ def forget(name: str, version: str, before: datetime) -> None:
         if any(datetime.fromisoformat(row["time"]) >= before for row in own):
             return
         rest = [row for row in log if row["version"] != version]
-        write_whole(_folder(name) / "history.json", json.dumps(rest, indent=1).encode())
+        write_file(_folder(name) / "history.json", json.dumps(rest, indent=1))
         _file(name, version).unlink(missing_ok=True)
 
 
@@ -345,14 +346,14 @@ def _record(version: DatasetVersion) -> DatasetVersion:
     file = _file(version.name, version.version)
     first = _read_if_whole(file)
     if first is None:
-        write_whole(file, version.model_dump_json(indent=1).encode())
+        write_file(file, version.model_dump_json(indent=1))
     row = {
         "version": version.version,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "source": version.source,
     }
     log = [*history(version.name), row]
-    write_whole(_folder(version.name) / "history.json", json.dumps(log, indent=1).encode())
+    write_file(_folder(version.name) / "history.json", json.dumps(log, indent=1))
     return version if first is None else first.model_copy(update={"reported": version.reported})
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from uad.data.file_index import INDEX_FILE
+from uad.files import UNFINISHED
 from uad.gc.retention import Item, Rule, size_bytes, touched_before
 from uad.paths import bundles_dir, cache_dir, checkpoints_dir, datasets_dir, store_dir
 
@@ -36,8 +37,9 @@ def _caches() -> Iterator[Path]:
 def _half_made() -> Iterator[Path]:
     """What a process that was killed left behind."""
     yield from cache_dir().glob("training-*")
-    yield from store_dir().glob("*/.fetch-*")
-    yield from datasets_dir().rglob(".new-*")
+    yield from store_dir().glob("*/.fetch-*")  # an earlier version's
+    for folder in (bundles_dir(), cache_dir(), checkpoints_dir(), datasets_dir(), store_dir()):
+        yield from folder.rglob(f"{UNFINISHED}*")
 
 
 def _old(kind: str, paths: Iterable[Path], moment: datetime) -> Iterator[Item]:

@@ -3,13 +3,12 @@
     <root>/<model>/<version>-<sha>/          a bundle, verified when it came, with `.complete`
     <root>/<model>/@<alias>                  the folder that last served under that alias
 
-A process killed at any point leaves at most a `.fetch-*` folder, which the next one removes.
+A process killed at any point leaves at most a `.new-*` folder, which the next one removes.
 """
 
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256 as hash_bytes
@@ -20,6 +19,7 @@ from filelock import FileLock
 
 from uad.bundle import MANIFEST, read_bundle, sha256
 from uad.errors import BundleError
+from uad.files import UNFINISHED, new_folder, put_in_place, write_file
 from uad.names import place_of
 from uad.paths import store_dir
 from uad.registry import ModelAddress, ModelVersion
@@ -58,8 +58,9 @@ class BundleStore:
         home = self._home(version.name)
         final = home / f"{version.version}-{_digest(version)}"
         with FileLock(home / ".lock"):
-            for leftover in home.glob(".fetch-*"):
-                shutil.rmtree(leftover, ignore_errors=True)
+            for prefix in (UNFINISHED, ".fetch-"):  # the second is an earlier version's
+                for leftover in home.glob(f"{prefix}*"):
+                    shutil.rmtree(leftover, ignore_errors=True)
             if not _is_sound(final):
                 shutil.rmtree(final, ignore_errors=True)
                 self._fetch(version, fetch, final)
@@ -69,10 +70,7 @@ class BundleStore:
 
     def remember(self, name: str, alias: str, path: Path) -> None:
         """Note that `path`, a folder of this store, served under the alias."""
-        home = self._home(name)
-        temporary = home / f".@{alias}.{os.getpid()}"
-        temporary.write_text(path.name, encoding="utf-8")
-        temporary.replace(home / f"@{alias}")
+        write_file(self._home(name) / f"@{alias}", path.name)
 
     def recall(self, name: str, alias: str) -> Stored | None:
         """What last served under the alias, for when the registry does not answer."""
@@ -113,16 +111,16 @@ class BundleStore:
         return home
 
     def _fetch(self, version: ModelVersion, fetch: Fetch, final: Path) -> None:
-        staging = Path(tempfile.mkdtemp(prefix=".fetch-", dir=final.parent))
+        unfinished = new_folder(final.parent)
         try:
-            bundle = fetch(version, staging)
+            bundle = fetch(version, unfinished)
             _verify(version, bundle)
             (bundle / MARKER).write_text(json.dumps({"version": version.version}))
             _sync(bundle)
-            bundle.rename(final)
+            put_in_place(bundle, final)
             _sync_folder(final.parent)
         finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            shutil.rmtree(unfinished, ignore_errors=True)
 
     def _prune(self, home: Path) -> None:
         aliased = {file.read_text(encoding="utf-8") for file in home.glob("@*")}

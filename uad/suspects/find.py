@@ -13,6 +13,7 @@ from uad.config import InputSpec, TrainingConfig
 from uad.data import Dataset, Sample, load_dataset
 from uad.data.split import capture, compile_pattern
 from uad.errors import DataError
+from uad.files import replacing
 from uad.paths import cache_dir
 from uad.suspects.features import describe
 from uad.suspects.scoring import Maps, image_scores, patch_maps
@@ -120,7 +121,8 @@ def _maps(
         maps = patch_maps(features, groups, progress=progress)
     finally:
         cache.close()
-    _write(file, maps)
+    with replacing(file) as new:
+        np.save(new, maps)
     return maps
 
 
@@ -131,9 +133,3 @@ def _cached(
     content = json.dumps([*facts, [sample.sha256 for sample in samples]])
     name = hashlib.sha256(content.encode()).hexdigest()[:16]
     return cache_dir() / f"suspects-{name}.npy"
-
-
-def _write(file: Path, maps: Maps) -> None:
-    temporary = file.with_suffix(".new.npy")
-    np.save(temporary, maps)
-    temporary.replace(file)

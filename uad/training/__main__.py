@@ -10,6 +10,7 @@ from pathlib import Path
 
 from uad.config import ScoreDefinition
 from uad.errors import UadError
+from uad.files import write_file
 from uad.training.distributed import EPOCHS, JOB, MODEL, Job, join
 from uad.training.loop import fit
 from uad.types import EpochMetrics
@@ -43,9 +44,7 @@ def main(folder: Path) -> None:
         (folder / f"error-{ranks.rank}").write_text(str(exc))
         raise SystemExit(1) from exc
     if ranks.first:
-        partial = folder / f"{MODEL}.part"
-        partial.write_bytes(pickle.dumps(model))
-        partial.replace(folder / MODEL)
+        write_file(folder / MODEL, pickle.dumps(model))
 
 
 def _end_with_the_one_who_asked() -> None:

@@ -1,8 +1,6 @@
 """What is needed to go on after a kill: written whole after each epoch, data only."""
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from uad.errors import TrainingError
+from uad.files import write_file
 from uad.types import EpochMetrics, Weights
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -38,7 +37,6 @@ class Checkpoint:
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """Replace the folder's checkpoint in one rename; a kill leaves the old or the new one."""
-    folder.mkdir(parents=True, exist_ok=True)
     arrays = {
         f"{part}.{name}": np.ascontiguousarray(array)
         for part in ("student", "average", "best", "optimizer")
@@ -51,12 +49,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         "key": checkpoint.key,
     }
     data = save(arrays, metadata={"facts": json.dumps(facts)})
-    descriptor, name = tempfile.mkstemp(dir=folder, prefix=".last-")
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    Path(name).replace(folder / FILE)
+    write_file(folder / FILE, data, durable=True)
 
 
 def load_checkpoint(folder: Path, key: str) -> Checkpoint | None:

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uad.config import SplitConfig
-from uad.data import Sample, calibration_needed
+from uad.data import Sample
 from uad.data.split import Sizes, sizes, split_normals
 from uad.errors import ConfigError, DataError
+from uad.scoring.conformal import images_needed
 
 
 def normals(n: int, name: str = "{}.png") -> list[Sample]:
@@ -46,17 +47,6 @@ def test_fewer_than_three_images_cannot_be_shared_out(n: int) -> None:
         split_normals(normals(n), SplitConfig())
 
 
-@pytest.mark.parametrize(
-    ("alpha", "needed"), [(0.05, 19), (0.1, 9), (0.01, 99), (0.5, 1), (0.03, 33), (1 / 3, 2)]
-)
-def test_alpha_needs_as_many_calibration_images_as_its_threshold_does(
-    alpha: float, needed: int
-) -> None:
-    assert calibration_needed(alpha) == needed
-    assert 1 / (needed + 1) <= alpha + 1e-12
-    assert 1 / needed > alpha
-
-
 def test_a_small_alpha_does_not_starve_training() -> None:
     shares = sizes(1000, SplitConfig(alpha=0.001))
     assert shares.train == 250
@@ -80,7 +70,7 @@ def test_every_share_gets_images_and_all_are_given(
     assert shares.selection >= 1
     assert shares.calibration >= 1
     if n >= 29 and alpha >= 0.05:
-        assert shares.calibration >= calibration_needed(alpha)
+        assert shares.calibration >= images_needed(alpha)
 
 
 def test_no_image_is_in_two_shares() -> None:

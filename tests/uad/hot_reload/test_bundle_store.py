@@ -88,7 +88,7 @@ def test_a_kill_in_the_middle_of_a_fetch_costs_only_another_fetch(
     )
     worker.start()
     deadline = time.monotonic() + 30
-    while not list((tmp_path / "cookie").glob(f".fetch-*/model/{MANIFEST}")):
+    while not list((tmp_path / "cookie").glob(f".new-*/model/{MANIFEST}")):
         assert time.monotonic() < deadline
     assert worker.pid is not None
     os.kill(worker.pid, signal.SIGKILL)
@@ -97,7 +97,7 @@ def test_a_kill_in_the_middle_of_a_fetch_costs_only_another_fetch(
     assert store.find("cookie", "1") is None
     path = store.ensure(version("1", random_bundle(1)), copier(random_bundle(1)))
     assert read_bundle(path)
-    assert list((tmp_path / "cookie").glob(".fetch-*")) == []
+    assert list((tmp_path / "cookie").glob(".new-*")) == []
 
 
 def test_a_folder_without_its_mark_is_fetched_again(tmp_path: Path, random_bundle: Bundles) -> None:

@@ -15,9 +15,19 @@ def test_with_too_few_images_the_smallest_rate_they_allow_is_promised() -> None:
     assert conformal_threshold([1.0, 2.0, 3.0], 0.05) == (3.0, 0.25)
 
 
-@pytest.mark.parametrize(("alpha", "needed"), [(0.05, 19), (0.1, 9), (0.01, 99), (0.3, 3)])
+@pytest.mark.parametrize(
+    ("alpha", "needed"),
+    [(0.05, 19), (0.1, 9), (0.01, 99), (0.3, 3), (0.5, 1), (0.03, 33), (1 / 3, 2)],
+)
 def test_images_needed_are_just_enough(alpha: float, needed: int) -> None:
     assert images_needed(alpha) == needed
+    assert 1 / (needed + 1) <= alpha + 1e-12
+    assert 1 / needed > alpha
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.1, 0.01, 0.3, 0.03, 1 / 3])
+def test_the_threshold_promises_alpha_from_just_as_many_images(alpha: float) -> None:
+    needed = images_needed(alpha)
     assert conformal_threshold(range(needed), alpha)[1] == alpha
     assert conformal_threshold(range(needed - 1), alpha)[1] > alpha
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from uad.errors import TrainingError
+from uad.files import replacing
 from uad.models.teacher.distillation.network import Tensors, is_trained
 from uad.models.teacher.distillation.recipe import Training
 
@@ -88,9 +89,8 @@ def begin(recipe: Training, folder: Path) -> None:
 
 def save(state: State, folder: Path) -> None:
     """Replace the checkpoint in `folder` in one step."""
-    temporary = folder / f".{CHECKPOINT}.tmp"
-    torch.save(_plain(state), temporary)
-    temporary.replace(folder / CHECKPOINT)
+    with replacing(folder / CHECKPOINT) as new:
+        torch.save(_plain(state), new)
 
 
 def _plain(state: State) -> dict[str, Any]:
