@@ -166,11 +166,11 @@ class Client:
             return self._http.post(self.url, json=body)
         except httpx.TimeoutException as exc:
             raise ServingError(
-                f"{self.url} gave no answer in time: try again, or raise timeout_seconds"
+                f"{self.url} did not answer in time. Try again, or raise timeout_seconds."
             ) from exc
         except httpx.HTTPError as exc:
             raise ServingError(
-                f"{self.url} cannot be reached ({exc}): is `uad serve` running there?"
+                f"{self.url} cannot be reached ({exc}). Is `uad serve` running there?"
             ) from exc
 
 
@@ -178,9 +178,9 @@ def _endpoint(url: str) -> str:
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as exc:
-        raise ServingError(f"'{url}' is no URL: write http://HOST:PORT") from exc
+        raise ServingError(f"'{url}' is not a URL. Write http://HOST:PORT") from exc
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ServingError(f"'{url}' is no URL of a server: write http://HOST:PORT")
+        raise ServingError(f"'{url}' is not the URL of a server. Write http://HOST:PORT")
     return str(parsed.copy_with(path=PATH) if parsed.path in ("", "/") else parsed)
 
 
@@ -197,7 +197,8 @@ def _encoded(image: str | Path | bytes | Image) -> str:
 def _png(image: Image) -> bytes:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise ImageError(
-            f"an array must be (H, W, 3) uint8 BGR, not {image.shape} {image.dtype}: convert it"
+            f"An array must be (H, W, 3) uint8 BGR, not {image.shape} {image.dtype}. Convert it "
+            "first."
         )
     return cv2.imencode(".png", image)[1].tobytes()
 
@@ -206,7 +207,7 @@ def _file(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as exc:
-        raise ImageError(f"cannot read {path}: {exc.strerror or exc}") from exc
+        raise ImageError(f"{path} could not be read: {exc.strerror or exc}") from exc
 
 
 def _wait_seconds(response: httpx.Response) -> float | None:
@@ -235,8 +236,8 @@ def _envelope(response: httpx.Response, url: str) -> dict[str, Any]:
         code, message = int(answer["errorCode"]), str(answer["errorMsg"])
     except (ValueError, TypeError, KeyError) as exc:
         raise ServingError(
-            f"{url} answered with status {response.status_code} and no JSON envelope: is it a uad "
-            "server, and the path right?"
+            f"{url} answered with status {response.status_code}, but not in uad's JSON form. Is "
+            "it a uad server, and is the path right?"
         ) from exc
     if code != 0:
         raise RequestRefused(code, f"{url} answered {code}: {message}")
@@ -261,8 +262,8 @@ def _prediction(answer: Mapping[str, Any], url: str) -> Prediction:
         )
     except (KeyError, TypeError, ValueError, AttributeError, binascii.Error) as exc:
         raise ServingError(
-            f"{url} answered in a form this client does not know ({exc!r}): do both run the same "
-            "version of uad?"
+            f"{url} answered in a form that this client does not know ({exc!r}). Do both run the "
+            "same version of uad?"
         ) from exc
 
 

@@ -80,7 +80,7 @@ def require(devices: Sequence[str]) -> None:
     missing = [device for device in devices if int(device.partition(":")[2]) >= (count or 0)]
     if missing:
         why = (
-            f"the installed Paddle is not built for {kind}: install Paddle's {kind} build"
+            f"The installed Paddle does not support {kind}. Install Paddle's {kind} build"
             if count is None
             else f"Paddle sees {count} {kind} devices here: name others"
         )

@@ -74,7 +74,9 @@ class EngineProcess:
         try:
             kind, value = self._pipe.recv()
         except EOFError:
-            raise EngineError("an engine's process ended; run it alone to see why") from None
+            raise EngineError(
+                "The process of an engine ended. Run this engine alone to see why."
+            ) from None
         if kind == "error":
             self.close()
             raise EngineError(value)

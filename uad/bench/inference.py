@@ -247,7 +247,9 @@ def _started(bundle: Path, keys: Sequence[str], threads: int) -> Iterator[dict[s
                 continue
             running[key] = stack.enter_context(closing(process))
         if not running:
-            raise EngineError(f"none of {', '.join(keys)} can be had here: see `uad bench --help`")
+            raise EngineError(
+                f"None of {', '.join(keys)} is installed here. See `uad bench --help`."
+            )
         yield running
 
 

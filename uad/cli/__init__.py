@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as exc:  # the last line of defence: no traceback unasked
         if debug:
             raise
-        _fail(f"unexpected {type(exc).__name__}: {exc} (--debug shows where)")
+        _fail(f"unexpected {type(exc).__name__}: {exc} (run again with --debug to see where)")
 
 
 def show_version(asked: bool) -> None:

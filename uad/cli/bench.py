@@ -11,33 +11,44 @@ from uad.console import console, print_table
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands to `app`."""
-    bench = typer.Typer(no_args_is_help=True, help="Measure: what it detects, how fast it is.")
+    bench = typer.Typer(no_args_is_help=True, help="Measure what uad detects and how fast it is.")
     bench.command()(quality)
     bench.command()(inference)
     app.add_typer(bench, name="bench")
 
 
 def quality(
-    data: Annotated[list[str], typer.Option(help="A dataset with labelled test images; repeat.")],
+    data: Annotated[
+        list[str], typer.Option(help="A dataset with labelled test images. May be repeated.")
+    ],
     recipe: Annotated[
         list[str] | None,
         typer.Option(
-            help="published, default, or a YAML file; repeat. The first is compared with."
+            help=(
+                "published, default, or a YAML file. May be repeated. All others are compared "
+                "with the first."
+            )
         ),
     ] = None,
     teacher: Annotated[
-        list[str] | None, typer.Option(help="Teachers to compare; with several, one recipe.")
+        list[str] | None,
+        typer.Option(help="Teachers to compare. With several teachers, give one recipe."),
     ] = None,
-    seeds: Annotated[int, typer.Option(help="How many splits and initialisations.")] = 3,
+    seeds: Annotated[int, typer.Option(help="Number of splits and initialisations.")] = 3,
     output: Annotated[
-        Path, typer.Option(help="Keeps bundles: what is there is not redone.")
+        Path,
+        typer.Option(
+            help="Folder for the bundles. Bundles that are already there are not trained again."
+        ),
     ] = Path("output/quality"),
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Setting for all recipes: section.key=value.")
     ] = None,
-    json_: Annotated[Path | None, typer.Option("--json", help="Write everything here too.")] = None,
+    json_: Annotated[
+        Path | None, typer.Option("--json", help="Also write all results to this file.")
+    ] = None,
     device: Annotated[
-        str, typer.Option(help="Where to train: cpu, gpu:0, or on several: gpu:0,1.")
+        str, typer.Option(help="Device to train on: cpu, gpu:0, or several: gpu:0,1.")
     ] = "cpu",
 ) -> None:
     """Train by several recipes on the same splits and compare what they detect.
@@ -73,20 +84,33 @@ def quality(
 
 def inference(
     bundle: Annotated[
-        Path | None, typer.Option(help="Whose weights to run; default: random ones.")
+        Path | None,
+        typer.Option(help="The bundle whose weights are run. Default: random weights."),
     ] = None,
     engine: Annotated[
         list[str] | None,
-        typer.Option(help="engine/precision, as openvino/int8; repeat. Default: all installed."),
+        typer.Option(
+            help=(
+                "engine/precision, for example openvino/int8. May be repeated. "
+                "Default: all that are installed."
+            )
+        ),
     ] = None,
-    size: Annotated[list[int] | None, typer.Option(help="Input side in pixels; repeat.")] = None,
-    batch: Annotated[list[int] | None, typer.Option(help="Images at a time; repeat.")] = None,
+    size: Annotated[
+        list[int] | None, typer.Option(help="Input side in pixels. May be repeated.")
+    ] = None,
+    batch: Annotated[
+        list[int] | None, typer.Option(help="Images per inference. May be repeated.")
+    ] = None,
     threads: Annotated[
-        list[int] | None, typer.Option(help="Of one inference; repeat. Default: 1 and all cores.")
+        list[int] | None,
+        typer.Option(help="Threads per inference. May be repeated. Default: 1 and all cores."),
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Turns of each engine.")] = 10,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns per engine.")] = 10,
     pause: Annotated[float, typer.Option(min=0, help="Seconds of rest after each turn.")] = 0.0,
-    json_: Annotated[Path | None, typer.Option("--json", help="Write everything here too.")] = None,
+    json_: Annotated[
+        Path | None, typer.Option("--json", help="Also write all results to this file.")
+    ] = None,
 ) -> None:
     """Measure how fast the engines are, how much memory they take and how exact they are.
 
@@ -114,10 +138,12 @@ def inference(
     )
     console().print(found.processor)
     print_table("inference, in turns", *speed(found))
-    print_table("what it costs, and how far it strays from fp32", *cost(found))
+    print_table("cost, and difference from fp32", *cost(found))
     if found.throughput:
         print_table("throughput: N workers of 1 thread, or 1 worker of N", *workers(found))
-    print_table("the floor: one image at the peak of plain convolutions", *floors(found))
+    print_table(
+        "lower bound: one image at this processor's peak speed for convolutions", *floors(found)
+    )
     if json_ is not None:
         json_.write_text(found.to_json(), encoding="utf-8")
         console().print(f"written: {json_}")

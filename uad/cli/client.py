@@ -23,11 +23,13 @@ def client(
         list[str], typer.Argument(help="Image files, folders of images, or URLs for the server.")
     ],
     url: Annotated[
-        str, typer.Option(help="The server, or the path of one of its products.")
+        str, typer.Option(help="Address of the server, or of one of its products.")
     ] = "http://localhost:8080",
     save_path: Annotated[
         Path | None,
-        typer.Option("--save_path", "--save-path", help="Folder for the pictures of the verdicts."),
+        typer.Option(
+            "--save_path", "--save-path", help="Folder for the pictures that the server draws."
+        ),
     ] = None,
     alpha: Annotated[
         float | None, typer.Option(help="Target false alarm rate for these images.")
@@ -39,9 +41,13 @@ def client(
     as_json: AsJson = False,
     api_key: Annotated[
         str | None,
-        typer.Option(envvar="UAD_API_KEY", help="If the server wants one.", show_default=False),
+        typer.Option(
+            envvar="UAD_API_KEY", help="API key, if the server asks for one.", show_default=False
+        ),
     ] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for one answer.")] = 30.0,
+    timeout: Annotated[
+        float, typer.Option(help="Longest time to wait for an answer, in seconds.")
+    ] = 30.0,
 ) -> None:
     """Ask a running server about images.
 
@@ -77,7 +83,9 @@ def client(
             tell(found.verdict(name), table, as_json=as_json)
             _save(found, file)
     if failures:
-        raise ServingError(f"{len(failures)} of {len(names)} images got no verdict; see above why")
+        raise ServingError(
+            f"{len(failures)} of {len(names)} images have no verdict. The reasons are above."
+        )
 
 
 def _expanded(names: list[str]) -> list[str]:
@@ -91,7 +99,7 @@ def _expanded(names: list[str]) -> list[str]:
             continue
         inside = [str(file) for file in sorted(folder.iterdir()) if file.suffix.lower() in SUFFIXES]
         if not inside:
-            raise ServingError(f"{folder} holds no image ({', '.join(SUFFIXES)})")
+            raise ServingError(f"{folder} has no images ({', '.join(SUFFIXES)}).")
         found += inside
     return found
 

@@ -31,7 +31,7 @@ class OnBroken(StrEnum):
 def register(app: typer.Typer) -> None:
     """Add this module's commands to `app`."""
     app.command()(ingest)
-    datasets = typer.Typer(help="Look at the stored dataset versions.", no_args_is_help=True)
+    datasets = typer.Typer(help="List and check the stored dataset versions.", no_args_is_help=True)
     datasets.command("list")(list_datasets)
     datasets.command("show")(show)
     datasets.command("diff")(diff)
@@ -41,23 +41,30 @@ def register(app: typer.Typer) -> None:
 
 def ingest(
     path: Annotated[Path, typer.Argument(help="A folder of images, or a .csv or .jsonl manifest.")],
-    name: Annotated[str, typer.Option(help="What to call the dataset, for example cookie.")],
+    name: Annotated[str, typer.Option(help="Name of the dataset, for example cookie.")],
     on_broken: Annotated[
-        OnBroken, typer.Option(help="Leave out images that cannot be decoded, or stop at them.")
+        OnBroken,
+        typer.Option(
+            help="skip: leave out images that cannot be decoded. fail: stop at the first one."
+        ),
     ] = OnBroken.skip,
     group_pattern: Annotated[
         str | None,
         typer.Option(
-            help="Regular expression whose group names a capture, for example '_num_(\\d+)': "
-            "images of one capture are never split."
+            help=(
+                "Regular expression with one group. Images whose names share the group's text "
+                "show the same part and stay together. Example: '_num_(\\d+)'"
+            )
         ),
     ] = None,
     settle: Annotated[
         float,
-        typer.Option(min=0, help="Leave files written in the last so many seconds for next time."),
+        typer.Option(
+            min=0, help="Skip files modified less than N seconds ago. They are taken next time."
+        ),
     ] = 0.0,
     report: Annotated[
-        Path | None, typer.Option(help="The page of what was found; under UAD_HOME by default.")
+        Path | None, typer.Option(help="HTML page of what was found. Default: under UAD_HOME.")
     ] = None,
 ) -> None:
     """Check a folder of images and store it as a version of a dataset.
@@ -93,7 +100,7 @@ def ingest(
     problems = _print_version(version)
     _write_page(version, problems, report)
     if version.version in before:
-        console().print("These images were stored before; nothing was copied.")
+        console().print("These images are already stored. Nothing was copied.")
     console().print(f"next: uad train --data {name} --output bundles/{name}", highlight=False)
 
 
@@ -113,7 +120,7 @@ def list_datasets() -> None:
         versions = len({row["version"] for row in log})
         rows.append((latest.address, when, counts["normal"], test, versions))
     if not rows:
-        raise DataError("no datasets yet; make one with: uad ingest PATH --name NAME")
+        raise DataError("There are no datasets yet. Make one: uad ingest PATH --name NAME")
     print_table(
         "datasets", ("latest", "ingested (UTC)", "normal", "test good / bad", "versions"), rows
     )
@@ -141,7 +148,7 @@ def show(
 
 def diff(
     old: Address,
-    new: Annotated[str | None, typer.Argument(help="The one to compare it with.")] = None,
+    new: Annotated[str | None, typer.Argument(help="The version to compare with.")] = None,
 ) -> None:
     """Show which images two versions do not share.
 
@@ -162,7 +169,7 @@ def diff(
     after = read_version(new)
     difference = compare(before, after)
     if not difference:
-        console().print(f"{before.address} and {after.address} hold the same images.")
+        console().print(f"{before.address} and {after.address} have the same images.")
         return
     changes = ("added", "removed", "renamed", "replaced", "relabelled")
     names = {change: getattr(difference, change) for change in changes}
@@ -185,9 +192,10 @@ def verify(address: Address) -> None:
     if altered:
         raise DataError(
             f"{len(altered)} of {len(version.images)} images of {version.address} were altered or "
-            f"lost in the store: {natural(altered)}; ingest {version.source} again"
+            f"are missing in the store: {natural(altered)}. Run `uad ingest {version.source}` "
+            "again."
         )
-    console().print(f"{version.address}: all {len(version.images)} images are as they were stored.")
+    console().print(f"{version.address}: all {len(version.images)} images are unchanged.")
 
 
 def _print_version(version: "DatasetVersion") -> "list[Problem]":
@@ -223,7 +231,7 @@ def _content_rows(version: "DatasetVersion", shares: str) -> list[Row]:
     for defect, count in sorted(Counter(image.defect for image in tests).items()):
         with_masks = f" ({masks[defect]} with a mask)" if defect != "good" else ""
         rows.append((f"test: {defect}", f"{count}{with_masks}"))
-    return rows if tests else [*rows, ("test images", "none: nothing to measure with")]
+    return rows if tests else [*rows, ("test images", "none, so detection cannot be measured")]
 
 
 def _file_rows(version: "DatasetVersion") -> list[Row]:
@@ -269,8 +277,8 @@ def _shares(version: "DatasetVersion") -> tuple[str, "Sequence[Problem]"]:
     if counts["calibration"] < needed:
         reached = 1 / (counts["calibration"] + 1)
         text += (
-            f"; a false alarm rate of {split.alpha:.0%} needs {needed} calibration images, "
-            f"these reach {reached:.0%}"
+            f"; a false alarm rate of {split.alpha:.0%} needs {needed} calibration images, there "
+            f"are {reached:.0%}"
         )
     known = set(version.problems)
     return text, [p for p in dataset.problems if p.kind == "leak" and p not in known]

@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     output: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("demo"),
-    seed: Annotated[int, typer.Option(help="Another seed makes other images.")] = 0,
+    seed: Annotated[int, typer.Option(help="A different seed makes different images.")] = 0,
 ) -> None:
     """Do the whole job on images it makes: train, evaluate, register, promote, serve, ask.
 
@@ -147,7 +147,9 @@ def _print(
     print_table("files", ["file", "what it is"], [(_shown(file), what) for file, what in files])
     home = f"UAD_HOME={_shown(output / '.uad')}"
     name = next(iter(results)).name
-    typer.echo(f"look on: {home} uad ui\n         {home} uad serve --model models:/{name}@champion")
+    typer.echo(
+        f"look around: {home} uad ui\n             {home} uad serve --model models:/{name}@champion"
+    )
 
 
 def _shown(path: Path) -> str:

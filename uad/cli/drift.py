@@ -16,10 +16,10 @@ def register(app: typer.Typer) -> None:
 
 
 def drift(
-    name: Annotated[str, typer.Argument(help="The product whose champion serves.")],
+    name: Annotated[str, typer.Argument(help="The product. Its champion's scores are examined.")],
     hours: Annotated[float, typer.Option(help="How far to look back.")] = 24.0,
     level: Annotated[
-        float, typer.Option(help="Probability that quiet images are reported.")
+        float, typer.Option(help="Chance of a report when nothing has changed.")
     ] = 0.001,
 ) -> None:
     """Are the images of the last hours still like those that set the threshold?

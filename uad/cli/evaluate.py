@@ -29,25 +29,26 @@ def evaluate(
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
     report: Annotated[
         Path | None,
-        typer.Option(help="Write a report into this folder: report.html, figures, scores.csv."),
+        typer.Option(help="Folder for a report: report.html, figures, scores.csv."),
     ] = None,
     compare: Annotated[
         str | None,
-        typer.Option(help="Another bundle: add a comparison on the same images to --report."),
+        typer.Option(help="Another bundle. The report then compares both on the same images."),
     ] = None,
     alpha: Annotated[
         float | None,
-        typer.Option(help="False alarm rate to set the threshold for; default: the bundle's."),
+        typer.Option(help="False alarm rate for the threshold. Default: the bundle's."),
     ] = None,
     engine: Annotated[
-        str, typer.Option(help=f"What runs the model: auto, fastest, {ENGINE_NAMES}.")
+        str, typer.Option(help=f"Engine that runs the model: auto, fastest, {ENGINE_NAMES}.")
     ] = "auto",
     precision: Annotated[
         str | None, typer.Option(help=f"{PRECISION_NAMES}.", show_default="the engine's own")
     ] = None,
-    device: Annotated[str, typer.Option(help="Where it runs: cpu, gpu:0, ...")] = "cpu",
+    device: Annotated[str, typer.Option(help="Device: cpu, gpu:0, ...")] = "cpu",
     batch_size: Annotated[
-        int, typer.Option(min=1, help="Images at a time; 1 measures a single request's time.")
+        int,
+        typer.Option(min=1, help="Images per inference. 1 measures the time of a single request."),
     ] = 1,
 ) -> None:
     """Judge a bundle on test images and say how well it finds defects.
@@ -60,7 +61,7 @@ def evaluate(
         uad evaluate new --compare models:/cookie@champion --data cookie --report report
     """
     if compare and not report:
-        raise DataError("--compare writes a page: say where with --report DIR")
+        raise DataError("--compare needs a folder for the page: add --report DIR")
 
     from uad.data import load_dataset
     from uad.evaluation import evaluate as run
@@ -113,7 +114,9 @@ def _write_json(found: "Report", file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(found.to_json(), encoding="utf-8")
     except OSError as exc:
-        raise DataError(f"cannot write {file}: {exc.strerror}; choose another --json") from exc
+        raise DataError(
+            f"{file} could not be written: {exc.strerror}. Choose another file for --json."
+        ) from exc
     console().print(f"figures: {file}")
 
 

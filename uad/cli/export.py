@@ -16,20 +16,26 @@ def register(app: typer.Typer) -> None:
 
 
 def calibrate(
-    bundle: Annotated[Path, typer.Argument(help="The bundle's folder; it is changed.")],
+    bundle: Annotated[Path, typer.Argument(help="The bundle's folder. The bundle is changed.")],
     data: Annotated[
         str,
-        typer.Option(help="The dataset that it was trained on, or normal images new to it."),
+        typer.Option(
+            help="The dataset it was trained on, or good images that the model has not seen."
+        ),
     ],
-    engine: Annotated[str, typer.Option(help=f"What will run it: {ENGINE_NAMES}.")] = "onnxruntime",
+    engine: Annotated[
+        str, typer.Option(help=f"Engine that will run it: {ENGINE_NAMES}.")
+    ] = "onnxruntime",
     precision: Annotated[str, typer.Option(help=f"{PRECISION_NAMES}.")] = "fp32",
     alpha: Annotated[
-        float | None, typer.Option(help="False alarm rate; default: the one it was trained for.")
+        float | None, typer.Option(help="False alarm rate. Default: the one chosen in training.")
     ] = None,
-    device: Annotated[str, typer.Option(help="Where it will run: cpu, gpu:0, ...")] = "cpu",
-    threads: Annotated[int | None, typer.Option(help="Of one inference; default: cores.")] = None,
+    device: Annotated[str, typer.Option(help="Device that will run it: cpu, gpu:0, ...")] = "cpu",
+    threads: Annotated[
+        int | None, typer.Option(help="Threads per inference. Default: all cores.")
+    ] = None,
     requantise: Annotated[
-        bool, typer.Option(help="Make the 8-bit model anew, though the bundle has one.")
+        bool, typer.Option(help="Make the 8-bit model again, even if the bundle has one.")
     ] = False,
 ) -> None:
     """Set the threshold of a bundle for one engine and precision, so that it may serve there.
@@ -93,8 +99,8 @@ def export(
     from uad.export import export_edge
 
     if target != "edge":
-        raise EngineError(f"no target '{target}': the one there is is edge")
+        raise EngineError(f"'{target}' is not a target. The only target is edge.")
     written = export_edge(read_bundle(bundle), output)
     rows = [(file.name, f"{file.stat().st_size / 1e6:.2f} MB") for file in written]
-    print_table(f"for a device: {output}", ("file", "size"), rows)
+    print_table(f"device folder written: {output}", ("file", "size"), rows)
     console().print(f"next: see {output / 'README.md'}")

@@ -20,7 +20,7 @@ class Runner(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands to `app`."""
-    fleet = typer.Typer(help="Many products at once.", no_args_is_help=True)
+    fleet = typer.Typer(help="Retrain many products in one run.", no_args_is_help=True)
     fleet.callback()(_group)
     fleet.command()(retrain)
     app.add_typer(fleet, name="fleet")
@@ -31,15 +31,21 @@ def _group() -> None:
 
 
 def retrain(
-    file: Annotated[Path, typer.Argument(help="YAML file that names the products.")],
+    file: Annotated[Path, typer.Argument(help="YAML file with the products.")],
     runner: Annotated[
-        Runner, typer.Option(help="here: one after another; processes; dask.")
+        Runner,
+        typer.Option(
+            help="here: one after another. processes: several processes. dask: a Dask cluster."
+        ),
     ] = Runner.here,
-    workers: Annotated[int, typer.Option(min=1, help="How many at a time.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="How many run at the same time.")] = 1,
     scheduler: Annotated[
-        str | None, typer.Option(help="Address of a Dask scheduler; else one is started here.")
+        str | None,
+        typer.Option(
+            help="Address of a Dask scheduler. Without it, one is started on this machine."
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option(help="Retrain also where nothing is new.")] = False,
+    force: Annotated[bool, typer.Option(help="Retrain products without new images too.")] = False,
 ) -> None:
     """Retrain all products of a file; the failure of one leaves the others.
 

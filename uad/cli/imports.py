@@ -21,14 +21,18 @@ def _group() -> None:
 
 
 def paddlex(
-    file: Annotated[Path, typer.Argument(help="model.pdparams of PaddleX's or PaddleSeg's STFPM.")],
+    file: Annotated[
+        Path, typer.Argument(help="model.pdparams of an STFPM that PaddleX or PaddleSeg trained.")
+    ],
     calibrate: Annotated[
         str,
-        typer.Option(help="Good images that it was not trained on: a folder or a dataset's name."),
+        typer.Option(
+            help="Good images that it was not trained on: a folder or the name of a dataset."
+        ),
     ],
     output: Annotated[Path, typer.Option(help="The bundle's folder.")],
     alpha: Annotated[float, typer.Option(help="Target false alarm rate.")] = 0.05,
-    size: Annotated[int, typer.Option(help="Side in pixels that it was trained at.")] = 256,
+    size: Annotated[int, typer.Option(help="Side of its training images in pixels.")] = 256,
 ) -> None:
     """Make a bundle of an STFPM that PaddleX or PaddleSeg trained.
 

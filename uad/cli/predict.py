@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from uad.verdicts import Verdict, VerdictFile
 
 PIPELINE_HELP = (
-    "anomaly_detection (the champion of the only product), a YAML file, a bundle's folder, "
-    "models:/NAME@champion, or a product's name."
+    "anomaly_detection (the champion, if there is only one product), a YAML file, a bundle's "
+    "folder, models:/NAME@champion, or a product's name."
 )
 PADDLEX = "PaddleX's form: uad --pipeline anomaly_detection --input PATH"
 
@@ -26,12 +26,16 @@ Device = Annotated[str | None, typer.Option("--device", help="cpu, gpu:0, ...", 
 SavePath = Annotated[
     Path | None,
     typer.Option(
-        "--save_path", "--save-path", help="Folder for results: one picture and one JSON per image."
+        "--save_path",
+        "--save-path",
+        help="Folder for results: one picture and one JSON file per image.",
     ),
 ]
 Hpip = Annotated[
     bool,
-    typer.Option("--use_hpip", "--use-hpip", help="Prefer the fastest engine that the model fits."),
+    typer.Option(
+        "--use_hpip", "--use-hpip", help="Use the fastest engine that this model can run on."
+    ),
 ]
 
 Csv = Annotated[
@@ -57,23 +61,27 @@ def predict(
     use_hpip: Hpip = False,
     engine: Annotated[
         str | None,
-        typer.Option(help=f"What runs it: auto, fastest, {ENGINE_NAMES}.", show_default="auto"),
+        typer.Option(
+            help=f"Engine that runs the model: auto, fastest, {ENGINE_NAMES}.", show_default="auto"
+        ),
     ] = None,
     precision: Annotated[
         str | None, typer.Option(help=f"{PRECISION_NAMES}.", show_default="the engine's own")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option("--batch_size", "--batch-size", help="Images in one inference.")
+        int | None, typer.Option("--batch_size", "--batch-size", help="Images per inference.")
     ] = None,
     alpha: Annotated[
         float | None,
         typer.Option(help="Target false alarm rate.", show_default="the model's own"),
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(help="Instead: the score above which an image is anomalous.")
+        float | None,
+        typer.Option(help="Use this score as the threshold instead of a false alarm rate."),
     ] = None,
     mask_only: Annotated[
-        bool, typer.Option("--mask_only", "--mask-only", help="Save label maps, not pictures.")
+        bool,
+        typer.Option("--mask_only", "--mask-only", help="Save label maps instead of pictures."),
     ] = False,
     csv: Csv = None,
     as_json: AsJson = False,
@@ -91,7 +99,7 @@ def predict(
     from uad.verdicts import verdict_file
 
     if not inputs:
-        raise ConfigError("nothing to judge: give --input PICTURE, FOLDER or URL")
+        raise ConfigError("No input was given. Add --input PICTURE, FOLDER or URL.")
     errors: list[ImageError] = []
     loaded = create_pipeline(
         pipeline,
@@ -132,7 +140,9 @@ def root(
     use_hpip: Hpip = False,
     get_pipeline_config: Annotated[
         str | None,
-        typer.Option("--get_pipeline_config", help="Write this pipeline's YAML to --save_path."),
+        typer.Option(
+            "--get_pipeline_config", help="Write the YAML file of this pipeline to --save_path."
+        ),
     ] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Serve --pipeline over HTTP.")] = False,
     host: Annotated[str | None, typer.Option("--host", help="With --serve.")] = None,
@@ -146,8 +156,8 @@ def root(
     if context.invoked_subcommand is not None:
         if used:
             raise ConfigError(
-                f"options before '{context.invoked_subcommand}' are {PADDLEX}; "
-                f"write them after '{context.invoked_subcommand}'"
+                f"The options before '{context.invoked_subcommand}' belong to {PADDLEX}. Write "
+                f"them after '{context.invoked_subcommand}'."
             )
     elif get_pipeline_config is not None:
         _write_config(get_pipeline_config, save_path or Path())
@@ -171,7 +181,7 @@ def _summary(counts: list[int], errors: list[ImageError], save_path: Path | None
     saved = f"; saved in {save_path}" if save_path is not None and normal + anomalous else ""
     console().print(f"{normal + anomalous} judged, {anomalous} anomalous{saved}", highlight=False)
     if errors:
-        console().print(f"{len(errors)} could not be read", highlight=False)
+        console().print(f"{len(errors)} could not be read. The reasons are above.", highlight=False)
         raise typer.Exit(1)
 
 
@@ -181,7 +191,9 @@ def _write_config(name: str, folder: Path) -> None:
     text = shipped_config(name)
     file = folder / f"{name}.yaml"
     if file.exists() and file.read_text(encoding="utf-8") != text:
-        raise ConfigError(f"{file} exists and differs: move it away or choose another --save_path")
+        raise ConfigError(
+            f"{file} exists and is different. Move it away or choose another --save_path."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="utf-8")
     typer.echo(str(file))

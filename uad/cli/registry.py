@@ -18,9 +18,12 @@ SHOWN_METRICS = ("image_auroc", "aupro", "pixel_auroc", "f1", "selection_loss")
 MOST_METRICS = 3
 
 Name = Annotated[str, typer.Argument(help="The product, for example cookie.")]
-Reason = Annotated[str, typer.Option(help="Why; kept in the audit.")]
+Reason = Annotated[str, typer.Option(help="The reason. It is kept in the audit trail.")]
 Actor = Annotated[str | None, typer.Option("--as", help="Who.", show_default="user@host")]
-Alias = Annotated[str, typer.Option(help="Which alias: champion serves, challenger waits.")]
+Alias = Annotated[
+    str,
+    typer.Option(help="The alias to set. champion: this version serves. challenger: it waits."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -35,7 +38,9 @@ def register(app: typer.Typer) -> None:
 def register_bundle(
     bundle: Annotated[Path, typer.Argument(help="A bundle's folder, as `uad train` writes it.")],
     name: Annotated[str, typer.Option(help="The product it belongs to.")],
-    description: Annotated[str, typer.Option(help="A sentence for the registry.")] = "",
+    description: Annotated[
+        str, typer.Option(help="One sentence about this version for the registry.")
+    ] = "",
 ) -> None:
     """Make a bundle the next version of a product in the registry.
 
@@ -53,7 +58,8 @@ def register_bundle(
 
 def models(
     name: Annotated[
-        str | None, typer.Argument(help="Only this product, with the history of its champion.")
+        str | None,
+        typer.Argument(help="Show only this product, with the history of its champion."),
     ] = None,
 ) -> None:
     """List products, their versions, and which of them serve.
@@ -67,7 +73,9 @@ def models(
     products = registry.products() if name is None else [name]
     rows = [_row(version) for product in products for version in registry.versions(product)]
     if not rows:
-        console().print("no product yet: uad retrain --data FOLDER --name NAME makes one")
+        console().print(
+            "There are no products yet. Train one: `uad retrain --data FOLDER --name NAME`"
+        )
         return
     columns = ("product", "version", "alias", "registered", "dataset", "metrics")
     print_table("models", columns, rows)
@@ -78,7 +86,7 @@ def models(
 
 def promote(
     name: Name,
-    version: Annotated[str, typer.Argument(help="Its version, a number; see `uad models`.")],
+    version: Annotated[str, typer.Argument(help="The version number. `uad models` lists them.")],
     reason: Reason = "",
     actor: Actor = None,
     alias: Alias = "champion",
@@ -93,7 +101,7 @@ def promote(
 
     made = ModelRegistry().promote(name, version, alias=alias, reason=reason, actor=actor)
     if made.from_version == made.to_version:
-        typer.echo(f"{name}: version {made.to_version} is {alias} already")
+        typer.echo(f"{name}: version {made.to_version} is already {alias}.")
     else:
         _say(made)
 
@@ -111,7 +119,9 @@ def rollback(
 
 
 def ui(
-    host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. 0.0.0.0 accepts other machines.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Where to listen.", min=1, max=65535)] = 5000,
 ) -> None:
     """Open MLflow's pages on the runs and models of this project.
@@ -126,11 +136,11 @@ def ui(
 
     uri = tracking_uri()
     if uri.startswith(("http://", "https://")):
-        typer.echo(f"MLflow runs already (MLFLOW_TRACKING_URI): open {uri}")
+        typer.echo(f"An MLflow server is already running (MLFLOW_TRACKING_URI). Open {uri}")
         return
     _check_port(host, port)
     ModelRegistry(uri).products()
-    typer.echo(f"MLflow on {uri}\nopen http://{host}:{port} (Ctrl-C ends it)")
+    typer.echo(f"MLflow shows {uri}\nOpen http://{host}:{port} (Ctrl-C stops it)")
     sys.stdout.flush()
     command = ui_command(uri, host, port)
     os.execve(command[0], command, ui_environment(dict(os.environ)))
@@ -156,14 +166,15 @@ def _check_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as exc:
             raise RegistryError(
-                f"cannot listen on {host} port {port} ({exc.strerror}): choose another with --port"
+                f"Port {port} on {host} cannot be used ({exc.strerror}). Choose another with "
+                "--port."
             ) from exc
 
 
 def _say(move: "Promotion") -> None:
     typer.echo(
-        f"{move.name}: {move.alias} is version {move.to_version} now "
-        f"(was {move.from_version or 'none'}; {move.actor})"
+        f"{move.name}: version {move.to_version} is now {move.alias} (before: "
+        f"{move.from_version or 'none'}; moved by {move.actor})"
     )
 
 

@@ -27,34 +27,45 @@ class Promote(StrEnum):
 
 Data = Annotated[
     str,
-    typer.Option(help="A folder or manifest of images, or a stored dataset: NAME or NAME@VERSION."),
+    typer.Option(help="Folder or manifest of images, or a stored dataset: NAME or NAME@VERSION."),
 ]
-Name = Annotated[str, typer.Option("--name", help="The product: the registered model's name.")]
+Name = Annotated[str, typer.Option("--name", help="The product: the name of the registered model.")]
 Teacher = Annotated[str, typer.Option(help="embedded, imagenet, or a weight file.")]
 Config = Annotated[
-    Path | None, typer.Option(help="YAML file of training settings; see configs/training.")
+    Path | None,
+    typer.Option(help="YAML file of training settings. `uad config show` prints the defaults."),
 ]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="One setting, as section.key=value; may be repeated."),
 ]
-Device = Annotated[str, typer.Option(help="Where to train: cpu, gpu:0, or on several: gpu:0,1.")]
+Device = Annotated[str, typer.Option(help="Device to train on: cpu, gpu:0, or several: gpu:0,1.")]
 Alpha = Annotated[float | None, typer.Option(help="Target false alarm rate, above 0 and below 1.")]
 PromoteOption = Annotated[
     Promote,
     typer.Option(
-        help="gate: the rule decides; always; never: a person does, by `uad promote`; "
-        "ask: the run pauses until a person resumes it in Prefect."
+        help=(
+            "Who promotes the new version. gate: the gate's rule decides. always: promote "
+            "without checks. never: a person runs `uad promote`. ask: the run pauses in Prefect "
+            "until a person decides."
+        )
     ),
 ]
-Gate = Annotated[Path | None, typer.Option(help="YAML file of the gate's rule; see configs/gate.")]
+Gate = Annotated[
+    Path | None,
+    typer.Option(
+        help="YAML file with the gate's rule. `uad config show gate` prints the defaults."
+    ),
+]
 Recent = Annotated[
     str | None,
-    typer.Option(help="Folder of recent good images: the gate compares false alarms on them."),
+    typer.Option(help="Folder of recent good images. The gate compares the false alarms on them."),
 ]
 Settle = Annotated[
     float,
-    typer.Option(min=0, help="Leave files written in the last so many seconds for the next run."),
+    typer.Option(
+        min=0, help="Skip files modified less than N seconds ago. The next run takes them."
+    ),
 ]
 
 
@@ -91,7 +102,9 @@ def retrain(
     """
     parameters = _parameters(teacher, config, set_, device, promote, gate, recent, alpha, settle)
     _check_images(data, name)
-    console().print(f"retraining {name}; Prefect's engine starts, which takes about 10 seconds")
+    console().print(
+        f"Retraining {name}. Prefect's engine starts first; this takes about 10 seconds."
+    )
     outcome = _run({"data": data, "product": name, **parameters})
     _print_outcome(outcome)
 
@@ -100,21 +113,21 @@ def deploy(
     name: Name,
     data: Data,
     interval: Annotated[
-        float | None, typer.Option(help="Seconds between runs; the first is at once.")
+        float | None, typer.Option(help="Seconds between runs. The first run starts at once.")
     ] = None,
     cron: Annotated[
-        str | None, typer.Option(help="Times as a cron line: minute hour day month weekday.")
+        str | None, typer.Option(help="Start times as a cron line: minute hour day month weekday.")
     ] = None,
     timezone: Annotated[
-        str | None, typer.Option(help="Of cron's times; this machine's by default.")
+        str | None, typer.Option(help="Time zone of --cron. Default: this machine's.")
     ] = None,
     watch: Annotated[
         float | None,
-        typer.Option(help="Seconds between looks at the folder; new images begin a run.", min=1),
+        typer.Option(help="Seconds between checks of the folder. New images start a run.", min=1),
     ] = None,
     drift: Annotated[
         float | None,
-        typer.Option(help="Seconds between looks at the scores; drift begins a run.", min=1),
+        typer.Option(help="Seconds between checks of the scores. Drift starts a run.", min=1),
     ] = None,
     teacher: Teacher = "embedded",
     config: Config = None,
@@ -126,7 +139,10 @@ def deploy(
     alpha: Alpha = None,
     settle: Settle = 0.0,
     port: Annotated[
-        int | None, typer.Option(help="Of the Prefect server that is started here; 4200 if free.")
+        int | None,
+        typer.Option(
+            help="Port of the Prefect server that is started here. Default: 4200 if it is free."
+        ),
     ] = None,
 ) -> None:
     """Retrain on a schedule, on new images, or on drift until Ctrl-C; the chain of `uad retrain`.
@@ -158,7 +174,9 @@ def deploy(
 
     schedule = _schedule(interval, cron, timezone or local_timezone(), watch or drift)
     times = [f"{time:%Y-%m-%d %H:%M:%S}" for time in schedule.next(3)] if schedule else []
-    console().print("connecting to Prefect; a server that has to be started takes about 10 seconds")
+    console().print(
+        "Connecting to Prefect. If a server has to be started, this takes about 10 seconds."
+    )
     with scheduler(port) as api_url:
         made = [deployment(name, schedule, {"data": _absolute(data), **parameters})]
         if watch:
@@ -170,14 +188,20 @@ def deploy(
             ("images", _absolute(data)),
             ("schedule", schedule),
             ("next runs", ", ".join(times) or None),
-            ("looks at the folder", f"every {watch:g} s" if watch else None),
-            ("looks at the scores", f"every {drift:g} s" if drift else None),
+            ("checks the folder", f"every {watch:g} s" if watch else None),
+            ("checks the scores", f"every {drift:g} s" if drift else None),
             ("runs and logs", api_url.removesuffix("/api")),
-            ("stop", "Ctrl-C; the same command goes on, and makes up for one missed run"),
+            (
+                "stop",
+                (
+                    "Press Ctrl-C. The same command continues the schedule and makes up for one "
+                    "missed run."
+                ),
+            ),
         ]
         print_table(f"deployment retrain/{name}", ["", ""], rows)
         serve_until_stopped(made)
-    console().print(f"stopped: retrain/{name} runs again when this command does")
+    console().print(f"Stopped. retrain/{name} runs again when you start this command again.")
 
 
 def _check_images(data: str, name: str) -> None:
@@ -274,7 +298,7 @@ def _run(parameters: dict[str, Any]) -> "Outcome":
 def _print_outcome(outcome: "Outcome") -> None:
     name, version = outcome.product, outcome.version
     if outcome.unchanged:
-        console().print(f"nothing new: version {version} was trained on {outcome.dataset}")
+        console().print(f"Nothing new: version {version} was already trained on {outcome.dataset}.")
         return
     if outcome.verdict:
         _print_verdict(f"gate: {name} version {version}", outcome.verdict)

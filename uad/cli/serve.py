@@ -22,12 +22,17 @@ def serve(
         typer.Option(
             "--model",
             "-m",
-            help="models:/NAME@champion, models:/NAME/3, or a bundle folder; NAME=... renames it. "
-            "Repeat it to serve several.",
+            help=(
+                "models:/NAME@champion, models:/NAME/3, or a bundle's folder. NAME=... gives it "
+                "another name. Repeat it to serve several."
+            ),
         ),
     ] = None,
     host: Annotated[
-        str | None, typer.Option(help="0.0.0.0 lets other machines in.", show_default="127.0.0.1")
+        str | None,
+        typer.Option(
+            help="Address to listen on. 0.0.0.0 accepts other machines.", show_default="127.0.0.1"
+        ),
     ] = None,
     port: Annotated[int | None, typer.Option(help="Where to listen.", show_default="8080")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, gpu:0, ...", show_default="cpu")] = None,
@@ -46,14 +51,17 @@ def serve(
         typer.Option(help="Target false alarm rate.", show_default="the bundle's"),
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(help="Instead: the score above which an image is anomalous.")
+        float | None,
+        typer.Option(help="Use this score as the threshold instead of a false alarm rate."),
     ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", help="YAML file with any setting of the server.")
     ] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Any setting by its dotted name: limits.pixels=8000000."),
+        typer.Option(
+            "--set", help="Any setting by its dotted name, for example limits.pixels=8000000."
+        ),
     ] = None,
 ) -> None:
     r"""Serve models over HTTP, always the version that was promoted last.
@@ -99,9 +107,11 @@ def serve(
 def pin(
     name: Annotated[str, typer.Argument(help="The product, for example cookie.")],
     version: Annotated[
-        str | None, typer.Argument(help="The version to stay on; none shows the pin.")
+        str | None, typer.Argument(help="The version to stay on. Without it, the pin is shown.")
     ] = None,
-    off: Annotated[bool, typer.Option("--off", help="Follow the registry again.")] = False,
+    off: Annotated[
+        bool, typer.Option("--off", help="Remove the pin: follow the registry again.")
+    ] = False,
 ) -> None:
     """Keep the servers on this machine on one version, even while the registry is down.
 
@@ -121,17 +131,17 @@ def pin(
     if off:
         was_pinned = pins.unpin(name)
         words = "again" if was_pinned else "(it was not pinned)"
-        typer.echo(f"{name} follows the registry {words}")
+        typer.echo(f"{name} follows the registry again {words}")
     elif version is not None:
         pins.pin(name, version)
-        typer.echo(f"{name} is pinned to version {version}")
+        typer.echo(f"{name} stays on version {version} until it is unpinned.")
     else:
         local = ", ".join(pins.local_versions(name)) or "none"
         typer.echo(f"pinned to: {pinned(name) or 'nothing'}; versions on this machine: {local}")
 
 
 def api_key(
-    name: Annotated[str, typer.Argument(help="Who will use it, for example line4.")],
+    name: Annotated[str, typer.Argument(help="Name of the user of the key, for example line4.")],
 ) -> None:
     """Make an API key for the server: the key for its user, the hash for the server.
 
@@ -148,5 +158,5 @@ def api_key(
     from serving.api.access import new_key
 
     key, line = new_key(name)
-    typer.echo(f"key for {name}, shown this once: {key}", err=True)
+    typer.echo(f"Key for {name}. It is shown only once: {key}", err=True)
     typer.echo(line)

@@ -24,14 +24,15 @@ def suspects(
         str, typer.Option(help="embedded, imagenet, or a weight file.")
     ] = "embedded",
     config: Annotated[
-        Path | None, typer.Option(help="YAML file of training settings; see configs/training.")
+        Path | None,
+        typer.Option(help="YAML file of training settings. `uad config show` prints the defaults."),
     ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="One setting, as section.key=value; may be repeated."),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(help="The page with pictures; under UAD_HOME by default.")
+        Path | None, typer.Option(help="HTML page with pictures. Default: under UAD_HOME.")
     ] = None,
 ) -> None:
     r"""Find images among the good ones that look unlike the others: defects put there by mistake.
@@ -65,8 +66,10 @@ def suspects(
     if found:
         names = ", ".join(each.sample.name for each in found[:3])
         console().print(
-            "next: look at them, take defects out of the folder, or train without: "
-            f"--set 'data.exclude=[{names}]' or --without-suspects",
+            (
+                "next: look at them. Then move defects out of the folder, or train without them: "
+                f"--set 'data.exclude=[{names}]' or --without-suspects"
+            ),
             soft_wrap=True,
             highlight=False,
             markup=False,

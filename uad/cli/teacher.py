@@ -55,7 +55,7 @@ def fetch() -> None:
 
 def verify(
     teacher: Annotated[
-        str | None, typer.Argument(help="A name, or a weight file; none: all known teachers.")
+        str | None, typer.Argument(help="A name or a weight file. Default: all known teachers.")
     ] = None,
 ) -> None:
     """Check that teachers are whole; exit status 1 if one is altered, or named and not here.

@@ -24,7 +24,8 @@ def train(
     ],
     output: Annotated[Path, typer.Option(help="The bundle's folder.")],
     config: Annotated[
-        Path | None, typer.Option(help="YAML file of settings; see configs/training.")
+        Path | None,
+        typer.Option(help="YAML file of settings. `uad config show` prints the defaults."),
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -34,17 +35,17 @@ def train(
         str, typer.Option(help="embedded, imagenet, or a weight file.")
     ] = "embedded",
     device: Annotated[
-        str, typer.Option(help="Where to train: cpu, gpu:0, or on several: gpu:0,1.")
+        str, typer.Option(help="Device to train on: cpu, gpu:0, or several: gpu:0,1.")
     ] = "cpu",
     without_suspects: Annotated[
         bool,
         typer.Option("--without-suspects", help="The same as --set data.without_suspects=true."),
     ] = False,
     resume: Annotated[
-        bool, typer.Option(help="Go on from this training's checkpoint, if there is one.")
+        bool, typer.Option(help="Continue from the checkpoint of this training, if there is one.")
     ] = True,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the bundle that is there, whatever it is.")
+        bool, typer.Option("--overwrite", help="Replace the bundle in the output folder.")
     ] = False,
 ) -> None:
     """Fine-tune a student on normal images and write a bundle.
@@ -71,7 +72,7 @@ def train(
     dataset = load_dataset(data, settings.data)
     bundle = None if overwrite else finished(output, dataset, settings, chosen)
     if bundle is not None:
-        console().print("this very training is finished: --overwrite does it again")
+        console().print("This training is already finished. Add --overwrite to do it again.")
     else:
         bundle = run(dataset, settings, chosen, output, device=device, resume=resume, progress=True)
     entry = bundle.manifest.calibration["onnxruntime/fp32"]

@@ -37,14 +37,18 @@ def read_yaml(file: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as exc:
-        raise ConfigError(f"cannot read {file}: {exc.strerror or exc}; check the path") from exc
+        raise ConfigError(
+            f"{file} could not be read: {exc.strerror or exc}. Check the path."
+        ) from exc
     except (yaml.YAMLError, UnicodeDecodeError) as exc:
         reason = " ".join(str(exc).split())
         raise ConfigError(f"{file} is not valid YAML: {reason}") from exc
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise ConfigError(f"{file} must hold a mapping of settings, not a {type(values).__name__}")
+        raise ConfigError(
+            f"{file} must contain settings as `key: value`, not a {type(values).__name__}."
+        )
     return values
 
 
@@ -75,7 +79,7 @@ def _siblings(kind: Any, location: Sequence[int | str]) -> list[str]:
 def _apply(values: dict[str, Any], override: str) -> None:
     dotted, separator, text = override.partition("=")
     if not separator or not dotted.strip():
-        raise ConfigError(f"'{override}' is no setting; write it as section.key=value")
+        raise ConfigError(f"'{override}' is not a setting. Write section.key=value.")
     *parents, last = dotted.strip().split(".")
     for parent in parents:
         values = values.setdefault(parent, {})
@@ -84,4 +88,4 @@ def _apply(values: dict[str, Any], override: str) -> None:
     try:
         values[last] = yaml.safe_load(text)
     except yaml.YAMLError as exc:
-        raise ConfigError(f"'{dotted}': {text!r} is no valid value") from exc
+        raise ConfigError(f"'{dotted}': {text!r} is not a valid value") from exc

@@ -95,8 +95,9 @@ def parse_pipeline(values: Mapping[str, Any], *, origin: str) -> PipelineConfig:
         section = file.Pipeline.model_dump(exclude={"visualize"})
         return PipelineConfig(**section, visualize=file.Serving.visualize)
     raise ConfigError(
-        f"{origin} holds no pipeline: it needs a section 'Pipeline' with 'model', or 'SubModules' "
-        "with 'AnomalyDetection'; `uad --get_pipeline_config anomaly_detection` writes one"
+        f"{origin} does not describe a pipeline. It needs a section 'Pipeline' with 'model', or "
+        "'SubModules' with 'AnomalyDetection'. `uad --get_pipeline_config anomaly_detection` "
+        "writes one."
     )
 
 

@@ -103,8 +103,8 @@ def require_same_images(a: Report, b: Report) -> None:
     named = [[(image.name, image.label) for image in report.images] for report in (a, b)]
     if named[0] != named[1] or a.provenance.test_fingerprint != b.provenance.test_fingerprint:
         raise DataError(
-            f"the reports of {a.provenance.bundle} and {b.provenance.bundle} are about different "
-            "test images: evaluate both on the same data set version"
+            f"The reports of {a.provenance.bundle} and {b.provenance.bundle} are about different "
+            "test images. Evaluate both on the same dataset version."
         )
 
 

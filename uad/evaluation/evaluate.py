@@ -52,7 +52,7 @@ def evaluate(
     samples = tuple(samples)
     if not samples:
         raise DataError(
-            "there is no test image: add test/good and test/<defect> folders to the data set"
+            "There are no test images. Add test/good and test/<defect> folders to the dataset."
         )
     pixels = PixelStream()
     judged = list(judge_all(detector, samples, pixels, batch_size, progress))

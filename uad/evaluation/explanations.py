@@ -18,19 +18,23 @@ def percent(rate: float) -> str:
 def figures(report: Report) -> list[Row]:
     """The main figures with their intervals and a short explanation each."""
     return [
-        _row(report, "image AUROC", "image_auroc", "a defective image scores above a good one"),
+        _row(report, "image AUROC", "image_auroc", ("chance that a defective image scores higher "
+                                                   "than a good one")),
         _row(report, "image AP", "image_ap", "area under precision and recall"),
         _row(report, "F1", "f1", "precision and recall at the threshold, in one figure"),
-        _row(report, "F1, best", "f1_max", "in hindsight, by the best threshold; not attainable"),
+        _row(report, "F1, best", "f1_max", ("F1 at the best possible threshold, known only "
+                                           "afterwards")),
         _rate(report, "recall", "recall", f"{report.n_anomalous - report.missed} of "
               f"{report.n_anomalous} defective images raised the alarm"),
         _rate(report, "false alarm rate", "false_alarm_rate", _promise(report)),
-        ("pixel AUROC", short(report.pixel_auroc), "a defective pixel scores above a good one"),
+        ("pixel AUROC", short(report.pixel_auroc), ("chance that a defective pixel scores higher "
+                                                   "than a good one")),
         ("pixel AP", short(report.pixel_ap), "area under precision and recall of pixels"),
         ("AUPRO", short(report.aupro), f"overlap with {report.components} defects while at most "
          "30 % of the good pixels are marked"),
-        ("threshold", f"{report.threshold:.6g}", f"alarm above it; alpha {short(report.alpha, 3)} "
-         f"from {report.n_calibration} calibration images"),
+        ("threshold", f"{report.threshold:.6g}", ("alarm above this score; false alarm rate "
+                                                 f"{short(report.alpha, 3)} from "
+                                                 f"{report.n_calibration} calibration images")),
         ("time an image", f"{report.latency.median_ms:.1f} ms",
          f"median; 95 % within {report.latency.p95_ms:.1f} ms, {report.latency.batch_size} at a "
          f"time, {report.provenance.engine}"),
@@ -85,7 +89,7 @@ def _row(report: Report, what: str, name: str, meaning: str) -> Row:
 def _rate(report: Report, what: str, name: str, meaning: str) -> Row:
     value = getattr(report, name)
     if value is None:
-        return what, "-", "no such image in the test set"
+        return what, "-", "there are no such images in the test set"
     low, high = report.intervals[name]
     return what, short(value), f"{meaning} (95 %: {percent(low)} to {percent(high)})"
 
@@ -95,42 +99,46 @@ def _promise(report: Report) -> str:
     if report.false_alarm_range is None:
         return counted
     low, high = report.false_alarm_range
-    return f"{counted}; alpha {short(report.alpha, 3)} promises {percent(low)} to {percent(high)}"
+    return (
+        f"{counted}; a rate of {short(report.alpha, 3)} is set, {percent(low)} to "
+        f"{percent(high)} is expected here"
+    )
 
 
 def _found(report: Report) -> str:
     if report.recall is None:
-        return "The test set holds good images only: how many defects are found is not known."
+        return "The test set has only good images. How many defects are found is not known."
     found = report.n_anomalous - report.missed
     text = f"Found {found} of {report.n_anomalous} defective images ({percent(report.recall)})."
     if report.missed and (report.image_auroc or 0) > 0.9:
         text += (
-            " Scores tell good from defective better than the threshold does: a larger alpha would "
-            "find more, at more false alarms; more calibration images make the threshold surer."
+            " The scores separate good from defective better than the threshold does. A higher "
+            "false alarm rate would find more defects. More calibration images make the "
+            "threshold more exact."
         )
     return text
 
 
 def _false_alarms(report: Report) -> str:
     if report.false_alarm_rate is None:
-        return "The test set holds no good image: the false alarm rate is not known."
+        return "The test set has no good images. The false alarm rate is not known."
     text = (
-        f"Raised {report.false_alarms} false alarms on {report.n_normal} good images "
+        f"{report.false_alarms} of {report.n_normal} good images raised a false alarm "
         f"({percent(report.false_alarm_rate)})."
     )
     if report.false_alarm_range is None:
         return text
     low, high = report.false_alarm_range
     text += (
-        f" The threshold promises {percent(report.alpha)} on average; with "
-        f"{report.n_calibration} calibration and {report.n_normal} test images that means "
-        f"{percent(low)} to {percent(high)} in 95 % of cases"
+        f" The threshold is set for {percent(report.alpha)} on average. With "
+        f"{report.n_calibration} calibration and {report.n_normal} test images, {percent(low)} to "
+        f"{percent(high)} is expected in 95 of 100 cases"
     )
     if within_promise(report):
         return text + ": as promised."
     return text + (
-        ": more than promised. The good test images differ from the training images (light, "
-        "position, batch): add such images to the training folder and train again."
+        ": this is more. The good test images differ from the training images (light, position, "
+        "batch). Add such images to the training folder and train again."
     )
 
 
@@ -138,19 +146,20 @@ def _unmet_alpha(report: Report) -> str:
     if report.requested_alpha is None:
         return ""
     return (
-        f"Alpha {short(report.requested_alpha, 3)} was asked for, but {report.n_calibration} "
-        f"calibration images allow {short(report.alpha, 3)} at best: it takes "
-        f"{images_needed(report.requested_alpha)}; add good images and train again."
+        f"A false alarm rate of {short(report.requested_alpha, 3)} was asked for. With "
+        f"{report.n_calibration} calibration images the lowest rate that can be guaranteed is "
+        f"{short(report.alpha, 3)}. For {short(report.requested_alpha, 3)} you need "
+        f"{images_needed(report.requested_alpha)}. Add good images and train again."
     )
 
 
 def _located(report: Report) -> str:
     if report.aupro is None:
-        return "There are no masks, so where the defects were seen was not measured."
+        return "There are no masks. Whether the right place was marked was not measured."
     peaks = [image.peak_in_mask for image in report.images if image.peak_in_mask is not None]
     return (
-        f"The hottest point lay on the defect in {sum(peaks)} of {len(peaks)} images with masks "
-        f"(AUPRO {short(report.aupro, 3)}, pixel AUROC {short(report.pixel_auroc, 3)})."
+        f"The highest point of the map was on the defect in {sum(peaks)} of {len(peaks)} images "
+        f"with masks (AUPRO {short(report.aupro, 3)}, pixel AUROC {short(report.pixel_auroc, 3)})."
     )
 
 
@@ -168,6 +177,6 @@ def _unmasked(report: Report) -> str:
     if not report.n_without_mask or report.aupro is None:
         return ""
     return (
-        f"{report.n_without_mask} defective images have no mask, or an empty one, and are left out "
-        "of the pixel figures."
+        f"{report.n_without_mask} defective images have no mask or an empty one. They do not "
+        "count in the pixel figures."
     )

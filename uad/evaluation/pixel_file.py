@@ -36,7 +36,7 @@ def read_pixels(file: Path) -> tuple[ImageHistogram | None, ...]:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             sizes, bins, counts = stored["sizes"], stored["bins"], stored["counts"]
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as exc:
-        raise DataError(f"{file} is damaged ({exc}): evaluate again") from exc
+        raise DataError(f"{file} is damaged ({exc}). Evaluate again.") from exc
     ends = np.cumsum(np.maximum(sizes, 0))
     return tuple(
         None

@@ -53,27 +53,31 @@ def shelves(report: Report) -> list[Shelf]:
     found = [
         Shelf(
             "Missed defects",
-            "Defective images without alarm, the lowest scores first.",
+            "Defective images without an alarm. The lowest scores come first.",
             _first(missed, WRONG),
         ),
         Shelf(
             "False alarms",
-            "Good images with an alarm, the highest scores first: look whether something is wrong "
-            "with them after all.",
+            (
+                "Good images with an alarm. The highest scores come first. Check that they really "
+                "are good."
+            ),
             _first(alarms, WRONG),
         ),
         Shelf(
             "Right for another reason",
-            "The alarm was raised, but the map's highest point lies beside the marked defect: "
-            "check the mask, or whether something else is wrong with the part.",
+            (
+                "There was an alarm, but the highest point of the map is not on the marked defect. "
+                "Check the mask, and whether the part has another defect."
+            ),
             _first(lucky, ELSEWHERE),
         ),
         Shelf(
             "Close calls",
-            "Right verdicts nearest to the threshold: the next ones to go wrong.",
+            "Right verdicts close to the threshold. These are the next ones to go wrong.",
             _first(sure, CLOSE),
         ),
-        Shelf("Clearest verdicts", "What the detector is sure of.", _first(clear, CLEAR)),
+        Shelf("Clearest verdicts", "The clearest right verdicts.", _first(clear, CLEAR)),
     ]
     return [shelf for shelf in found if shelf.images]
 

@@ -167,8 +167,8 @@ class Report(_Part):
             first = exc.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "its start"
             raise DataError(
-                f"this is no evaluation report ({first['msg']} at {where}): make one with "
-                "`uad evaluate BUNDLE --data DATA --json FILE`"
+                f"This is not an evaluation report ({first['msg']} at {where}). Make one: `uad "
+                "evaluate BUNDLE --data DATA --json FILE`"
             ) from exc
 
 

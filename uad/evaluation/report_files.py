@@ -67,7 +67,7 @@ def read_report(path: Path) -> Report:
         text = file.read_text(encoding="utf-8")
     except OSError as exc:
         raise DataError(
-            f"cannot read {file}: {exc.strerror}; make it with `uad evaluate BUNDLE --data DATA "
+            f"{file} could not be read: {exc.strerror}. Make it: `uad evaluate BUNDLE --data DATA "
             "--report DIR`"
         ) from exc
     report = Report.from_json(text)

@@ -72,8 +72,8 @@ def _judge(
 ) -> Judged:
     if not np.isfinite(detection.score):
         raise EngineError(
-            f"{sample.name} scored {detection.score} on {detector.engine.key}: the model's weights "
-            "are damaged or training diverged; train again with a lower learning rate"
+            f"{sample.name} got the score {detection.score} on {detector.engine.key}. The model's "
+            "weights are damaged or training diverged. Train again with a lower learning rate."
         )
     mask = read_mask(sample, (image.shape[0], image.shape[1]))
     counted = sample.label == 0 or mask is not None

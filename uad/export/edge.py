@@ -47,7 +47,9 @@ def export_edge(bundle: Bundle, output: Path) -> list[Path]:
         with as_file(files("uad.export").joinpath("edge_files")) as folder:
             shutil.copytree(folder, output, dirs_exist_ok=True)
     except OSError as exc:
-        raise BundleError(f"cannot write {output}: {exc.strerror}; choose another folder") from exc
+        raise BundleError(
+            f"{output} could not be written: {exc.strerror}. Choose another folder."
+        ) from exc
     return sorted(file for file in output.iterdir() if file.is_file())
 
 
@@ -55,7 +57,7 @@ def _entry(bundle: Bundle) -> CalibrationEntry:
     entry = bundle.manifest.calibration.get(KEY)
     if entry is None or INT8_MODEL not in bundle.manifest.files:
         raise CalibrationError(
-            f"{bundle.path} has no 8-bit model to export: run `uad calibrate {bundle.path} --data "
-            "DATA --engine onnxruntime --precision int8` first"
+            f"{bundle.path} has no 8-bit model to export. Run `uad calibrate {bundle.path} --data "
+            "DATA --engine onnxruntime --precision int8` first."
         )
     return entry

@@ -60,8 +60,8 @@ def import_stfpm(
     """
     if normals.test:
         raise DataError(
-            f"{normals.name} holds test images too: name a folder of good images alone, which "
-            "PaddleX did not train on"
+            f"{normals.name} also has test images. Name a folder of good images only, which "
+            "PaddleX was not trained on."
         )
     images_needed(alpha)  # refuses an impossible alpha before anything is written
     values = {"height": size[0], "width": size[1], "interpolation": "linear"}
@@ -86,8 +86,9 @@ def split_weights(arrays: Arrays, *, origin: str) -> tuple[Weights, Weights]:
     first = arrays.get("student.model.0.weight")
     if first is None or first.ndim != 4:
         raise TeacherError(
-            f"{origin} is no STFPM of PaddleX or PaddleSeg: it has no 'student.model.0.weight'; "
-            "an exported inference model holds no names, so give the model.pdparams beside it"
+            f"{origin} is not an STFPM of PaddleX or PaddleSeg: it has no "
+            "'student.model.0.weight'. An exported inference model has no names; give the "
+            "model.pdparams beside it."
         )
     student, teacher = (
         check(_renamed(arrays, part), first.shape[0], origin=f"{origin}, {part}")
@@ -103,7 +104,7 @@ def _model(file: Path, normals: Dataset, spec: InputSpec) -> TrainedModel:
         student=student,
         teacher=teacher_from(f"file:{file.name}", teacher),
         input=spec,
-        score=ScoreDefinition(reason="PaddleX multiplies the levels' maps"),
+        score=ScoreDefinition(reason="PaddleX multiplies the level maps"),
         statistics={},
         config=TrainingConfig(input=spec, model=ModelConfig(width=len(student["bn1.weight"]))),
         golden=tuple(

@@ -186,7 +186,7 @@ class AliasWatcher(Generic[D]):
         try:
             self._note_external(name, alias=alias)
         except RegistryError as exc:
-            logging.getLogger(__name__).warning("the audit was not updated: %s", exc)
+            logging.getLogger(__name__).warning("The audit trail could not be updated: %s", exc)
 
     def _loaded(self, path: Path) -> D:
         model = self._load(path)
@@ -234,7 +234,7 @@ class AliasWatcher(Generic[D]):
         loaded = self._attempt(stored.name, stored.version, lambda: stored.path)
         if loaded:
             self._last_error = str(error)
-            self._tell("offline", stored.version, "serving the local copy")
+            self._tell("offline", stored.version, "serving the saved copy")
         return loaded
 
     def _last_known_good(self) -> Stored | None:

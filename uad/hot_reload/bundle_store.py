@@ -157,8 +157,8 @@ def _verify(version: ModelVersion, folder: Path) -> None:
     expected = version.bundle_sha256
     if expected is not None and sha256(bundle.path / MANIFEST) != expected:
         raise BundleError(
-            f"version {version.version} of '{version.name}' is not the bundle that was registered "
-            f"(its {MANIFEST} was altered in the artifact store): register it again"
+            f"Version {version.version} of '{version.name}' is not the bundle that was "
+            f"registered: its {MANIFEST} was altered in the artifact store. Register it again."
         )
 
 

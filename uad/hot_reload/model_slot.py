@@ -65,7 +65,7 @@ class ModelSlot(Generic[D]):
             if slot is not None:
                 slot.users += 1
         if slot is None:
-            raise ServingError("no model is loaded: promote one with `uad promote NAME VERSION`")
+            raise ServingError("No model is loaded. Promote one: `uad promote NAME VERSION`")
         try:
             yield slot.served
         finally:

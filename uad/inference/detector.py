@@ -155,15 +155,15 @@ class Detector:
         if len(expected) != len(images):
             raise BundleError(
                 f"{self.bundle.path} has {len(images)} golden inputs but {len(expected)} golden "
-                "scores: recalibrate it with `uad calibrate`"
+                "scores. Run `uad calibrate` again."
             )
         for index, image in enumerate(images):
             score = self.scorer.score([image])[0].score
             if not math.isclose(score, expected[index], rel_tol=self.calibration.tolerance):
                 raise BundleError(
                     f"{self.bundle.path} gives {score:.6g} for golden input {index} on "
-                    f"{self.engine.key}, not {expected[index]:.6g}: this machine computes "
-                    "something else; recalibrate here with `uad calibrate`"
+                    f"{self.engine.key}, not {expected[index]:.6g}. This machine computes a "
+                    "different result. Run `uad calibrate` on this machine."
                 )
 
     def close(self) -> None:

@@ -82,8 +82,8 @@ def _shares(bundle: Bundle, dataset: Dataset) -> _Shares:
         return _Shares(dataset.train, dataset.selection, dataset.calibration)
     if dataset.name == known.name:
         raise CalibrationError(
-            f"{bundle.path} was trained on {known.name}@{known.version}, this is version "
-            f"{dataset.version}, whose images may have trained it: use --data "
-            f"{known.name}@{known.version}, or new images under another name"
+            f"{bundle.path} was trained on {known.name}@{known.version}, and this is version "
+            f"{dataset.version}. Some of its images may have been used for training. Use --data "
+            f"{known.name}@{known.version}, or new images under another name."
         )
     return _Shares(dataset.train, dataset.selection, dataset.normals)

@@ -45,14 +45,18 @@ def _checked(
     weights: Mapping[str, NDArray[np.generic]], name: str, shape: Shape, origin: str
 ) -> NDArray[np.float32]:
     if name not in weights:
-        raise TeacherError(f"{origin} has no weight '{name}': it is no ResNet-18 (conv1 to layer3)")
+        raise TeacherError(
+            f"{origin} has no weight '{name}'. It is not a ResNet-18 (conv1 to layer3)."
+        )
     value = np.ascontiguousarray(weights[name], np.float32)
     if value.shape != shape:
         raise TeacherError(
             f"{origin}: '{name}' has shape {value.shape}, a ResNet-18 needs {shape} here"
         )
     if not np.isfinite(value).all():
-        raise TeacherError(f"{origin}: '{name}' holds values that are not finite; fetch it again")
+        raise TeacherError(
+            f"{origin}: '{name}' has values that are not finite. Fetch the file again."
+        )
     return value
 
 

@@ -83,7 +83,7 @@ def watch(
         CalibrationError: there are no calibration scores.
     """
     if len(calibration) == 0:
-        raise CalibrationError("without calibration scores there is nothing to compare with")
+        raise CalibrationError("There are no calibration scores to compare with.")
     p_values = _p_values(calibration, recent, np.random.default_rng(seed))
     capital = list(_capital(p_values))
     detected = (number for number, owned in enumerate(capital, start=1) if owned >= 1 / level)

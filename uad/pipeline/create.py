@@ -63,7 +63,7 @@ def create_pipeline(
         EngineError: the engine or device cannot be had here.
     """
     if hpi_config:
-        raise ConfigError("hpi_config has no counterpart here: give engine and precision instead")
+        raise ConfigError("hpi_config is not supported. Use engine and precision instead.")
     registry = registry or ModelRegistry()
     settings = read_pipeline(pipeline, config, registry)
     given = {
@@ -83,7 +83,7 @@ def create_pipeline(
         return _from_registry(settings, registry)
     if follow:
         raise ConfigError(
-            f"follow=True needs an address such as models:/cookie@champion, not {settings.model}"
+            f"follow=True needs an address such as models:/cookie@champion, not {settings.model}."
         )
     bundle = read_bundle(Path(settings.model))
     served = Served(_load(bundle.path, settings), bundle.id, bundle.path.resolve().name)

@@ -58,7 +58,7 @@ class Pipeline:
         """
         size = self._batch_size if batch_size is None else batch_size
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise ConfigError(f"batch_size must be a whole number from 1, not {size!r}")
+            raise ConfigError(f"batch_size must be a whole number, at least 1, not {size!r}.")
         if alpha is not None and threshold is not None:
             raise CalibrationError("give alpha or threshold, not both")
         return self._predict(items(input), size, alpha, threshold, on_bad_image)
@@ -112,7 +112,7 @@ class Pipeline:
         if not batch:
             return []
         if self._slot.current is None:
-            raise ServingError("this pipeline is closed: make another with create_pipeline")
+            raise ServingError("This pipeline is closed. Make another with create_pipeline.")
         images = [image for _, image in batch]
         with self._slot.use() as served:
             found = served.detector.detect(images, alpha=alpha, threshold=threshold)

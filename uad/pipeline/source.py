@@ -24,7 +24,7 @@ def shipped_config(name: str) -> str:
         ConfigError: there is no pipeline of that name.
     """
     if name != ANOMALY_DETECTION:
-        raise ConfigError(f"no pipeline '{name}': there is one, {ANOMALY_DETECTION}")
+        raise ConfigError(f"There is no pipeline '{name}'. The only one is {ANOMALY_DETECTION}.")
     return files("uad").joinpath("configs", "pipelines", f"{name}.yaml").read_text("utf-8")
 
 
@@ -50,7 +50,9 @@ def _settings(
     if config is not None:
         return parse_pipeline(config, origin="config"), here
     if pipeline is None:
-        raise ConfigError(f"give a pipeline: {ANOMALY_DETECTION}, a YAML file, or a model")
+        raise ConfigError(
+            f"No pipeline was given. Write {ANOMALY_DETECTION}, a YAML file, or a model."
+        )
     text = str(pipeline)
     if text == ANOMALY_DETECTION:
         import yaml
@@ -69,8 +71,8 @@ def _model(model: str, folder: Path, registry: ModelRegistry) -> str:
             return str(path)
         if path.exists():
             raise BundleError(
-                f"{path} is no bundle (it has no {MANIFEST}): `uad train` writes one, "
-                "`uad import` makes one from other weights"
+                f"{path} is not a bundle: it has no {MANIFEST}. `uad train` writes bundles; `uad "
+                "import` makes one from other weights."
             )
     products = registry.products()
     if model == DEFAULT_MODEL:
@@ -87,8 +89,8 @@ def _model(model: str, folder: Path, registry: ModelRegistry) -> str:
 def _only(products: list[str]) -> str:
     if not products:
         raise RegistryError(
-            "no product is registered yet: `uad retrain --data FOLDER --name NAME` makes a model "
-            "of your pictures, `uad demo` shows it on made-up ones"
+            "There are no products yet. Train one: `uad retrain --data FOLDER --name NAME`. `uad "
+            "demo` shows everything on generated images."
         )
     if len(products) > 1:
         raise RegistryError(

@@ -38,10 +38,10 @@ def conformal_threshold(scores: Sequence[float], alpha: float) -> tuple[float, f
     _check_alpha(alpha)
     ordered = np.sort(np.asarray(scores, np.float64))
     if ordered.size == 0:
-        raise CalibrationError("there is no calibration image: add normal images and train again")
+        raise CalibrationError("There are no calibration images. Add good images and train again.")
     if not np.isfinite(ordered).all():
         raise CalibrationError(
-            "a calibration score is not finite: training diverged; lower training.learning_rate"
+            "A calibration score is not finite: training diverged. Lower training.learning_rate."
         )
     achieved = max(alpha, 1.0 / (ordered.size + 1))
     rank = math.ceil((ordered.size + 1) * (1.0 - achieved) - 1e-9)
@@ -77,4 +77,6 @@ def beta_binomial_range(
 
 def _check_alpha(alpha: float) -> None:
     if not 0.0 < alpha < 1.0:
-        raise CalibrationError(f"alpha must lie between 0 and 1, not {alpha}: try 0.05")
+        raise CalibrationError(
+            f"The false alarm rate alpha must be between 0 and 1, not {alpha}. Try 0.05."
+        )

@@ -48,8 +48,9 @@ class Cache:
             os.posix_fallocate(descriptor, 0, size)
         except OSError as exc:
             raise TrainingError(
-                f"{self._folder.name} has no room for {size / 1e9:.1f} GB of decoded images and "
-                f"teacher features ({exc.strerror}): free some, or let UAD_HOME name a larger disk"
+                f"{self._folder.name} has no room for {size / 1e9:.1f} GB of decoded "
+                f"images and teacher features ({exc.strerror}). Free some space, or set UAD_HOME "
+                "to a folder on a larger disk."
             ) from exc
 
     def close(self) -> None:

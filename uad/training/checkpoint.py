@@ -66,11 +66,11 @@ def load_checkpoint(folder: Path, key: str) -> Checkpoint | None:
             facts = json.loads((stored.metadata() or {})["facts"])
             arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, ValueError) as exc:
-        raise TrainingError(f"{file} is damaged: delete it to train from the start") from exc
+        raise TrainingError(f"{file} is damaged. Delete it to train from the start.") from exc
     if facts["key"] != key:
         raise TrainingError(
-            f"{file} belongs to a training with other images, teacher or settings: "
-            "delete it, or name another folder"
+            f"{file} belongs to a training with other images, another teacher or other settings. "
+            "Delete it, or name another folder."
         )
     return Checkpoint(
         epoch=facts["epoch"],

@@ -87,8 +87,9 @@ class Ranks:
         # All are equal just where each is the mean of all; sums of whole numbers are exact.
         if self.sum(float(self.sum(float(own)) != own * self.count)):
             raise TrainingError(
-                "the devices no longer hold the same student, so one of them computes wrongly: "
-                "the same command goes on from the last epoch; name other devices if it recurs"
+                "The devices no longer have the same student: one of them computes wrongly. The "
+                "same command continues from the last epoch. If it happens again, use other "
+                "devices."
             )
 
     def _add_up(self, tensors: Sequence[Any], weight: float) -> None:
@@ -161,8 +162,8 @@ def fit_on(
     options = config.training
     if len(train) // options.steps(len(train)) < len(devices):
         raise TrainingError(
-            f"{len(train)} images in batches of {options.batch_size} leave some of "
-            f"{len(devices)} devices without one: name fewer, or raise training.batch_size"
+            f"{len(train)} images in batches of {options.batch_size} leave some of {len(devices)} "
+            "devices without an image. Name fewer devices, or raise training.batch_size."
         )
     with tempfile.TemporaryDirectory(dir=cache_dir(), prefix="training-") as name:
         folder, kind = Path(name), devices[0].partition(":")[0]
@@ -187,7 +188,7 @@ def check_devices(devices: Sequence[str]) -> None:
         TrainingError: several that are not GPUs.
     """
     if len(devices) > 1 and devices[0].partition(":")[0] not in ("cpu", "gpu"):
-        raise TrainingError("one training runs on several devices only if they are GPUs: name one")
+        raise TrainingError("Only GPUs can share one training. Name one device.")
     require(devices)
 
 
@@ -255,6 +256,6 @@ def _outcome(folder: Path, devices: Sequence[str]) -> TrainedModel:
     for log in folder.glob(f"{LOGS}/workerlog.*"):  # the launcher's others hold the environment
         shutil.copy(log, kept)
     raise TrainingError(
-        f"a process of the training on {', '.join(devices)} ended before it was done; what they "
-        f"said is in {kept}; the same command goes on from the last epoch"
+        f"A process of the training on {', '.join(devices)} ended too early. Its output is in "
+        f"{kept}. The same command continues from the last epoch."
     )

@@ -187,8 +187,8 @@ class _Trainer:
         selection_loss = self._selection_loss()
         if not math.isfinite(train_loss + selection_loss):
             raise TrainingError(
-                f"the loss is not finite in epoch {self.epoch}: lower training.learning_rate "
-                f"(now {self.options.learning_rate})"
+                f"The loss is not finite in epoch {self.epoch}. Lower training.learning_rate (now "
+                f"{self.options.learning_rate})."
             )
         best = min((m.values["selection_loss"] for m in self.history), default=math.inf)
         if selection_loss < best:

@@ -41,8 +41,8 @@ def finished(
         raise TrainingError(f"{exc}; or {cure}") from exc
     if different := _differences(bundle, dataset, config, teacher):
         raise TrainingError(
-            f"{output} holds a bundle of {' and '.join(different)}: choose another --output, or "
-            f"{cure}"
+            f"{output} has a bundle of {' and '.join(different)}. Choose another --output, or "
+            f"{cure}."
         )
     return bundle if is_whole(bundle) else None
 

@@ -83,7 +83,7 @@ def test_uad_pin_shows_sets_and_takes_off(
 ) -> None:
     for arguments, words in (
         (["cookie"], "pinned to: nothing; versions on this machine: none"),
-        (["cookie", "1"], "pinned to version 1"),
+        (["cookie", "1"], "stays on version 1"),
         (["cookie"], "pinned to: 1; versions on this machine: 1"),
         (["cookie", "--off"], "follows the registry again"),
     ):

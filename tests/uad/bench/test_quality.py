@@ -42,4 +42,4 @@ def test_recipes_are_compared_on_one_split_and_what_was_trained_is_not_trained_a
     assert quality(parts, tmp_path, "--set", "training.epochs=1") == 1
     said = " ".join(capsys.readouterr().err.split())
     assert "training.epochs 1, was 2" in said
-    assert "choose another --output, or remove it" in said
+    assert "Choose another --output, or remove it" in said

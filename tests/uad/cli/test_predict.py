@@ -146,7 +146,7 @@ def test_the_pipelines_yaml_can_be_had_changed_and_run(
         (("--pipeline", "anomaly_detection"), "give --input"),
         (("--input", "x.png"), "--pipeline is missing"),
         (("--get_pipeline_config", "OCR"), "no pipeline 'OCR'"),
-        (("--device", "cpu", "models"), "write them after 'models'"),
+        (("--device", "cpu", "models"), "Write them after 'models'"),
         (("predict", "--pipeline", "nothing.yaml", "--input", "x"), "nothing.yaml"),
     ],
 )

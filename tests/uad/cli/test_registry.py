@@ -91,7 +91,7 @@ def test_ui_refuses_a_port_in_use(uad: Uad) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         ran = uad("ui", "--port", taken.getsockname()[1])
     assert ran.status == 1
-    assert "choose another with --port" in ran.err
+    assert "Choose another with --port" in ran.err
 
 
 def test_ui_starts_mlflow_with_one_worker_and_no_job_runner() -> None:

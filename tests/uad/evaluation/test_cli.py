@@ -58,7 +58,7 @@ def test_it_prints_the_figures_and_writes_json_and_report(
     assert not stopped.value.code
     shown = capsys.readouterr()
     assert "false alarm rate" in shown.out
-    assert "promises" in " ".join(shown.out.split())
+    assert "is expected in" in " ".join(shown.out.split())
     report = Report.from_json(figures.read_text(encoding="utf-8"))
     assert report.provenance.engine == "onnxruntime/fp32"
     assert report.n_calibration == len(bundle.manifest.calibration["onnxruntime/fp32"].scores)
@@ -90,7 +90,7 @@ def test_two_bundles_are_compared_on_the_same_images(
     [
         (["--data", "{empty}"], "{empty}"),
         (["--data", "{demo}", "--compare", "x"], "--report DIR"),
-        (["--data", "{demo}", "--alpha", "7"], "alpha must lie between 0 and 1"),
+        (["--data", "{demo}", "--alpha", "7"], "alpha must be between 0 and 1"),
         (["--data", "{demo}", "--engine", "abacus"], "abacus"),
     ],
 )
@@ -117,4 +117,4 @@ def test_a_data_set_without_test_images_names_the_cure(
     with pytest.raises(SystemExit) as stopped:
         run(bundle.path, "--data", demo / "train" / "good")
     assert stopped.value.code == 1
-    assert "there is no test image" in capsys.readouterr().err
+    assert "There are no test images" in capsys.readouterr().err

@@ -68,7 +68,7 @@ def test_another_version_of_the_datasets_own_name_is_refused(
 ) -> None:
     known = DatasetRef(name="parts", version="0" * 12, train=1, selection=1, calibration=1)
     own = replace(bundle, manifest=bundle.manifest.model_copy(update={"dataset": known}))
-    with pytest.raises(CalibrationError, match="may have trained it"):
+    with pytest.raises(CalibrationError, match="may have been used for training"):
         prepare(own, dataset, engine="onnxruntime", precision="fp32")
     fresh = replace(dataset, name="fresh")
     ready = prepare(own, fresh, engine="onnxruntime", precision="fp32")

@@ -74,8 +74,8 @@ def test_each_device_named_is_a_process() -> None:
     ("devices", "cure"),
     [
         (("gpu:98", "gpu:99"), r"gpu:98, gpu:99 cannot be had: .* Paddle .* or use --device cpu"),
-        (("xpu:0", "xpu:1"), "only if they are GPUs: name one"),
-        (("cpu",) * 9, r"name fewer, or raise training\.batch_size"),
+        (("xpu:0", "xpu:1"), r"Only GPUs can share one training\. Name one"),
+        (("cpu",) * 9, r"Name fewer devices, or raise training\.batch_size"),
     ],
 )
 def test_devices_that_cannot_share_a_training_are_refused_before_it_starts(
@@ -191,7 +191,7 @@ def test_a_process_that_is_killed_ends_the_training_and_its_words_are_kept(
             ranks[1].kill()
 
     config = brief(tiny_config, epochs=10_000)
-    with pytest.raises(TrainingError, match="ended before it was done") as told:
+    with pytest.raises(TrainingError, match="ended too early") as told:
         fit_on(TWO, teacher, dataset.train, dataset.selection, config, on_epoch=kill_one)
     (logs,) = (uad_home / "cache").glob("training-*-logs")
     assert str(logs) in str(told.value)

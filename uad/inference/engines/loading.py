@@ -99,13 +99,13 @@ def open_model(
     if engine == "onnxruntime":
         own = None if device == "cpu" else onnxruntime.cuda(device)
         return OnnxRuntimeEngine(model, precision, count, own)
-    raise EngineError(f"{engine} runs no ONNX file: use onnxruntime, openvino or tensorrt")
+    raise EngineError(f"{engine} cannot run an ONNX file. Use onnxruntime, openvino or tensorrt.")
 
 
 def _checked(engine: str, device: str, precision: str | None) -> tuple[str, str]:
     """The engine and precision asked for, refused if they cannot be had."""
     if engine not in PRECISIONS:
-        raise EngineError(f"no engine '{engine}': use auto, fastest, {ENGINE_NAMES}")
+        raise EngineError(f"There is no engine '{engine}'. Use auto, fastest, {ENGINE_NAMES}.")
     kind = device.partition(":")[0]
     if kind not in DEVICES[engine]:
         raise EngineError(
@@ -180,7 +180,7 @@ def _nothing_for(device: str, precision: str | None) -> str:
     kind = device.partition(":")[0]
     at = f" at {precision}" if precision else ""
     return (
-        f"nothing installed runs on {device}{at}: install Paddle's {kind} build"
+        f"No installed engine runs on {device}{at}. Install Paddle's {kind} build"
         + (" or onnxruntime-gpu" if kind == "gpu" else "")
         + ", or use --device cpu"
     )

@@ -39,7 +39,7 @@ class PaddleEngine:
     def outputs(self, batch: NDArray[np.uint8]) -> Outputs:
         """See `Engine.outputs`."""
         if self._run is None:
-            raise EngineError("this engine was closed: load the model again")
+            raise EngineError("This engine was closed. Load the model again.")
         with self._turn:
             return self._run(np.ascontiguousarray(batch))
 

@@ -181,8 +181,8 @@ def _size(file: Path) -> int:
 
 def _error(source: Source, target: Path, reason: str) -> TeacherError:
     return TeacherError(
-        f"cannot fetch {source.name} from {source.url}: {reason}; use --teacher embedded, set "
-        f"UAD_TEACHER_URL to a mirror, or copy the file to {target}"
+        f"{source.name} could not be fetched from {source.url}: {reason}. Use --teacher embedded, "
+        f"set UAD_TEACHER_URL to a mirror, or copy the file to {target}."
     )
 
 

@@ -26,12 +26,14 @@ def read_weights(file: Path) -> Arrays:
         known = ", ".join(_READERS)
         raise TeacherError(f"{file}: weights come as {known}, not '{file.suffix}'")
     if not file.is_file():
-        raise TeacherError(f"{file} does not exist: check the path")
+        raise TeacherError(f"{file} does not exist. Check the path.")
     try:
         return reader(file)
     except Exception as exc:  # a damaged or hostile file can raise anything; all mean the same
         reason = " ".join(str(exc).split()) or type(exc).__name__
-        raise TeacherError(f"{file} was refused as weights: {reason}; get it again") from exc
+        raise TeacherError(
+            f"{file} cannot be used as weights: {reason}. Get the file again."
+        ) from exc
 
 
 def torchvision_names(arrays: Arrays) -> Arrays:

@@ -53,8 +53,7 @@ def load_teacher(spec: str, *, width: int = 64, seed: int = 0, progress: bool = 
     file = Path(spec).expanduser()
     if not file.is_file():
         raise TeacherError(
-            f"teacher '{spec}' is neither embedded, imagenet nor a file that exists: check the "
-            "name or path"
+            f"'{spec}' is not a teacher: write embedded, imagenet, or the path of a weight file."
         )
     return _checked(f"file:{file.name}", file, width)
 
@@ -115,7 +114,7 @@ def _whole_embedded() -> Path:
     file = embedded_file()
     problem = embedded_problem(file)
     if problem:
-        raise TeacherError(f"{file} {problem}: install uad again")
+        raise TeacherError(f"{file} {problem}. Install uad again.")
     return file
 
 
@@ -124,7 +123,7 @@ def embedded_problem(file: Path) -> str | None:
     if not file.is_file():
         return "is missing"
     if hash_of(file, "sha256") != EMBEDDED_SHA256:
-        return "was altered (its sha256 is not the one this version of uad was made with)"
+        return "was altered (its sha256 is not the one that this version of uad expects)"
     return None
 
 

@@ -78,14 +78,19 @@ def test_bf16_is_taken_where_it_is_faster(words: str, pays: bool, tmp_path: Path
 @pytest.mark.parametrize(
     ("engine", "device", "precision", "words"),
     [
-        ("tensorflow", "cpu", None, "no engine 'tensorflow': use auto, fastest, onnxruntime"),
+        (
+            "tensorflow",
+            "cpu",
+            None,
+            "There is no engine 'tensorflow'. Use auto, fastest, onnxruntime",
+        ),
         ("openvino", "gpu:0", None, "openvino does not run on gpu:0: use --device cpu"),
         ("onnxruntime", "npu:0", None, "or --engine paddle"),
         ("onnxruntime", "cpu", "bf16", "onnxruntime has no precision 'bf16': use fp32 or int8"),
         ("paddle", "cpu", "int8", "paddle has no precision 'int8': use fp32"),
         ("onnxruntime", "cpu", "int8", "--engine onnxruntime --precision int8"),
         ("openvino", "cpu", "int8", "has no int8 model"),
-        ("auto", "cpu", "fp64", "nothing installed runs on cpu at fp64"),
+        ("auto", "cpu", "fp64", "No installed engine runs on cpu at fp64"),
         ("auto", "gpu", "int8", "onnxruntime-gpu"),
         ("auto", "tpu:0", None, "device 'tpu:0' is not understood"),
         ("auto", "gpu:0,1", None, "names 2 devices"),
@@ -105,7 +110,7 @@ def test_an_accelerator_that_paddle_was_not_built_for_is_named(
     bundle: Bundle, engine: str, device: str
 ) -> None:
     kind = device[:3]
-    with pytest.raises(EngineError, match=f"not built for {kind}.*--device cpu"):
+    with pytest.raises(EngineError, match=f"does not support {kind}.*--device cpu"):
         load_engine(bundle, engine, device=device)
 
 
