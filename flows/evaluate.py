@@ -21,7 +21,8 @@ def evaluate_bundle(bundle: str, dataset: str, split: SplitConfig, folder: str) 
 
     The bundle's golden inputs are checked either way.
     """
-    return _evaluate(bundle, load_dataset(dataset, split).test, folder)
+    images = load_dataset(dataset, split)
+    return _evaluate(bundle, images.test, folder, images.normals)
 
 
 @task(name="evaluate on recent images", task_run_name="evaluate on {recent}")
@@ -48,9 +49,12 @@ def evaluate_flow(bundle: str, dataset: str, folder: str) -> str | None:
     return evaluate_bundle(bundle, dataset, SplitConfig(), folder)
 
 
-def _evaluate(bundle: str, samples: Sequence[Sample], folder: str) -> str | None:
+def _evaluate(
+    bundle: str, samples: Sequence[Sample], folder: str, normals: Sequence[Sample] = ()
+) -> str | None:
     with closing(load_detector(open_bundle(bundle))) as detector:
         if not samples:
             return None
         report = evaluate(detector, samples, progress=logs.interactive())
-        return str(write_report(report, Path(folder), detector, samples)["report.json"])
+        files = write_report(report, Path(folder), detector, samples, normals=normals)
+        return str(files["report.json"])

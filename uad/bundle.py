@@ -80,6 +80,8 @@ class CalibrationEntry(_Part):
     """Largest relative difference at which a golden score counts as reproduced."""
     map_threshold: float | None = None
     """Above it the label map marks; None where the score is the map's maximum: `threshold`."""
+    images: tuple[str, ...] = ()
+    """Names of the calibration images, in the order of `scores`; older bundles have none."""
     map_maxima: tuple[float, ...] = ()
     """Sorted maxima of the calibration images' maps; none where they are the scores."""
 

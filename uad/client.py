@@ -44,6 +44,8 @@ class Prediction:
     """A JPEG file that shows the verdict; None when it was not asked for."""
     alpha: float
     """The false alarm rate that the threshold stands for."""
+    requested_alpha: float | None
+    """What was asked for, where the calibration images can only promise the larger `alpha`."""
     regions: Regions
     """The marked regions, largest score first; none from an older server."""
     model_version: str
@@ -63,6 +65,7 @@ class Prediction:
             score=self.score,
             threshold=self.threshold,
             alpha=self.alpha,
+            requested_alpha=self.requested_alpha,
             p_value=self.p_value,
             regions=self.regions,
             model_version=self.model_version,
@@ -256,6 +259,7 @@ def _prediction(answer: Mapping[str, Any], url: str) -> Prediction:
             is_anomalous=bool(result["isAnomalous"]),
             picture=None if picture is None else base64.b64decode(picture),
             alpha=float(result["alpha"]),
+            requested_alpha=result.get("requestedAlpha"),
             regions=regions_of(result.get("regions", ()), result.get("regionsOmitted", 0)),
             model_version=str(result["modelVersion"]),
             log_id=str(answer["logId"]),

@@ -20,6 +20,7 @@ COLUMNS = (
     "threshold",
     "p_value",
     "alpha",
+    "requested_alpha",
     "verdict",
     "regions",
     "largest_box",
@@ -39,6 +40,8 @@ class Verdict:
     score: float
     threshold: float
     alpha: float
+    requested_alpha: float | None
+    """What was asked for, where the calibration images can only promise the larger `alpha`."""
     p_value: float
     regions: Regions
     model_version: str
@@ -68,6 +71,7 @@ class Verdict:
             "score": self.score,
             "threshold": self.threshold,
             "alpha": self.alpha,
+            "requested_alpha": self.requested_alpha,
             "p_value": self.p_value,
             "regions": [region.as_json() for region in self.regions.listed],
             "regions_omitted": self.regions.omitted,
@@ -84,6 +88,7 @@ class Verdict:
             f"{self.threshold:.9g}",
             f"{self.p_value:.9g}",
             f"{self.alpha:.9g}",
+            "" if self.requested_alpha is None else f"{self.requested_alpha:.9g}",
             self.word,
             str(self.regions.count),
             _box(largest) if largest else "",
@@ -107,10 +112,10 @@ class VerdictFile:
     def add_error(self, name: str, reason: str) -> None:
         """Write the line of an image that was not judged."""
         empty = [""] * (len(COLUMNS) - 3)
-        self._write([name, *empty[:4], "error", *empty[4:], reason])
+        self._write([name, *empty[:5], "error", *empty[5:], reason])
 
     def _write(self, cells: Sequence[str]) -> None:
-        numbers = ("score", "threshold", "p_value", "alpha", "regions")
+        numbers = ("score", "threshold", "p_value", "alpha", "requested_alpha", "regions")
         self._writer.writerow(
             [
                 cell if column in numbers else spreadsheet_text(cell)

@@ -90,6 +90,12 @@ class Result(BaseModel):
     score: float = Field(description="Higher = more anomalous.")
     threshold: float = Field(description="An image is anomalous when its score lies above.")
     alpha: float = Field(description="The false alarm rate that the threshold stands for.")
+    requested_alpha: float | None = Field(
+        default=None,
+        alias="requestedAlpha",
+        description="What was asked for, where the calibration images can only promise the larger "
+        "`alpha`; null otherwise.",
+    )
     p_value: float = Field(alias="pValue", description="Small = unusual among good images.")
     is_anomalous: bool = Field(alias="isAnomalous")
     regions: list[Region] = Field(

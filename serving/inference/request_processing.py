@@ -227,6 +227,7 @@ def _numbers(detection: Detection, version: str) -> dict[str, Any]:
         "score": detection.score,
         "threshold": detection.threshold,
         "alpha": detection.alpha,
+        "requestedAlpha": detection.requested_alpha,
         "pValue": detection.p_value,
         "isAnomalous": detection.is_anomalous,
         "modelVersion": version,

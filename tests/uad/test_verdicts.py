@@ -14,7 +14,9 @@ BOTH = Regions((SMALL, LARGE))
 
 
 def verdict(name: str = "a.png", regions: Regions = BOTH) -> Verdict:
-    return Verdict(name, bool(regions.count), 8.0, 6.5, 0.05, 0.05, regions, "3", {"log_id": "x"})
+    return Verdict(
+        name, bool(regions.count), 8.0, 6.5, 0.05, None, 0.05, regions, "3", {"log_id": "x"}
+    )
 
 
 def rows(file: Path) -> list[dict[str, str]]:

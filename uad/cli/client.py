@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from uad.cli.predict import AsJson, Csv, tell
+from uad.cli.predict import AsJson, Csv, VerdictPrinter
 from uad.console import console
 from uad.errors import ImageError, RequestRefused, ServingError
 
@@ -69,6 +69,7 @@ def client(
         Client(url, api_key=api_key, timeout_seconds=timeout) as asked,
         verdict_file(csv) as table,
     ):
+        printer = VerdictPrinter(table, as_json=as_json)
         for name, file in zip(names, _pictures(names, save_path), strict=True):
             try:
                 found = asked.predict(
@@ -80,7 +81,7 @@ def client(
                 if table is not None:
                     table.add_error(name, str(exc))
                 continue
-            tell(found.verdict(name), table, as_json=as_json)
+            printer.tell(found.verdict(name))
             _save(found, file)
     if failures:
         raise ServingError(

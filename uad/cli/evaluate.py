@@ -69,7 +69,8 @@ def evaluate(
     from uad.hot_reload import open_bundle
     from uad.inference.detector import load_detector
 
-    samples = load_dataset(data, SplitConfig()).test
+    dataset = load_dataset(data, SplitConfig())
+    samples = dataset.test
     load = partial(load_detector, engine=engine, precision=precision, device=device, alpha=alpha)
     with closing(load(open_bundle(bundle))) as detector:
         found = run(detector, samples, progress=True, batch_size=batch_size)
@@ -77,7 +78,8 @@ def evaluate(
         if json:
             _write_json(found, json)
         if report:
-            _tell(write_report(found, report, detector, samples)["report.html"])
+            files = write_report(found, report, detector, samples, normals=dataset.normals)
+            _tell(files["report.html"])
         if compare and report:
             with closing(load(open_bundle(compare))) as other:
                 others = run(other, samples, progress=True, batch_size=batch_size)

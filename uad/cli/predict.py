@@ -113,10 +113,11 @@ def predict(
     )
     with loaded, verdict_file(csv) as table:
         counts = [0, 0]
+        printer = VerdictPrinter(table, as_json=as_json)
         for result in loaded.predict(
             inputs, on_bad_image=lambda error: _report(error, errors, table)
         ):
-            tell(result.verdict, table, as_json=as_json)
+            printer.tell(result.verdict)
             counts[result["is_anomalous"]] += 1
             if save_path is not None:
                 result.save_to_img(save_path, mask_only=mask_only)
@@ -124,11 +125,25 @@ def predict(
     _summary(counts, errors, save_path)
 
 
-def tell(verdict: "Verdict", table: "VerdictFile | None", *, as_json: bool) -> None:
-    """Print one image's verdict, and add it to the CSV file if there is one."""
-    typer.echo(verdict.as_json() if as_json else verdict.line())
-    if table is not None:
-        table.add(verdict)
+class VerdictPrinter:
+    """Prints verdicts, and writes them into the CSV file if there is one."""
+
+    def __init__(self, table: "VerdictFile | None", *, as_json: bool) -> None:
+        self.table = table
+        self._as_json = as_json
+        self._told = False
+
+    def tell(self, verdict: "Verdict") -> None:
+        """One image; the first alpha that cannot be promised is explained on standard error."""
+        typer.echo(verdict.as_json() if self._as_json else verdict.line())
+        if self.table is not None:
+            self.table.add(verdict)
+        if verdict.requested_alpha is not None and not self._told:
+            from uad.scoring.conformal import unmet_alpha_sentence
+
+            sentence = unmet_alpha_sentence(verdict.requested_alpha, verdict.alpha)
+            console().print(f"warning: {sentence}", style="yellow", highlight=False)
+            self._told = True
 
 
 def root(

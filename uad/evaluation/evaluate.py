@@ -9,7 +9,14 @@ import numpy as np
 
 from uad.data import Sample
 from uad.errors import DataError
-from uad.evaluation.report import DefectResult, ImageResult, Latency, Provenance, Report
+from uad.evaluation.report import (
+    DefectResult,
+    ImageResult,
+    Latency,
+    Provenance,
+    Report,
+    ThresholdDependence,
+)
 from uad.evaluation.scoring import Judged, judge_all
 from uad.metrics import (
     ImageMetrics,
@@ -18,7 +25,7 @@ from uad.metrics import (
     image_auroc,
     image_metrics,
 )
-from uad.scoring.conformal import beta_binomial_range
+from uad.scoring.conformal import beta_binomial_range, dependence
 from uad.scoring.maps import describe
 
 if TYPE_CHECKING:
@@ -86,7 +93,8 @@ def _report(
         alpha=detector.alpha,
         threshold=detector.threshold,
         n_calibration=n_calibration,
-        requested_alpha=_unmet_alpha(detector),
+        requested_alpha=detector.requested_alpha,
+        depends_on=_dependence(detector),
         image_ap=figures.ap,
         f1_max=figures.f1_max,
         f1_max_threshold=figures.f1_max_threshold,
@@ -109,12 +117,13 @@ def _report(
     ).with_histograms(tuple(one.histogram for one in judged))
 
 
-def _unmet_alpha(detector: "Detector") -> float | None:
-    """The alpha asked for, if the calibration images allowed only a larger one."""
+def _dependence(detector: "Detector") -> ThresholdDependence | None:
+    """The calibration image without which the threshold would be much lower, if there is one."""
     entry = detector.calibration
-    as_calibrated = detector.threshold == entry.threshold
-    unmet = entry.requested_alpha < detector.alpha - 1e-9
-    return entry.requested_alpha if as_calibrated and unmet else None
+    found = dependence(entry.scores, entry.images, detector.threshold)
+    return (
+        ThresholdDependence(image=found.image, threshold_without=found.without) if found else None
+    )
 
 
 def _image_metrics(results: Sequence[ImageResult], threshold: float, seed: int) -> ImageMetrics:

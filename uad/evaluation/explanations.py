@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from uad.evaluation.report import DefectResult, Report, short
-from uad.scoring.conformal import images_needed
+from uad.scoring.conformal import Dependence, unmet_alpha_sentence
 
 Row = tuple[str, str, str]
 """(what, figure, what it means)."""
@@ -60,6 +60,7 @@ def sentences(report: Report) -> list[str]:
             _found(report),
             _false_alarms(report),
             _unmet_alpha(report),
+            _dependence(report),
             _located(report),
             _weakest(report),
             _unmasked(report),
@@ -145,12 +146,14 @@ def _false_alarms(report: Report) -> str:
 def _unmet_alpha(report: Report) -> str:
     if report.requested_alpha is None:
         return ""
-    return (
-        f"A false alarm rate of {short(report.requested_alpha, 3)} was asked for. With "
-        f"{report.n_calibration} calibration images the lowest rate that can be guaranteed is "
-        f"{short(report.alpha, 3)}. For {short(report.requested_alpha, 3)} you need "
-        f"{images_needed(report.requested_alpha)}. Add good images and train again."
-    )
+    return unmet_alpha_sentence(report.requested_alpha, report.alpha)
+
+
+def _dependence(report: Report) -> str:
+    one = report.depends_on
+    if one is None:
+        return ""
+    return Dependence(one.image, report.threshold, one.threshold_without).sentence()
 
 
 def _located(report: Report) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 
 from uad.evaluation.report import ImageResult, Report
+from uad.scoring.conformal import Dependence
 
 WRONG, ELSEWHERE, CLOSE, CLEAR = 12, 6, 6, 4
 
@@ -40,6 +41,27 @@ def worst(report: Report, count: int) -> list[ImageResult]:
     turns = chain.from_iterable(zip_longest(*_mistakes(ordered)))
     mistakes = [image for image in turns if image is not None]
     return [*mistakes, *(image for image in ordered if not image.is_wrong)][:count]
+
+
+def deciding_image(report: Report) -> Shelf | None:
+    """The calibration image that the threshold depends on, if there is one and it has a name."""
+    one = report.depends_on
+    if one is None or one.image is None:
+        return None
+    image = ImageResult(
+        name=one.image,
+        label=0,
+        defect="calibration image",
+        score=report.threshold,
+        is_anomalous=False,
+        p_value=2 / (report.n_calibration + 1),
+        has_mask=False,
+    )
+    return Shelf(
+        "The threshold depends on this image",
+        Dependence(one.image, report.threshold, one.threshold_without).sentence(),
+        (image,),
+    )
 
 
 def shelves(report: Report) -> list[Shelf]:

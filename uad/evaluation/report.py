@@ -87,6 +87,15 @@ class Provenance(_Part):
     created: datetime
 
 
+class ThresholdDependence(_Part):
+    """One calibration image whose score lies far above the others and is the threshold."""
+
+    image: str | None
+    """Its name; None in bundles that do not know it."""
+    threshold_without: float
+    """The threshold that the other calibration images would give."""
+
+
 class Report(_Part):
     """The figures of one model on one set of test images.
 
@@ -105,6 +114,8 @@ class Report(_Part):
     n_calibration: int
     requested_alpha: float | None = None
     """What was asked for, where `alpha` is larger because n_calibration allows no less."""
+    depends_on: ThresholdDependence | None = None
+    """Set where the threshold is as high as it is because of one calibration image."""
     image_ap: float | None = None
     f1_max: float | None = None
     f1_max_threshold: float | None = None

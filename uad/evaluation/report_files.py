@@ -11,7 +11,7 @@ from uad.evaluation import figures
 from uad.evaluation.gallery import by_name, pictures, write_sheet
 from uad.evaluation.pages import report_page
 from uad.evaluation.pixel_file import PIXELS_FILE, read_pixels, write_pixels
-from uad.evaluation.ranking import most_wrong_first, shelves, worst
+from uad.evaluation.ranking import deciding_image, most_wrong_first, shelves, worst
 from uad.evaluation.report import Report
 from uad.verdicts import spreadsheet_text
 
@@ -23,7 +23,12 @@ SHEET_ROWS = 6
 
 
 def write_report(
-    report: Report, folder: Path, detector: "Detector", samples: Sequence[Sample]
+    report: Report,
+    folder: Path,
+    detector: "Detector",
+    samples: Sequence[Sample],
+    *,
+    normals: Sequence[Sample] = (),
 ) -> dict[str, Path]:
     """Write all files of a report into `folder`.
 
@@ -32,6 +37,8 @@ def write_report(
         folder: made if it is not there; files of an earlier report are replaced.
         detector: the one that was evaluated; it draws the heat maps again.
         samples: those that were evaluated.
+        normals: the data set's normal images; a calibration image that decides the threshold is
+            shown if it is among them.
 
     Returns:
         By name: `report.json`, `report.html` (self-contained), `scores.csv`, `pixels.npz` (for
@@ -48,6 +55,9 @@ def write_report(
     galleries = [
         (shelf, list(pictures(detector, known, shelf.images))) for shelf in shelves(report)
     ]
+    decider, normal = deciding_image(report), by_name(normals)
+    if decider is not None and decider.images[0].name in normal:
+        galleries.insert(0, (decider, list(pictures(detector, normal, decider.images))))
     files.append(_write(folder / PAGE, report_page(report, charts, galleries)))
     clearest = most_wrong_first(report)[::-1][:SHEET_ROWS]
     for name, chosen in (("worst.png", worst(report, SHEET_ROWS)), ("best.png", clearest)):

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from rich.markup import escape
+
 from uad.bundle import Bundle, CalibrationEntry, add_calibration
 from uad.console import console, progress_bar
 from uad.data import Sample
@@ -9,7 +11,12 @@ from uad.errors import CalibrationError
 from uad.images import read
 from uad.inference.detector import Scorer
 from uad.inference.engines import Engine, load_engine
-from uad.scoring.conformal import conformal_threshold, images_needed
+from uad.scoring.conformal import (
+    conformal_threshold,
+    dependence,
+    unmet_alpha,
+    unmet_alpha_sentence,
+)
 
 TOLERANCE = {"fp32": 1e-3, "bf16": 2e-2, "fp16": 2e-2, "int8": 2e-2}
 """Largest relative difference of a golden score between machines, by precision."""
@@ -38,7 +45,8 @@ def calibrate(
         device: where that engine runs.
         threads: see `engine`.
         progress: show a bar on standard error.
-        quiet: do not warn that so few images promise less than `alpha`.
+        quiet: do not warn that `alpha` cannot be promised, or that the threshold depends on one
+            image.
 
     Raises:
         CalibrationError: no images, or one of them trained or selected this bundle's model.
@@ -51,23 +59,27 @@ def calibrate(
     finally:
         loaded.close()
     if not quiet:
-        _warn_if_few(entry, len(samples))
+        _warn(entry, samples)
     return add_calibration(bundle, loaded.key, entry)
 
 
 def _entry(
     scorer: Scorer, samples: Sequence[Sample], engine: Engine, alpha: float, progress: bool
 ) -> CalibrationEntry:
-    found = []
+    found, names = [], []
     with progress_bar(visible=progress) as bar:
         task = bar.add_task("calibrate", total=len(samples), note=engine.key)
         for sample in samples:
             (scored,) = scorer.score([read(sample.path)])
             found.append((scored.score, float(scored.anomaly_map.max())))
+            names.append(sample.name)
             bar.advance(task)
     golden = [scorer.score([image])[0].score for image in scorer.bundle.golden()]
     return calibration_entry(
-        scorer.bundle, found, golden, alpha=alpha, tolerance=TOLERANCE[engine.precision]
+        *(scorer.bundle, found, golden),
+        alpha=alpha,
+        tolerance=TOLERANCE[engine.precision],
+        names=names,
     )
 
 
@@ -78,6 +90,7 @@ def calibration_entry(
     *,
     alpha: float,
     tolerance: float,
+    names: Sequence[str] = (),
 ) -> CalibrationEntry:
     """An engine's entry.
 
@@ -87,8 +100,10 @@ def calibration_entry(
         golden_scores: of the golden inputs, in order.
         alpha: target false alarm rate.
         tolerance: of the golden scores.
+        names: of the calibration images, in the order of `found`.
     """
     scores, maxima = (tuple(sorted(values)) for values in zip(*found, strict=True))
+    in_order = sorted(range(len(names)), key=lambda index: found[index][0])
     threshold, achieved = conformal_threshold(scores, alpha)
     has_own = bundle.manifest.detector is not None
     return CalibrationEntry(
@@ -96,6 +111,7 @@ def calibration_entry(
         requested_alpha=alpha,
         threshold=threshold,
         scores=scores,
+        images=tuple(names[index] for index in in_order),
         golden_scores=tuple(golden_scores),
         tolerance=tolerance,
         map_threshold=conformal_threshold(maxima, alpha)[0] if has_own else None,
@@ -103,10 +119,12 @@ def calibration_entry(
     )
 
 
-def _warn_if_few(entry: CalibrationEntry, count: int) -> None:
-    if entry.alpha > entry.requested_alpha:
-        console().print(
-            f"[yellow]warning:[/] {count} calibration images promise a false alarm rate of "
-            f"{entry.alpha:.3f}, not {entry.requested_alpha:g}; that needs "
-            f"{images_needed(entry.requested_alpha)}",
-        )
+def _warn(entry: CalibrationEntry, samples: Sequence[Sample]) -> None:
+    sentences = []
+    if unmet_alpha(entry.requested_alpha, entry.alpha) is not None:
+        sentences.append(unmet_alpha_sentence(entry.requested_alpha, entry.alpha))
+    if found := dependence(entry.scores, entry.images, entry.threshold):
+        files = [str(sample.path) for sample in samples if sample.name == found.image]
+        sentences.append(" ".join([found.sentence(), *(f"Its file: {file}" for file in files)]))
+    for sentence in sentences:
+        console().print("[yellow]warning:[/] " + escape(sentence), highlight=False)

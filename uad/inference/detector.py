@@ -6,7 +6,7 @@ images -> resize -> engine -> level maps -> anomaly map -> score -> verdict
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from uad.errors import BundleError, CalibrationError, EngineError
 from uad.images import Image, resize
 from uad.inference.engines import Engine, load_engine
 from uad.inference.engines.loading import by_speed
-from uad.scoring.conformal import conformal_threshold, p_value
+from uad.scoring.conformal import conformal_threshold, p_value, unmet_alpha
 from uad.scoring.parts import Scored, Scoring
 from uad.scoring.regions import Regions, find_regions
 
@@ -35,6 +35,8 @@ class Detection(Scored):
     """(1 + number of calibration scores >= score) / (n + 1)."""
     map_threshold: float
     """Above it a place of the map is marked: a share `alpha` of good images has such a place."""
+    requested_alpha: float | None = None
+    """What was asked for, where the calibration images can only promise the larger `alpha`."""
 
     @property
     def is_anomalous(self) -> bool:
@@ -108,6 +110,11 @@ class Detector:
         return self._usual.alpha
 
     @property
+    def requested_alpha(self) -> float | None:
+        """See `Detection.requested_alpha`."""
+        return self._usual.requested_alpha
+
+    @property
     def map_threshold(self) -> float:
         """The label map marks what lies above."""
         return self._usual.map_threshold
@@ -142,6 +149,7 @@ class Detector:
             alpha=decision.alpha,
             p_value=p_value(scored.score, self.calibration.scores),
             map_threshold=decision.map_threshold,
+            requested_alpha=decision.requested_alpha,
         )
 
     def check_golden(self) -> None:
@@ -176,12 +184,14 @@ class Detector:
         if threshold is not None:
             return self._at(threshold)
         if alpha is not None:
-            return self._with_map(*conformal_threshold(self.calibration.scores, alpha))
+            found = self._with_map(*conformal_threshold(self.calibration.scores, alpha))
+            return replace(found, requested_alpha=unmet_alpha(alpha, found.alpha))
         if hasattr(self, "_usual"):
             return self._usual
         entry = self.calibration
         marks = entry.threshold if entry.map_threshold is None else entry.map_threshold
-        return _Decision(entry.threshold, entry.alpha, marks)
+        unmet = unmet_alpha(entry.requested_alpha, entry.alpha)
+        return _Decision(entry.threshold, entry.alpha, marks, unmet)
 
     def _at(self, threshold: float) -> "_Decision":
         """At a threshold that somebody chose, and the alpha that it amounts to."""
@@ -206,6 +216,8 @@ class _Decision:
     threshold: float
     alpha: float
     map_threshold: float
+    requested_alpha: float | None = None
+    """See `Detection`."""
 
 
 def load_detector(

@@ -37,6 +37,8 @@ class Result(dict[str, Any]):
         score: the map's maximum.
         threshold: the image is anomalous when its score lies above.
         alpha: the false alarm rate that the threshold stands for.
+        requested_alpha: what was asked for, where the calibration images can only promise the
+            larger `alpha`; None otherwise.
         p_value: (1 + number of calibration scores >= score) / (n + 1).
         is_anomalous: the verdict.
         regions: the marked regions, largest score first, at most 100: each a dict with `box`
@@ -57,6 +59,7 @@ class Result(dict[str, Any]):
             score=detection.score,
             threshold=detection.threshold,
             alpha=detection.alpha,
+            requested_alpha=detection.requested_alpha,
             p_value=detection.p_value,
             is_anomalous=detection.is_anomalous,
             regions=[region.as_json() for region in detection.regions.listed],
@@ -77,6 +80,7 @@ class Result(dict[str, Any]):
             score=self["score"],
             threshold=self["threshold"],
             alpha=self["alpha"],
+            requested_alpha=self["requested_alpha"],
             p_value=self["p_value"],
             regions=regions_of(self["regions"], self["regions_omitted"]),
             model_version=self["model_version"],

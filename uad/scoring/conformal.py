@@ -7,10 +7,14 @@ P(score > threshold) <= alpha, whatever the scores' distribution.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from uad.errors import CalibrationError
+
+_FEWEST_TO_COMPARE = 5
+"""With fewer calibration images nothing can be said of how far one stands from the rest."""
 
 
 def images_needed(alpha: float) -> int:
@@ -46,6 +50,64 @@ def conformal_threshold(scores: Sequence[float], alpha: float) -> tuple[float, f
     achieved = max(alpha, 1.0 / (ordered.size + 1))
     rank = math.ceil((ordered.size + 1) * (1.0 - achieved) - 1e-9)
     return float(ordered[max(rank, 1) - 1]), achieved
+
+
+def unmet_alpha(requested: float, achieved: float) -> float | None:
+    """The rate asked for, where the calibration images can only guarantee a larger one."""
+    return requested if requested < achieved - 1e-9 else None
+
+
+def unmet_alpha_sentence(requested: float, achieved: float) -> str:
+    """What a person is told then."""
+    count, asked = round(1.0 / achieved) - 1, f"{100 * requested:.3g} %"
+    return (
+        f"A false alarm rate of {asked} was asked for. With {count} calibration "
+        f"image{'' if count == 1 else 's'} the lowest rate that can be guaranteed is "
+        f"{100 * achieved:.2g} %, and that one is used. For {asked} you need "
+        f"{images_needed(requested)}."
+    )
+
+
+@dataclass(frozen=True)
+class Dependence:
+    """A threshold that is as high as it is because of one calibration image."""
+
+    image: str | None
+    """Its name; None in bundles that do not know their calibration images' names."""
+    threshold: float
+    without: float
+    """The threshold that the other images would give."""
+
+    def sentence(self) -> str:
+        """What a person is told."""
+        name = f"the calibration image {self.image}" if self.image else "one calibration image"
+        return (
+            f"The threshold {self.threshold:.4g} depends on {name}, whose score lies far above the "
+            f"others. Without it the threshold would be {self.without:.4g}. Look at the image: if "
+            "it shows a defect or a bad picture, take it out and train again."
+        )
+
+
+def dependence(
+    scores: Sequence[float], images: Sequence[str], threshold: float
+) -> Dependence | None:
+    """Whether the threshold depends on one image that stands far from the rest.
+
+    It does if it is the highest score, and that lies above the next one by more than a standard
+    deviation of the others, both of the logarithm, and by a twentieth at least.
+
+    Args:
+        scores: of the calibration images, sorted.
+        images: their names in the same order; may be empty.
+        threshold: the one in force.
+    """
+    if len(scores) < _FEWEST_TO_COMPARE or threshold != scores[-1] or scores[0] <= 0:
+        return None
+    logarithms = np.log(np.asarray(scores, np.float64))
+    gap = logarithms[-1] - logarithms[-2]
+    if gap <= max(float(logarithms[:-1].std(ddof=1)), math.log(1.05)):
+        return None
+    return Dependence(images[-1] if images else None, threshold, float(scores[-2]))
 
 
 def p_value(score: float, scores: Sequence[float]) -> float:

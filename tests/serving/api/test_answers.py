@@ -83,6 +83,14 @@ def test_the_marked_regions_are_listed_and_nothing_marked_is_an_empty_list(
     assert (nothing["regions"], nothing["regionsOmitted"]) == ([], 0)
 
 
+def test_an_alpha_that_cannot_be_promised_is_named_beside_the_one_used(
+    server: Running, image: str
+) -> None:
+    result = server.judge(image, alpha=0.001)["result"]
+    assert (result["requestedAlpha"], result["alpha"]) == (0.001, 0.05)
+    assert server.judge(image, alpha=0.5)["result"]["requestedAlpha"] is None
+
+
 def test_a_request_may_set_its_own_threshold(server: Running, image: str) -> None:
     result = server.judge(image, threshold=-1.0)["result"]
     assert (result["threshold"], result["isAnomalous"]) == (-1.0, True)

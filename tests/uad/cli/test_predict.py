@@ -68,6 +68,14 @@ def test_a_file_that_holds_no_verdicts_is_not_overwritten(
     assert "choose another --csv" in ran.err
 
 
+def test_an_alpha_that_cannot_be_promised_is_said_once(
+    uad: Uad, random_bundle: Bundles, photos: Path
+) -> None:
+    ran = uad("predict", "-p", random_bundle(1), "-i", photos, "--alpha", "0.001")
+    assert ran.err.count("With 19 calibration images") == 1
+    assert "you need 999" in ran.err
+
+
 def test_json_is_an_object_a_line(uad: Uad, random_bundle: Bundles, photos: Path) -> None:
     ran = uad("predict", "-p", random_bundle(1), "-i", photos, "--threshold", "0", "--json")
     first, second = map(json.loads, ran.out.splitlines())

@@ -14,7 +14,7 @@ from uad.bundle import Bundle, CalibrationEntry, DatasetRef, Manifest, TeacherRe
 from uad.config.training import InputSpec
 from uad.data import Sample
 from uad.inference.detector import Detection
-from uad.scoring.conformal import conformal_threshold, p_value
+from uad.scoring.conformal import conformal_threshold, p_value, unmet_alpha
 from uad.scoring.maps import ScoreDefinition
 
 Picture = NDArray[np.uint8]
@@ -40,7 +40,12 @@ class Engine:
 class Brightness:
     """Has a Detector's interface; the anomaly map is the picture's brightness in [0, 1]."""
 
-    def __init__(self, alpha: float = 0.05, calibration: Sequence[float] = ()) -> None:
+    def __init__(
+        self,
+        alpha: float = 0.05,
+        calibration: Sequence[float] = (),
+        images: Sequence[str] = (),
+    ) -> None:
         scores = tuple(calibration or np.linspace(0.1, 0.5, 19))
         self.threshold, self.alpha = conformal_threshold(scores, alpha)
         self.calibration = CalibrationEntry(
@@ -49,10 +54,12 @@ class Brightness:
             threshold=self.threshold,
             scores=scores,
             golden_scores=(),
+            images=tuple(images),
             tolerance=1e-3,
         )
         self.bundle = Bundle(Path("bundles/tiles"), MANIFEST)
         self.engine = Engine()
+        self.requested_alpha = unmet_alpha(alpha, self.alpha)
 
     def map(self, image: Picture) -> NDArray[np.float32]:
         return image.mean(axis=2, dtype=np.float32) / np.float32(255)

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from uad.data import Sample
 from uad.errors import DataError, EngineError
-from uad.evaluation import Report, evaluate
+from uad.evaluation import Report, evaluate, write_report
 from uad.evaluation.explanations import sentences
 from uad.images import read, read_mask
 
@@ -146,6 +147,21 @@ def test_an_alpha_that_cannot_be_had_is_said_with_the_number_of_images_it_takes(
     assert (report.requested_alpha, report.alpha) == (0.01, 0.05)
     assert any("you need 99" in sentence for sentence in sentences(report))
     assert evaluate(Brightness(alpha=0.05), tiles).requested_alpha is None
+
+
+def test_the_calibration_image_that_decides_the_threshold_is_named_and_shown(
+    tiles: list[Sample], tmp_path: Path
+) -> None:
+    calibration = (*np.linspace(0.3, 0.4, 18), 0.9)
+    names = [f"{number}.png" for number in range(18)]
+    detector = Brightness(calibration=calibration, images=[*names, tiles[0].name])
+    report = evaluate(detector, tiles)
+    assert report.depends_on is not None
+    assert report.depends_on.threshold_without == pytest.approx(0.4)
+    assert any(f"depends on the calibration image {tiles[0].name}" in s for s in sentences(report))
+    page = write_report(report, tmp_path, detector, tiles, normals=tiles[:1])["report.html"]
+    assert "The threshold depends on this image" in page.read_text("utf-8")
+    assert evaluate(Brightness(), tiles).depends_on is None
 
 
 def test_more_false_alarms_than_promised_are_said_to_be_so(tiles: list[Sample]) -> None:

@@ -49,6 +49,20 @@ def test_alpha_and_threshold_together_are_refused(detector: Detector) -> None:
         detector.detect([part(1)], alpha=0.1, threshold=3.0)
 
 
+def test_an_alpha_that_cannot_be_promised_is_answered_with_the_one_used(detector: Detector) -> None:
+    found = detector.detect([part(1)], alpha=0.001)[0]
+    assert (found.requested_alpha, found.alpha) == (
+        0.001,
+        1 / (len(detector.calibration.scores) + 1),
+    )
+    assert detector.detect([part(1)], alpha=0.5)[0].requested_alpha is None
+
+
+def test_the_calibration_images_are_named_in_the_order_of_their_scores(detector: Detector) -> None:
+    entry = detector.calibration
+    assert len(set(entry.images)) == len(entry.scores)
+
+
 def test_a_threshold_of_ones_own_is_answered_with_the_rate_it_stands_for(
     detector: Detector,
 ) -> None:

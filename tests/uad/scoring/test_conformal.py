@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 
 from uad.errors import CalibrationError
-from uad.scoring.conformal import beta_binomial_range, conformal_threshold, images_needed, p_value
+from uad.scoring.conformal import (
+    beta_binomial_range,
+    conformal_threshold,
+    dependence,
+    images_needed,
+    p_value,
+    unmet_alpha,
+    unmet_alpha_sentence,
+)
 
 
 def test_the_threshold_is_the_order_statistic_that_alpha_asks_for() -> None:
@@ -73,3 +81,31 @@ def test_an_impossible_rate_is_refused(alpha: float) -> None:
 def test_scores_that_cannot_set_a_threshold_are_refused(scores: list[float]) -> None:
     with pytest.raises(CalibrationError):
         conformal_threshold(scores, 0.1)
+
+
+def test_a_rate_that_cannot_be_promised_is_said_with_the_images_it_takes() -> None:
+    _, achieved = conformal_threshold(range(1, 29), 0.01)
+    assert unmet_alpha(0.01, achieved) == 0.01
+    assert unmet_alpha(0.05, 0.05) is None
+    said = unmet_alpha_sentence(0.01, achieved)
+    assert "With 28 calibration images the lowest rate that can be guaranteed is" in said
+    assert "3.4 %" in said
+    assert said.endswith("For 1 % you need 99.")
+
+
+def test_a_threshold_that_depends_on_one_image_far_from_the_rest_is_found() -> None:
+    usual = sorted(np.exp(np.random.default_rng(0).normal(1.5, 0.2, 18)))
+    scores = [*usual, 8.72]
+    found = dependence(scores, [f"{number}.png" for number in range(19)], 8.72)
+    assert found is not None
+    assert (found.image, found.threshold, found.without) == ("18.png", 8.72, usual[-1])
+    assert "18.png" in found.sentence()
+    assert dependence(scores, (), 8.72).image is None  # type: ignore[union-attr]
+    assert dependence(scores, (), usual[-1]) is None
+
+
+def test_an_ordinary_highest_score_is_not_called_far_from_the_rest() -> None:
+    rng = np.random.default_rng(1)
+    samples = [sorted(np.exp(rng.normal(1.5, 0.2, 19))) for _ in range(200)]
+    assert sum(dependence(scores, (), scores[-1]) is not None for scores in samples) < 0.2 * 200
+    assert dependence([1.0, 2.0, 30.0], (), 30.0) is None
