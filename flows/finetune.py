@@ -13,7 +13,7 @@ from uad.errors import BundleError
 from uad.models.teacher import load_teacher
 from uad.names import place_of
 from uad.paths import bundles_dir
-from uad.registry import ModelRegistry
+from uad.registry import RunTracker
 from uad.types import Teacher
 
 
@@ -41,7 +41,7 @@ def finetune(
         *_inputs(dataset, teacher, config),
         output,
         device=device,
-        on_epoch=EpochLog(ModelRegistry(), run_id) if run_id else None,
+        on_epoch=EpochLog(RunTracker(), run_id) if run_id else None,
         progress=logs.interactive(),
     )
     logs.logger.info("trained: epoch %s kept, bundle %s", bundle.manifest.chosen_epoch, output)

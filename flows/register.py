@@ -7,7 +7,7 @@ from prefect import flow, task
 from flows import logs
 from flows.retries import REGISTRY
 from uad.evaluation import read_report
-from uad.registry import ModelRegistry
+from uad.registry import ModelRegistry, RunTracker
 
 
 @task(name="register", task_run_name="register {product}", **REGISTRY)
@@ -37,9 +37,9 @@ def register_bundle(
 def log_report(run_id: str, report: str | None) -> None:
     """Put a report's figures and its folder (page, pictures, scores) into the MLflow run."""
     if report:
-        registry, file = ModelRegistry(), Path(report)
-        registry.log_metrics(run_id, read_report(file).metrics())
-        registry.log_folder(run_id, file.parent, "evaluation")
+        tracker, file = RunTracker(), Path(report)
+        tracker.log_metrics(run_id, read_report(file).metrics())
+        tracker.log_folder(run_id, file.parent, "evaluation")
 
 
 @flow(name="register", flow_run_name="register {product}")

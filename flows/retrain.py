@@ -19,7 +19,7 @@ from flows.tracking import REASON, TRAINING_KEY, closing_run, log_dataset, open_
 from uad.config import TrainingConfig
 from uad.names import place_of
 from uad.paths import reports_dir
-from uad.registry import ModelRegistry
+from uad.registry import ModelRegistry, RunTracker
 from uad.registry.gate import GateRule, Mode, Verdict
 
 TURN_SECONDS = 12 * 3600.0
@@ -103,7 +103,7 @@ def retrain(
             logs.logger.info("nothing new: version %s was trained on just this", known)
             return Outcome(product=product, dataset=dataset, version=known, unchanged=True)
         run = open_run(product, dataset, teacher, config, key, device, reason)
-        with closing_run(run.id), ModelRegistry().machine(run.id):
+        with closing_run(run.id), RunTracker().machine(run.id):
             log_dataset(run.id, dataset, config.data)
             bundle = finetune(dataset, product, teacher, config, device, run.id, run.resumed)
             folder = str(place_of(reports_dir(), product) / run.id)

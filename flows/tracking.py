@@ -15,7 +15,7 @@ from uad.config import SplitConfig, TrainingConfig
 from uad.data import load_dataset
 from uad.errors import RegistryError
 from uad.evaluation.data_page import page_file
-from uad.registry import ModelRegistry
+from uad.registry import RunTracker
 from uad.types import EpochMetrics
 
 TRAINING_KEY = "uad.training_key"
@@ -51,15 +51,15 @@ def open_run(
 
     `key` is the training's; see `flows.finetune.training_id`.
     """
-    registry, own = ModelRegistry(), {TRAINING_KEY: key, PLACE: place()}
-    if (found := registry.latest_run(product, own)) and found[1] in CUT_OFF:
-        registry.reopen_run(found[0])
+    tracker, own = RunTracker(), {TRAINING_KEY: key, PLACE: place()}
+    if (found := tracker.latest_run(product, own)) and found[1] in CUT_OFF:
+        tracker.reopen_run(found[0])
         return Run(found[0], resumed=True)
     params = {"teacher": teacher, "device": device, **config.model_dump(mode="json")}
     flow_run = str(runtime.flow_run.id or "none")
     tags = {**own, "uad.dataset": dataset, "uad.flow_run": flow_run}
     tags |= {REASON: reason} if reason else {}
-    run_id = registry.start_run(product, name=run_name(product), params=params, tags=tags)
+    run_id = tracker.start_run(product, name=run_name(product), params=params, tags=tags)
     return Run(run_id, resumed=False)
 
 
@@ -68,7 +68,7 @@ def log_dataset(run_id: str, dataset: str, split: SplitConfig) -> None:
     """Name the dataset version as the run's input, with the page of its checks if one is here."""
     found = load_dataset(dataset, split)
     page = page_file(found.name, found.version)
-    ModelRegistry().log_dataset(run_id, found, page if page.is_file() else None)
+    RunTracker().log_dataset(run_id, found, page if page.is_file() else None)
 
 
 def run_name(product: str) -> str:
@@ -88,11 +88,11 @@ def closing_run(run_id: str) -> Iterator[None]:
     except BaseException:
         _close(run_id, "KILLED")
         raise
-    ModelRegistry().finish_run(run_id)
+    RunTracker().finish_run(run_id)
 
 
 class Tracker(Protocol):
-    """What the epochs are sent to: a ModelRegistry."""
+    """What the epochs are sent to: a RunTracker."""
 
     def log_epoch(self, run_id: str, epoch: EpochMetrics) -> None:
         """Log all metrics of one epoch."""
@@ -121,6 +121,6 @@ class EpochLog:
 
 def _close(run_id: str, status: Literal["FAILED", "KILLED"]) -> None:
     try:
-        ModelRegistry().finish_run(run_id, status)
+        RunTracker().finish_run(run_id, status)
     except RegistryError as exc:  # the error that ended the run matters more
         logger.warning("MLflow still shows run %s as running: %s", run_id, exc)

@@ -67,7 +67,12 @@ class DatasetRef(_Part):
 
 
 class CalibrationEntry(_Part):
-    """What one engine at one precision scored on the calibration images."""
+    """What one engine at one precision scored on the calibration images; finite numbers only.
+
+    With a threshold that is not finite every answer would be an error, or "normal".
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     alpha: float
     """The false alarm rate that `threshold` stands for; at least the one asked for."""
@@ -336,8 +341,10 @@ def _read_manifest(path: Path) -> Manifest:
     try:
         return Manifest.model_validate(values)
     except ValidationError as exc:
-        where = ".".join(str(part) for part in exc.errors()[0]["loc"])
-        raise BundleError(f"{file} is damaged at '{where}': copy the bundle again") from exc
+        wrong = exc.errors()[0]
+        where = ".".join(str(part) for part in wrong["loc"])
+        reason = wrong["msg"].lower()
+        raise BundleError(f"{file} is damaged at '{where}' ({reason}): copy it again") from exc
 
 
 def _write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -16,7 +16,7 @@ from flows.server import end_orphan, own_server, reachable, running
 from flows.tracking import EpochLog, closing_run
 from uad.errors import BusyError, DataError, FlowError, RegistryUnreachableError
 from uad.paths import locks_dir, prefect_dir
-from uad.registry import ModelRegistry
+from uad.registry import ModelRegistry, RunTracker
 from uad.types import EpochMetrics
 
 
@@ -71,7 +71,7 @@ def test_a_run_in_mlflow_ends_as_the_flow_ended(
 ) -> None:
     from mlflow import MlflowClient
 
-    run_id = registry.start_run("cookie")
+    run_id = RunTracker().start_run("cookie")
     with contextlib.suppress(DataError, KeyboardInterrupt), closing_run(run_id):
         if error is not None:
             raise error

@@ -61,6 +61,19 @@ def test_a_bundle_of_another_format_says_what_this_version_reads(tiny_bundle: Pa
         read_bundle(tiny_bundle)
 
 
+@pytest.mark.parametrize("key", ["threshold", "tolerance", "alpha"])
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_a_calibration_that_is_not_finite_is_refused_when_read(
+    tiny_bundle: Path, key: str, value: float
+) -> None:
+    edit(
+        tiny_bundle,
+        lambda values: values["calibration"]["onnxruntime/fp32"].update({key: value}),
+    )
+    with pytest.raises(BundleError, match=rf"{key}.*finite"):
+        read_bundle(tiny_bundle)
+
+
 def test_a_manifest_cannot_name_files_outside_the_bundle(tiny_bundle: Path) -> None:
     edit(tiny_bundle, lambda values: values["files"].update({"../secret": "0" * 64}))
     with pytest.raises(BundleError, match="outside the bundle"):

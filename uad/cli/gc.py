@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from uad.console import console, print_table
+from uad.errors import ConfigError
 
 if TYPE_CHECKING:
     from uad.gc import Plan
@@ -20,7 +21,12 @@ def register(app: typer.Typer) -> None:
 
 
 def gc(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Remove it. Without this, nothing is removed.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be removed: the default.")
+    ] = False,
     keep: Annotated[
         int,
         typer.Option(
@@ -37,29 +43,37 @@ def gc(
 ) -> None:
     """Free the disk of old versions, runs, dataset versions, bundles, checkpoints and caches.
 
-    Never removed: a version that is champion or challenger or carries an alias of yours, that is
-    pinned on this machine, that `uad rollback` would go back to within --keep steps, or that was
-    champion before the last promotion or rollback; the dataset version that a kept model or run was
-    made of; anything touched within a day; what lies in quarantine; and your own folders. A removed
-    run's figures stay in MLflow's database, its files go. Where the registry does not answer,
-    nothing is removed. Sizes are of this machine's disk: what an MLflow server keeps is removed
-    from it too, but not counted.
+    Without --yes it only shows what would be removed. What uad did not register in MLflow is never
+    touched.
+
+    Never removed either: a version that is champion or challenger or carries an alias of yours,
+    that is pinned on this machine, that `uad rollback` would go back to within --keep steps, or
+    that was champion before the last promotion or rollback; the dataset version that a kept model
+    or run was made of; anything touched within a day; what lies in quarantine; and your own
+    folders. A removed run's figures stay in MLflow's database, its files go. If the registry does
+    not answer, nothing is removed. Sizes are of this machine's disk: files of an MLflow server are
+    removed too, but not counted.
 
     Exit status 3 where --max-gb cannot be met.
 
-        uad gc --dry-run
-        uad gc --keep 3 --max-gb 20
+        uad gc
+        uad gc --keep 3 --max-gb 20 --yes
     """
-    from uad.gc import Rule, make_plan
+    from uad.gc import Retention, make_plan
     from uad.registry import ModelRegistry
 
     bound = None if max_gb is None else max_gb * 1e9
-    plan = make_plan(ModelRegistry(), Rule(keep=keep, keep_runs=keep_runs), max_bytes=bound)
-    _print(plan, dry_run)
+    if yes and dry_run:
+        raise ConfigError("--yes removes and --dry-run only shows: give one of the two")
+    rule = Retention(keep=keep, keep_runs=keep_runs)
+    plan = make_plan(ModelRegistry(), rule, max_bytes=bound)
+    if yes:
+        plan = _carried_out(plan)
+    _print(plan, removed=yes)
     if plan.rule.keep < keep:
         console().print(f"to meet the bound, {plan.rule.keep} are kept of each product, not {keep}")
-    if not dry_run:
-        plan.carry_out()
+    if plan.items and not yes:
+        console().print("Nothing was removed. To remove this, run the same command with --yes")
     if bound is not None and plan.after_bytes > bound:
         console().print(
             f"UAD_HOME takes {plan.after_bytes / 1e9:.2f} GB even so, more than {max_gb:g}: what "
@@ -69,7 +83,18 @@ def gc(
         raise typer.Exit(TOO_LARGE)
 
 
-def _print(plan: "Plan", dry_run: bool) -> None:
+def _carried_out(plan: "Plan") -> "Plan":
+    done = plan.carry_out()
+    gone = set(map(id, done.items))
+    for item in plan.items:
+        if id(item) not in gone and item.kind == "model version":
+            console().print(
+                f"{item.what} stays: it was promoted, pinned or given an alias just now"
+            )
+    return done
+
+
+def _print(plan: "Plan", *, removed: bool) -> None:
     from collections import Counter
 
     counts: Counter[str] = Counter()
@@ -77,7 +102,7 @@ def _print(plan: "Plan", dry_run: bool) -> None:
     for item in plan.items:
         counts[item.kind] += 1
         sizes[item.kind] += item.bytes
-    title = "would be removed" if dry_run else "removed"
+    title = "removed" if removed else "would be removed"
     named = [item for item in plan.items if item.kind != "image file"]
     rows = [(item.kind, item.what, _megabytes(item.bytes)) for item in named[:_SHOWN]]
     if len(named) > _SHOWN:

@@ -1,9 +1,9 @@
 """Free the disk of what nobody needs any more: `uad gc`.
 
-rule -> what must stay (kept) -> what goes (plan), in the order it is removed
+rule (retention) -> what must stay (in use) -> what goes (plan), in the order it is removed
 """
 
 from uad.gc.plan import Plan, make_plan
-from uad.gc.retention import Item, Rule
+from uad.gc.retention import Removable, Retention
 
-__all__ = ["Item", "Plan", "Rule", "make_plan"]
+__all__ = ["Plan", "Removable", "Retention", "make_plan"]

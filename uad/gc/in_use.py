@@ -4,15 +4,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from uad.gc.retention import Rule
+from uad.gc.retention import Retention
 from uad.hot_reload.pins import pinned
-from uad.registry import ModelRegistry, ModelVersion, TrackedRun
+from uad.registry import ModelRegistry, ModelVersion, Remover, TrackedRun
 
 DATASET = "uad.dataset"
 
 
 @dataclass(frozen=True)
-class Kept:
+class InUse:
     """Model versions and runs, each divided into what stays and what goes."""
 
     versions: tuple[ModelVersion, ...]
@@ -31,36 +31,54 @@ class Kept:
         return any(each.name == product and each.version == version for each in self.versions)
 
 
-def find_kept(registry: ModelRegistry, rule: Rule) -> Kept:
+def find_in_use(registry: ModelRegistry, rule: Retention) -> InUse:
     """Divide all versions and runs of the registry.
 
-    A version stays if it is among the newest, carries an alias (champion, challenger or one of your
-    own), is pinned on this machine, is among the nearest that a rollback can go back to, or is the
-    one that the last move left, since who went back may want to go forward again. A run stays if it
-    is among the newest of its product, under way, or made a version that stays.
+    What uad did not register stays, and so does what it was made of. A version of uad's stays if it
+    is protected; see `protected`. A run stays if it is among the newest of its product, under way,
+    or holds the files of a version that stays.
     """
     staying: list[ModelVersion] = []
     leaving: list[ModelVersion] = []
     for product in registry.products():
         versions = registry.versions(product)
-        protected = _protected(registry, product, versions, rule)
+        kept = protected(registry, product, versions, rule)
         for version in versions:
-            (staying if version.version in protected else leaving).append(version)
-    made = {version.run_id for version in staying}
+            (staying if version.version in kept else leaving).append(version)
+    copied = {version.source for version in staying}
+    staying += [version for version in leaving if version.address in copied]
+    leaving = [version for version in leaving if version.address not in copied]
     runs: list[TrackedRun] = []
     old_runs: list[TrackedRun] = []
     seen: Counter[str] = Counter()
-    for run in registry.tracked_runs():
+    for run in Remover(registry.uri).tracked_runs():
         seen[run.product] += 1
-        stays = seen[run.product] <= rule.keep_runs or run.under_way or run.id in made
+        stays = seen[run.product] <= rule.keep_runs or run.under_way or holds(run, staying)
         (runs if stays else old_runs).append(run)
-    return Kept(tuple(staying), tuple(leaving), tuple(runs), tuple(old_runs))
+    return InUse(tuple(staying), tuple(leaving), tuple(runs), tuple(old_runs))
 
 
-def _protected(
-    registry: ModelRegistry, product: str, versions: Sequence[ModelVersion], rule: Rule
+def holds(run: TrackedRun, versions: Sequence[ModelVersion]) -> bool:
+    """Whether one of the versions was made by the run, or has its files there."""
+    inside = f"{run.artifacts.rstrip('/')}/"
+    return any(
+        version.run_id == run.id or version.source.startswith(inside) for version in versions
+    )
+
+
+def protected(
+    registry: ModelRegistry, product: str, versions: Sequence[ModelVersion], rule: Retention
 ) -> set[str]:
-    newest = [version.version for version in versions[: rule.keep]]
+    """Numbers of the versions that must stay; `versions` are all of the product, newest first.
+
+    Those that uad did not register, the newest ones of uad's, those with an alias (champion,
+    challenger or one of your own), the one pinned on this machine, the nearest that a rollback can
+    go back to, and the one that the last move left, since who went back may want to go forward.
+    """
+    own = [version for version in versions if version.is_own]
+    others = [version.version for version in versions if not version.is_own]
+    newest = [version.version for version in own[: rule.keep]]
     aliased = [version.version for version in versions if version.aliases]
-    back = registry.earlier(product)[: rule.keep]
-    return {*newest, *aliased, *back, pinned(product) or "", registry.left(product) or ""}
+    back = registry.earlier(product)[: rule.keep] if own else []
+    left = registry.left(product) if own else None
+    return {*others, *newest, *aliased, *back, pinned(product) or "", left or ""}

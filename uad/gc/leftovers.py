@@ -8,11 +8,11 @@ from pathlib import Path
 
 from uad.data.file_index import INDEX_FILE
 from uad.files import UNFINISHED
-from uad.gc.retention import Item, Rule, size_bytes, touched_before
+from uad.gc.retention import Removable, Retention, size_bytes, touched_before
 from uad.paths import bundles_dir, cache_dir, checkpoints_dir, datasets_dir, store_dir
 
 
-def leftover_items(rule: Rule, now: datetime) -> Iterator[Item]:
+def leftover_items(rule: Retention, now: datetime) -> Iterator[Removable]:
     """What can go although nothing refers to it, by age."""
     yield from _old("bundle", _old_bundles(rule), now - rule.in_use)
     yield from _old("checkpoint", checkpoints_dir().iterdir(), now - rule.stale)
@@ -20,7 +20,7 @@ def leftover_items(rule: Rule, now: datetime) -> Iterator[Item]:
     yield from _old("half-made", _half_made(), now - rule.in_use)
 
 
-def _old_bundles(rule: Rule) -> Iterator[Path]:
+def _old_bundles(rule: Retention) -> Iterator[Path]:
     """All but the newest of each product; what is registered has its own copy in MLflow."""
     for product in bundles_dir().iterdir():
         folders = [folder for folder in product.iterdir() if folder.is_dir()]
@@ -42,10 +42,10 @@ def _half_made() -> Iterator[Path]:
         yield from folder.rglob(f"{UNFINISHED}*")
 
 
-def _old(kind: str, paths: Iterable[Path], moment: datetime) -> Iterator[Item]:
+def _old(kind: str, paths: Iterable[Path], moment: datetime) -> Iterator[Removable]:
     for path in sorted(paths):
         if touched_before(path, moment):
-            yield Item(kind, str(path), size_bytes(path), partial(_remove, path))
+            yield Removable(kind, str(path), size_bytes(path), partial(_remove, path))
 
 
 def _remove(path: Path) -> None:

@@ -5,45 +5,101 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from uad.gc.in_use import Kept
-from uad.gc.retention import Item, size_bytes
+from uad.errors import RegistryError, RegistryUnreachableError
+from uad.gc.in_use import InUse, holds, protected
+from uad.gc.retention import Removable, Retention, size_bytes
 from uad.hot_reload import BundleStore
 from uad.names import place_of
 from uad.paths import reports_dir, scores_dir
-from uad.registry import ModelRegistry, local_folder
+from uad.registry import ModelRegistry, ModelVersion, Remover, local_folder
+
+VERSION = "model version"
+RUN = "MLflow run"
 
 
-def model_items(registry: ModelRegistry, kept: Kept) -> Iterator[Item]:
+def model_items(registry: ModelRegistry, in_use: InUse, rule: Retention) -> tuple[Removable, ...]:
     """Versions with their bundles, runs with their files, scores and reports of both."""
-    shared = {version.source for version in kept.versions}
+    versions = {
+        (version.name, version.version): item for version, item in _versions(registry, in_use, rule)
+    }
+    return (
+        *versions.values(),
+        *_scores(versions),
+        *_copies(in_use, versions),
+        *_runs(registry, in_use, versions),
+    )
+
+
+def _versions(
+    registry: ModelRegistry, in_use: InUse, rule: Retention
+) -> Iterator[tuple[ModelVersion, Removable]]:
+    shared = {version.source for version in in_use.versions}
     gone: set[str] = set()
-    for version in kept.old_versions:
+    for version in in_use.old_versions:
         files = version.source not in shared
         size = _size(version.source) if files and version.source not in gone else 0
         gone.add(version.source)
-        remove = partial(registry.delete_version, version, files=files)
-        yield Item("model version", f"{version.name} {version.version}", size, remove)
-        yield from _folder("scores", place_of(scores_dir(), version.name) / version.version)
-    for run in kept.old_runs:
-        inside = sum(_size(s) for s in gone if s.startswith(run.artifacts))
-        size = _size(run.artifacts) - inside
-        yield Item(
-            "MLflow run", f"{run.product} {run.name}", size, partial(registry.delete_run, run.id)
-        )
-        yield from _folder("report", place_of(reports_dir(), run.product) / run.id)
+        remove = partial(_remove_version, registry, version, files, rule)
+        yield version, Removable(VERSION, f"{version.name} {version.version}", size, remove)
 
 
-def copy_items(kept: Kept) -> Iterator[Item]:
+def _remove_version(
+    registry: ModelRegistry, version: ModelVersion, files: bool, rule: Retention
+) -> bool:
+    """Remove it unless it must stay by what the registry says now; nobody promotes meanwhile."""
+    remover = Remover(registry.uri)
+    with remover.no_moves(version.name):
+        try:
+            now = registry.versions(version.name)
+        except RegistryUnreachableError:
+            raise
+        except RegistryError:
+            return True  # somebody removed the whole product
+        same = [each for each in now if each.version == version.version]
+        if not same:
+            return True
+        stays = version.version in protected(registry, version.name, now, rule)
+        if stays or same[0].bundle_sha256 != version.bundle_sha256:
+            return False
+        remover.delete_version(same[0], files=files)
+    return True
+
+
+def _scores(versions: dict[tuple[str, str], Removable]) -> Iterator[Removable]:
+    for (product, number), item in versions.items():
+        yield from _folder("scores", place_of(scores_dir(), product) / number, item)
+
+
+def _copies(in_use: InUse, versions: dict[tuple[str, str], Removable]) -> Iterator[Removable]:
     """Copies of bundles that were fetched to serve versions that are no longer kept."""
     for copy in BundleStore().copies():
-        if not kept.holds(copy.name, copy.version):
-            yield from _folder("fetched copy", copy.path)
+        if not in_use.holds(copy.name, copy.version):
+            version = versions.get((copy.name, copy.version))
+            yield from _folder("fetched copy", copy.path, *([version] if version else []))
 
 
-def _folder(kind: str, folder: Path) -> Iterator[Item]:
+def _runs(
+    registry: ModelRegistry, in_use: InUse, versions: dict[tuple[str, str], Removable]
+) -> Iterator[Removable]:
+    remover = Remover(registry.uri)
+    for run in in_use.old_runs:
+        made = [version for version in in_use.old_versions if holds(run, [version])]
+        inside = sum(_size(source) for source in {version.source for version in made})
+        item = Removable(
+            RUN,
+            f"{run.product} {run.name}",
+            max(0, _size(run.artifacts) - inside),
+            partial(remover.delete_run, run.id),
+            after=tuple(versions[version.name, version.version] for version in made),
+        )
+        yield item
+        yield from _folder("report", place_of(reports_dir(), run.product) / run.id, item)
+
+
+def _folder(kind: str, folder: Path, *after: Removable) -> Iterator[Removable]:
     if folder.is_dir():
         remove = partial(shutil.rmtree, folder, ignore_errors=True)
-        yield Item(kind, str(folder), size_bytes(folder), remove)
+        yield Removable(kind, str(folder), size_bytes(folder), remove, after)
 
 
 def _size(address: str) -> int:

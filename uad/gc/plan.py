@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from uad.gc.datasets import dataset_items
-from uad.gc.in_use import find_kept
+from uad.gc.in_use import find_in_use
 from uad.gc.leftovers import leftover_items
-from uad.gc.models import copy_items, model_items
-from uad.gc.retention import Item, Rule, size_bytes
+from uad.gc.models import model_items
+from uad.gc.retention import Removable, Retention, size_bytes
 from uad.paths import home
 from uad.registry import ModelRegistry
 
@@ -16,8 +16,8 @@ from uad.registry import ModelRegistry
 class Plan:
     """Items in the order they are removed: what refers first, what is referred to last."""
 
-    items: tuple[Item, ...]
-    rule: Rule
+    items: tuple[Removable, ...]
+    rule: Retention
     """In force; stricter than the one asked for where the disk bound needed it."""
     before_bytes: int
     """Of the whole of UAD_HOME."""
@@ -32,15 +32,22 @@ class Plan:
         """What UAD_HOME takes afterwards."""
         return self.before_bytes - self.freed_bytes
 
-    def carry_out(self) -> None:
-        """Remove everything; interrupted, the next plan holds the rest."""
+    def carry_out(self) -> "Plan":
+        """Remove everything that can still go; returns what went.
+
+        Interrupted, the next plan holds the rest. A version that somebody promoted, pinned or gave
+        an alias since the plan was made stays, with all that belongs to it.
+        """
+        stayed: set[int] = set()
         for item in self.items:
-            item.remove()
+            if any(id(other) in stayed for other in item.after) or item.remove() is False:
+                stayed.add(id(item))
+        return replace(self, items=tuple(i for i in self.items if id(i) not in stayed))
 
 
 def make_plan(
     registry: ModelRegistry,
-    rule: Rule,
+    rule: Retention,
     *,
     max_bytes: float | None = None,
     now: datetime | None = None,
@@ -59,12 +66,12 @@ def make_plan(
     return plan
 
 
-def _plan(registry: ModelRegistry, rule: Rule, now: datetime) -> Plan:
-    kept = find_kept(registry, rule)
+def _plan(registry: ModelRegistry, rule: Retention, now: datetime) -> Plan:
+    in_use = find_in_use(registry, rule)
+    models = model_items(registry, in_use, rule)
     items = (
-        *model_items(registry, kept),
-        *copy_items(kept),
+        *models,
         *leftover_items(rule, now),
-        *dataset_items(kept, rule, now),
+        *dataset_items(in_use, rule, now, models),
     )
     return Plan(items, rule, size_bytes(home()))

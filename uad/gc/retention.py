@@ -1,4 +1,4 @@
-"""How much is kept, and what a thing that goes is."""
+"""How much is kept, and what it is that goes."""
 
 import os
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Rule:
+class Retention:
     """What stays whatever else; see `uad.gc.in_use` for what is protected besides."""
 
     keep: int = 5
@@ -23,14 +23,17 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Item:
+class Removable:
     """One thing that goes."""
 
     kind: str
     what: str
     bytes: int
     """On this machine's disk."""
-    remove: Callable[[], None]
+    remove: Callable[[], object]
+    """False where it must stay after all, because something changed since the plan."""
+    after: tuple["Removable", ...] = ()
+    """It goes only if all of these went: what it belongs to, or what refers to it."""
 
 
 def size_bytes(path: Path) -> int:

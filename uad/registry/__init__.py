@@ -5,7 +5,8 @@ One registered model per product; the alias `champion` serves, `challenger` wait
 
 from uad.registry.address import CHALLENGER, CHAMPION, ModelAddress, is_address
 from uad.registry.models import ModelRegistry
-from uad.registry.removal import TrackedRun, local_folder
+from uad.registry.removal import Remover, TrackedRun, local_folder
+from uad.registry.runs import RunTracker
 from uad.registry.types import ModelVersion, Promotion
 
 __all__ = [
@@ -15,6 +16,8 @@ __all__ = [
     "ModelRegistry",
     "ModelVersion",
     "Promotion",
+    "Remover",
+    "RunTracker",
     "TrackedRun",
     "is_address",
     "local_folder",

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -64,6 +65,24 @@ class Connection:
             yield
         finally:
             lock.release()
+
+
+class RegistryClient:
+    """Opens the registry on first use and tells its failures as RegistryError."""
+
+    def __init__(self, uri: str | None = None) -> None:
+        """`uri`: None means MLFLOW_TRACKING_URI, else an SQLite database under UAD_HOME."""
+        self.uri = uri or tracking_uri()
+
+    @cached_property
+    def _connection(self) -> Connection:
+        return connect(self.uri)
+
+    @contextmanager
+    def _open(self) -> Iterator[Connection]:
+        connection = self._connection
+        with translated(self.uri):
+            yield connection
 
 
 def tracking_uri() -> str:
@@ -186,6 +205,3 @@ def _has_tables(uri: str) -> bool:
 
 def _first_line(exc: Exception) -> str:
     return str(exc).strip().split("\n", 1)[0][:300]
-
-
-__all__ = ["Connection", "connect", "tracking_uri", "translated", "unreachable"]

@@ -1,13 +1,16 @@
-"""Take versions and runs out of MLflow, with their files."""
+"""Take versions and runs out of MLflow, with their files; for `uad gc`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from uad.registry.connection import Connection
-from uad.registry.types import ModelVersion
+from uad.errors import RegistryError
+from uad.registry.connection import Connection, RegistryClient
+from uad.registry.types import PRODUCT, ModelVersion
 
 _PAGE = 1000
 
@@ -27,38 +30,54 @@ class TrackedRun:
     """Where its files are, as MLflow writes it."""
 
 
-def tracked_runs(connection: Connection) -> list[TrackedRun]:
-    """All runs with uad's tags, newest first."""
-    client = connection.client
-    experiments = [each.experiment_id for each in client.search_experiments()]
-    found: list[TrackedRun] = []
-    token = None
-    while experiments:
-        page = client.search_runs(
-            experiments,
-            max_results=_PAGE,
-            order_by=["attributes.start_time DESC"],
-            page_token=token,
-        )
-        found += [_tracked(run) for run in page if "uad.product" in run.data.tags]
-        token = page.token
-        if not token:
-            break
-    return found
+class Remover(RegistryClient):
+    """Lists runs, and removes versions and runs."""
 
+    def tracked_runs(self) -> list[TrackedRun]:
+        """All runs that uad made, newest first."""
+        with self._open() as connection:
+            client = connection.client
+            experiments = [each.experiment_id for each in client.search_experiments()]
+            found: list[TrackedRun] = []
+            token = None
+            while experiments:
+                page = client.search_runs(
+                    experiments,
+                    max_results=_PAGE,
+                    order_by=["attributes.start_time DESC"],
+                    page_token=token,
+                )
+                found += [_tracked(run) for run in page if PRODUCT in run.data.tags]
+                token = page.token
+                if not token:
+                    break
+        return found
 
-def delete_version(connection: Connection, version: ModelVersion, *, files: bool) -> None:
-    """Remove a version; with `files`, what lies at its source too."""
-    connection.client.delete_model_version(version.name, version.version)
-    if files:
-        _delete_files(connection, version.source)
+    @contextmanager
+    def no_moves(self, product: str) -> Iterator[None]:
+        """While the block runs no process of this machine promotes a version of the product."""
+        with self._open() as connection, connection.lock(product):
+            yield
 
+    def delete_version(self, version: ModelVersion, *, files: bool) -> None:
+        """Remove a version; with `files`, what lies at its source too.
 
-def delete_run(connection: Connection, run_id: str) -> None:
-    """Remove a run's files and mark it as deleted."""
-    run = connection.client.get_run(run_id)
-    connection.client.delete_run(run_id)
-    _delete_files(connection, str(run.info.artifact_uri))
+        Raises:
+            RegistryError: uad did not register it.
+        """
+        if not version.is_own:
+            raise RegistryError(f"uad did not register {version.address}, so it is not removed")
+        with self._open() as connection:
+            connection.client.delete_model_version(version.name, version.version)
+            if files:
+                _delete_files(connection, version.source)
+
+    def delete_run(self, run_id: str) -> None:
+        """Mark a run as deleted and remove its files; its figures stay in the database."""
+        with self._open() as connection:
+            run = connection.client.get_run(run_id)
+            connection.client.delete_run(run_id)
+            _delete_files(connection, str(run.info.artifact_uri))
 
 
 def local_folder(uri: str) -> Path | None:
@@ -82,7 +101,7 @@ def _tracked(run: Any) -> TrackedRun:
     info, tags = run.info, run.data.tags
     return TrackedRun(
         id=str(info.run_id),
-        product=tags["uad.product"],
+        product=tags[PRODUCT],
         name=str(info.run_name),
         under_way=info.status in ("RUNNING", "SCHEDULED"),
         started=datetime.fromtimestamp(info.start_time / 1000, UTC),

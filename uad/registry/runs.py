@@ -7,19 +7,108 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from uad import __version__
 from uad.bundle import git_revision
 from uad.names import place_of
-from uad.registry.connection import Connection
+from uad.registry.connection import Connection, RegistryClient
 from uad.types import EpochMetrics
 
 if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput
+
     from uad.data import Dataset
 
 MAX_BATCH = 100
 """MLflow takes this many parameters in one call."""
+
+
+class RunTracker(RegistryClient):
+    """Runs of trainings, by id: MLflow's own active run is not seen by other threads."""
+
+    def start_run(
+        self,
+        product: str,
+        *,
+        name: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> str:
+        """Open a run in the product's experiment; nested `params` get dotted names."""
+        with self._open() as connection:
+            return start(connection, product, name=name, params=params or {}, tags=tags or {})
+
+    def latest_run(self, product: str, tags: Mapping[str, str]) -> tuple[str, str] | None:
+        """Id and status (RUNNING, FINISHED, FAILED, KILLED) of the newest run that has `tags`."""
+        wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+        newest = ["attributes.start_time DESC"]
+        with self._open() as connection:
+            client = connection.client
+            experiment = client.get_experiment_by_name(product)
+            if experiment is None:
+                return None
+            found = client.search_runs(
+                [experiment.experiment_id], wanted, max_results=1, order_by=newest
+            )
+        return next(((str(run.info.run_id), str(run.info.status)) for run in found), None)
+
+    def reopen_run(self, run_id: str) -> None:
+        """Let a run that was cut off go on."""
+        with self._open() as connection:
+            connection.client.update_run(run_id, status="RUNNING")
+
+    def log_epoch(self, run_id: str, epoch: EpochMetrics) -> None:
+        """Log all metrics of one epoch; the step is the epoch's number."""
+        with self._open() as connection:
+            log_epoch(connection, run_id, epoch)
+
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
+        """Log metrics of the run as a whole."""
+        with self._open() as connection:
+            log_metrics(connection, run_id, metrics)
+
+    def log_folder(self, run_id: str, folder: Path, artifact_path: str) -> None:
+        """Upload the content of `folder` under `artifact_path` of the run."""
+        with self._open() as connection:
+            connection.client.log_artifacts(run_id, str(folder), artifact_path)
+
+    @contextmanager
+    def machine(self, run_id: str) -> Iterator[None]:
+        """Log the machine's load as metrics `system/...` while the block runs.
+
+        MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL sets the seconds between two samples, 10 by default.
+        """
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        with self._open() as connection:
+            uri = connection.uri
+        monitor = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=uri)  # type: ignore[no-untyped-call]
+        monitor.start()  # type: ignore[no-untyped-call]
+        try:
+            yield
+        finally:
+            monitor.finish()  # type: ignore[no-untyped-call]
+
+    def log_dataset(self, run_id: str, dataset: "Dataset", page: Path | None = None) -> None:
+        """Name the dataset version as the run's input, as MLflow shows and compares it.
+
+        `page` is uploaded under `dataset/`.
+        """
+        address = f"{dataset.name}@{dataset.version}"
+        with self._open() as connection:
+            client = connection.client
+            client.log_inputs(run_id, datasets=[_dataset_input(dataset)])
+            client.set_tag(run_id, "uad.dataset", address)
+            if page is not None:
+                client.log_artifact(run_id, str(page), "dataset")
+
+    def finish_run(
+        self, run_id: str, status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED"
+    ) -> None:
+        """Close a run."""
+        with self._open() as connection:
+            connection.client.set_terminated(run_id, status)
 
 
 def start(
@@ -52,18 +141,6 @@ def start(
     return run_id
 
 
-def latest(connection: Connection, product: str, tags: Mapping[str, str]) -> tuple[str, str] | None:
-    """Id and status of the newest run of a product that has all of `tags`; None without one."""
-    experiment = connection.client.get_experiment_by_name(product)
-    if experiment is None:
-        return None
-    wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
-    found = connection.client.search_runs(
-        [experiment.experiment_id], wanted, max_results=1, order_by=["attributes.start_time DESC"]
-    )
-    return next(((str(run.info.run_id), str(run.info.status)) for run in found), None)
-
-
 def log_epoch(connection: Connection, run_id: str, epoch: EpochMetrics) -> None:
     """All metrics of one epoch in one call; the step is the epoch."""
     _log(connection, run_id, epoch.values, step=epoch.epoch)
@@ -72,53 +149,6 @@ def log_epoch(connection: Connection, run_id: str, epoch: EpochMetrics) -> None:
 def log_metrics(connection: Connection, run_id: str, metrics: Mapping[str, float]) -> None:
     """Metrics of the whole run."""
     _log(connection, run_id, metrics, step=0)
-
-
-def log_dataset(
-    connection: Connection, run_id: str, dataset: "Dataset", page: Path | None = None
-) -> None:
-    """Name the dataset version as the run's input, as MLflow shows and compares it.
-
-    `page` is uploaded under `dataset/`.
-    """
-    from mlflow.entities import Dataset as MlflowDataset
-    from mlflow.entities import DatasetInput, InputTag
-
-    parts = ("train", "selection", "calibration", "test")
-    counts = {part: len(getattr(dataset, part)) for part in parts}
-    entity = MlflowDataset(
-        name=dataset.name,
-        digest=dataset.version[:36],
-        source_type="uad",
-        source=json.dumps({"dataset": f"{dataset.name}@{dataset.version}"}),
-        profile=json.dumps(counts),
-    )
-    tags = [InputTag("mlflow.data.context", "training")]
-    connection.client.log_inputs(run_id, datasets=[DatasetInput(entity, tags)])
-    connection.client.set_tag(run_id, "uad.dataset", f"{dataset.name}@{dataset.version}")
-    if page is not None:
-        connection.client.log_artifact(run_id, str(page), "dataset")
-
-
-@contextmanager
-def machine(connection: Connection, run_id: str) -> Iterator[None]:
-    """Log the machine's load as metrics `system/...` while the block runs; see MLflow's pages.
-
-    MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL sets the seconds between two samples, 10 by default.
-    """
-    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-
-    monitor = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=connection.uri)  # type: ignore[no-untyped-call]
-    monitor.start()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        monitor.finish()  # type: ignore[no-untyped-call]
-
-
-def log_folder(connection: Connection, run_id: str, folder: Path, artifact_path: str) -> None:
-    """Upload a folder's content under `artifact_path`."""
-    connection.client.log_artifacts(run_id, str(folder), artifact_path)
 
 
 def experiment_id(connection: Connection, product: str) -> str:
@@ -168,3 +198,19 @@ def _log(connection: Connection, run_id: str, values: Mapping[str, float], *, st
     now = int(time.time() * 1000)
     metrics = [Metric(name, float(value), now, step) for name, value in values.items()]
     connection.client.log_batch(run_id, metrics=metrics)
+
+
+def _dataset_input(dataset: "Dataset") -> "DatasetInput":
+    from mlflow.entities import Dataset as MlflowDataset
+    from mlflow.entities import DatasetInput, InputTag
+
+    parts = ("train", "selection", "calibration", "test")
+    counts = {part: len(getattr(dataset, part)) for part in parts}
+    entity = MlflowDataset(
+        name=dataset.name,
+        digest=dataset.version[:36],
+        source_type="uad",
+        source=json.dumps({"dataset": f"{dataset.name}@{dataset.version}"}),
+        profile=json.dumps(counts),
+    )
+    return DatasetInput(entity, [InputTag("mlflow.data.context", "training")])

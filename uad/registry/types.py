@@ -6,13 +6,15 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from uad.names import ModelVersionNumber, ProductName
-from uad.registry.address import ModelAddress
+from uad.registry.address import SCHEME, ModelAddress
 
 Kind = Literal["promote", "rollback", "external"]
 
 METRIC_TAG = "metric."
 BUNDLE_ID = "uad.bundle_id"
 BUNDLE_SHA256 = "uad.bundle_sha256"
+PRODUCT = "uad.product"
+"""Tag of runs and versions: the product they were made for."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,12 @@ class ModelVersion:
     def bundle_sha256(self) -> str | None:
         """sha256 of its bundle.json; None if it was not registered by uad."""
         return self.tags.get(BUNDLE_SHA256)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether uad registered it here; not so a model of others, nor MLflow's copy of one."""
+        copied = self.tags.get(PRODUCT, self.name) != self.name or self.source.startswith(SCHEME)
+        return self.bundle_sha256 is not None and not copied
 
     @property
     def address(self) -> str:

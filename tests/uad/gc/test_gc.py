@@ -13,18 +13,19 @@ from tests.images import write_mvtec
 from uad.cli import main
 from uad.data import ingest, load_dataset
 from uad.data.versions import history, verify
-from uad.errors import DataError
-from uad.gc import Plan, Rule, make_plan
+from uad.errors import DataError, RegistryError
+from uad.gc import Plan, Retention, make_plan
 from uad.hot_reload import BundleStore
 from uad.hot_reload.pins import pin_file
+from uad.monitoring.score_log import ScoreLog
 from uad.paths import bundles_dir, cache_dir, checkpoints_dir
-from uad.registry import ModelRegistry
+from uad.registry import ModelRegistry, Remover, RunTracker
 
 LATER = datetime.now(UTC) + timedelta(days=30)
-FEW = Rule(keep=1, keep_runs=1)
+FEW = Retention(keep=1, keep_runs=1)
 
 
-def planned(registry: ModelRegistry, rule: Rule = FEW) -> Plan:
+def planned(registry: ModelRegistry, rule: Retention = FEW) -> Plan:
     return make_plan(registry, rule, now=LATER)
 
 
@@ -77,7 +78,7 @@ def test_what_goes_is_freed_and_what_serves_or_may_serve_again_stays(
 
 
 def test_more_steps_back_stay_where_more_are_kept(line: ModelRegistry) -> None:
-    assert of(planned(line, Rule(keep=2, keep_runs=99)), "model version") == []
+    assert of(planned(line, Retention(keep=2, keep_runs=99)), "model version") == []
 
 
 def test_a_champion_set_elsewhere_and_the_one_before_it_stay(line: ModelRegistry) -> None:
@@ -100,21 +101,27 @@ def test_a_pinned_version_stays(line: ModelRegistry) -> None:
     assert of(planned(line), "model version") == []
 
 
-def test_a_dry_run_removes_nothing(line: ModelRegistry, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_nothing_is_removed_without_yes(
+    options: tuple[str, ...], line: ModelRegistry, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as stopped:
-        main(["gc", "--dry-run", "--keep", "1", "--keep-runs", "1"])
+        main(["gc", *options, "--keep", "1", "--keep-runs", "1"])
     assert not stopped.value.code
-    assert "would be removed" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "would be removed" in shown.out
+    assert "Nothing was removed" in shown.err
     assert len(line.versions("cookie")) == 5
     assert line.fetch(line.version("cookie", "1"), Path(line.uri[10:]).parent).is_dir()
 
 
 def test_runs_under_way_and_the_newest_stay(registry: ModelRegistry) -> None:
-    under_way, finished, newest = (registry.start_run("cookie") for _ in range(3))
+    runs = RunTracker()
+    under_way, finished, newest = (runs.start_run("cookie") for _ in range(3))
     for run in (finished, newest):
-        registry.finish_run(run)
+        runs.finish_run(run)
     planned(registry).carry_out()
-    assert {run.id for run in registry.tracked_runs()} == {under_way, newest}
+    assert {run.id for run in Remover().tracked_runs()} == {under_way, newest}
 
 
 def test_nothing_goes_while_the_registry_does_not_answer(
@@ -147,8 +154,8 @@ def grown(tmp_path: Path) -> list[str]:
 def test_dataset_versions_that_nobody_refers_to_go_with_their_files(
     registry: ModelRegistry, grown: list[str], uad_home: Path
 ) -> None:
-    run = registry.start_run("parts", tags={"uad.dataset": grown[1]})
-    registry.finish_run(run)
+    run = RunTracker().start_run("parts", tags={"uad.dataset": grown[1]})
+    RunTracker().finish_run(run)
     plan = planned(registry)
     assert of(plan, "dataset version") == [grown[0], grown[2]]
     assert len(of(plan, "image file")) == 1  # the other removed images are in a kept version
@@ -188,7 +195,7 @@ def test_old_bundles_checkpoints_and_leftovers_go_by_age(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x") if path.suffix else path.mkdir()
     os.utime(old[0], (0, 0))
-    assert not make_plan(registry, Rule(keep=2)).items
+    assert not make_plan(registry, Retention(keep=2)).items
     planned(registry).carry_out()
     assert not any(path.exists() for path in old)
     assert all(path.exists() for path in new)
@@ -210,7 +217,7 @@ def test_fetched_copies_of_removed_versions_go_but_not_what_serves(line: ModelRe
 def test_a_disk_bound_keeps_fewer_and_says_if_that_is_not_enough(
     line: ModelRegistry, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rule = Rule(keep=3)
+    rule = Retention(keep=3)
     loose = make_plan(line, rule, now=LATER)
     assert of(loose, "model version") == []
     tight = make_plan(line, rule, max_bytes=loose.after_bytes - 1, now=LATER)
@@ -220,3 +227,87 @@ def test_a_disk_bound_keeps_fewer_and_says_if_that_is_not_enough(
     assert stopped.value.code == 3
     assert "what is left is protected" in " ".join(capsys.readouterr().err.split())
     assert line.champion("cookie") is not None
+
+
+def test_models_and_versions_of_others_stay_and_so_do_their_files(
+    registry: ModelRegistry, random_bundle: Callable[[int], Path], tmp_path: Path
+) -> None:
+    stock(registry, random_bundle)
+    client = MlflowClient(registry.uri)
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "model.bin").write_bytes(b"weights")
+    for name in ("theirs", "cookie"):
+        if name == "theirs":
+            client.create_registered_model(name)
+        for _ in range(3):
+            client.create_model_version(name, theirs.as_uri())
+    their_run = client.create_run(client.create_experiment("theirs"))
+    client.set_terminated(their_run.info.run_id)
+    client.copy_model_version("models:/cookie/1", "production")  # MLflow's "Promote model"
+    before = {name: len(registry.versions(name)) for name in registry.products()}
+
+    plan = planned(registry)
+    assert of(plan, "model version") == []  # cookie 1, which would go, is what the copy is made of
+    plan.carry_out()
+
+    assert {name: len(registry.versions(name)) for name in ("theirs", "production")} == {
+        "theirs": before["theirs"],
+        "production": before["production"],
+    }
+    assert {each.version for each in registry.versions("cookie")} >= {"1", "6", "7", "8"}
+    assert (theirs / "model.bin").is_file()
+    assert client.get_run(their_run.info.run_id).info.lifecycle_stage == "active"
+    assert registry.fetch(registry.version("cookie", "1"), tmp_path / "one").is_dir()
+
+
+def test_a_version_promoted_since_the_plan_stays_with_all_that_belongs_to_it(
+    registry: ModelRegistry, random_bundle: Callable[[int], Path], tmp_path: Path
+) -> None:
+    stock(registry, random_bundle)
+    ScoreLog().add("cookie", "1", "onnxruntime/fp32", [(1.0, False)])
+    run = registry.version("cookie", "1").run_id
+    plan = planned(registry)
+    assert of(plan, "model version") == ["cookie 1"]
+
+    registry.promote("cookie", "1")
+    done = plan.carry_out()
+
+    assert of(done, "model version") == of(done, "scores") == []
+    champion = registry.champion("cookie")
+    assert champion is not None and champion.version == "1"
+    assert registry.fetch(champion, tmp_path / "one").is_dir()
+    assert list(ScoreLog().files("cookie", "1"))
+    assert run in {each.id for each in Remover().tracked_runs()}
+
+
+def test_a_number_used_again_by_a_new_model_is_not_the_old_version(
+    registry: ModelRegistry, random_bundle: Callable[[int], Path]
+) -> None:
+    stock(registry, random_bundle)
+    plan = planned(registry)
+    client = MlflowClient(registry.uri)
+    client.delete_registered_model("cookie")
+    for seed in (6, 7, 8):
+        registry.register(random_bundle(seed), "cookie")
+
+    plan.carry_out()
+
+    assert [each.version for each in registry.versions("cookie")] == ["3", "2", "1"]
+
+
+def test_what_uad_did_not_register_cannot_be_removed_by_it(registry: ModelRegistry) -> None:
+    client = MlflowClient(registry.uri)
+    client.create_registered_model("theirs")
+    client.create_model_version("theirs", "file:///nowhere")
+    with pytest.raises(RegistryError, match="uad did not register"):
+        Remover().delete_version(registry.version("theirs", "1"), files=True)
+
+
+def test_yes_and_a_dry_run_at_once_are_refused(
+    line: ModelRegistry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["gc", "--yes", "--dry-run"])
+    assert stopped.value.code == 1
+    assert "give one of the two" in capsys.readouterr().err

@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from tests.servers import MlflowServer, mlflow_server
 from tests.uad.gc.test_gc import stock
 from uad.cli import main
-from uad.registry import ModelRegistry
+from uad.registry import ModelRegistry, Remover, RunTracker
 
 pytestmark = pytest.mark.slow
 
@@ -39,22 +39,22 @@ def test_old_versions_and_runs_go_from_the_server_and_those_with_an_alias_stay(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     registry = ModelRegistry()
-    empty = registry.start_run("cookie")  # a training that failed: it has no files
-    registry.finish_run(empty, "FAILED")
+    empty = RunTracker().start_run("cookie")  # a training that failed: it has no files
+    RunTracker().finish_run(empty, "FAILED")
     stock(registry, random_bundle)
     MlflowClient(server.uri).set_registered_model_alias("cookie", "golden-line", "5")
     before, old = files(server), registry.version("cookie", "1")
 
-    gc("--dry-run")
+    gc()
     assert "cookie 1" in capsys.readouterr().out
     assert files(server) == before
     assert len(registry.versions("cookie")) == 5
 
-    gc()
+    gc("--yes")
     assert {each.version: each.aliases for each in registry.versions("cookie")} == {
         "5": ("golden-line",), "4": ("champion",), "3": (), "2": ("challenger",),
     }  # fmt: skip
-    assert {run.id for run in registry.tracked_runs()} == {
+    assert {run.id for run in Remover().tracked_runs()} == {
         version.run_id for version in registry.versions("cookie")
     }
     removed = before - files(server)
@@ -64,6 +64,6 @@ def test_old_versions_and_runs_go_from_the_server_and_those_with_an_alias_stay(
     for version in registry.versions("cookie"):
         assert registry.fetch(version, tmp_path / version.version).is_dir()
 
-    gc()  # nothing is left to do, and nothing fails
+    gc("--yes")  # nothing is left to do, and nothing fails
     assert len(registry.versions("cookie")) == 4
     assert registry.rollback("cookie").to_version == "3"

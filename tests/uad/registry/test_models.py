@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 
 from uad.bundle import git_revision, read_bundle
 from uad.errors import BundleError, RegistryError, RegistryUnreachableError
-from uad.registry import ModelRegistry
+from uad.registry import ModelRegistry, RunTracker
 from uad.types import EpochMetrics
 
 Bundles = Callable[[int], Path]
@@ -114,14 +114,14 @@ def test_a_state_folder_with_a_space_in_its_name_works(
 def test_a_run_keeps_epochs_metrics_figures_and_its_end(
     registry: ModelRegistry, tmp_path: Path
 ) -> None:
-    run = registry.start_run("cookie", name="nightly", params={"training": {"epochs": 2}})
+    run = RunTracker().start_run("cookie", name="nightly", params={"training": {"epochs": 2}})
     for epoch in (1, 2):
-        registry.log_epoch(run, EpochMetrics(epoch, {"train_loss": 1 / epoch}))
-    registry.log_metrics(run, {"image_auroc": 0.98})
+        RunTracker().log_epoch(run, EpochMetrics(epoch, {"train_loss": 1 / epoch}))
+    RunTracker().log_metrics(run, {"image_auroc": 0.98})
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "figure.txt").write_text("drawn")
-    registry.log_folder(run, tmp_path / "figures", "report")
-    registry.finish_run(run, "FAILED")
+    RunTracker().log_folder(run, tmp_path / "figures", "report")
+    RunTracker().finish_run(run, "FAILED")
     client = MlflowClient(registry.uri)
     found = client.get_run(run)
     assert found.info.run_name == "nightly"
@@ -136,9 +136,9 @@ def test_a_run_says_what_the_machine_was_doing_and_which_revision_it_ran(
     registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
-    client, run = MlflowClient(registry.uri), registry.start_run("cookie")
+    client, run = MlflowClient(registry.uri), RunTracker().start_run("cookie")
     deadline = time.monotonic() + 60
-    with registry.machine(run):
+    with RunTracker().machine(run):
         while "system/system_memory_usage_megabytes" not in client.get_run(run).data.metrics:
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -149,7 +149,7 @@ def test_a_run_says_what_the_machine_was_doing_and_which_revision_it_ran(
 def test_a_bundle_registered_under_a_run_belongs_to_it(
     registry: ModelRegistry, random_bundle: Bundles
 ) -> None:
-    run = registry.start_run("cookie")
+    run = RunTracker().start_run("cookie")
     assert registry.register(random_bundle(1), "cookie", run_id=run).run_id == run
 
 

@@ -11,7 +11,7 @@ from uad.bundle import read_bundle
 from uad.errors import RegistryUnreachableError
 from uad.hot_reload import AliasWatcher, BundleStore
 from uad.inference.detector import load_detector
-from uad.registry import ModelRegistry
+from uad.registry import ModelRegistry, RunTracker
 from uad.types import EpochMetrics
 
 pytestmark = pytest.mark.slow
@@ -31,8 +31,8 @@ def test_the_whole_life_of_a_product_on_a_server(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     registry = ModelRegistry()
-    run = registry.start_run("cookie", params={"a": {"b": 1}})
-    registry.log_epoch(run, EpochMetrics(1, {"train_loss": 0.5}))
+    run = RunTracker().start_run("cookie", params={"a": {"b": 1}})
+    RunTracker().log_epoch(run, EpochMetrics(1, {"train_loss": 0.5}))
     first = registry.register(random_bundle(1), "cookie", run_id=run)
     second = registry.register(random_bundle(2), "cookie")
     assert (first.version, second.version) == ("1", "2")

@@ -1,0 +1,188 @@
+"""Products and their versions: register, look up, fetch."""
+
+import shlex
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from uad.bundle import MANIFEST, read_bundle
+from uad.errors import BundleError, RegistryError
+from uad.names import check_name
+from uad.registry import registration
+from uad.registry.address import CHAMPION, ModelAddress
+from uad.registry.connection import Connection, RegistryClient
+from uad.registry.types import PRODUCT, ModelVersion
+
+_PAGE = 200
+
+
+class Versions(RegistryClient):
+    """What is registered; `ModelRegistry` adds the promotions."""
+
+    def register(
+        self,
+        bundle: Path,
+        name: str,
+        *,
+        run_id: str | None = None,
+        metrics: Mapping[str, float] | None = None,
+        tags: Mapping[str, str] | None = None,
+        description: str = "",
+    ) -> ModelVersion:
+        """Upload the bundle at `bundle` and make it the next version of the product `name`.
+
+        Without `run_id` a run is made that holds the bundle's parameters and metrics per epoch;
+        without `description` one is written from what the bundle says of itself.
+
+        Raises:
+            BundleError: the bundle is incomplete or altered.
+            RegistryError: the name cannot be one, or the registry refuses.
+        """
+        name = check_name(name)
+        checked = read_bundle(Path(bundle))
+        metrics = dict(metrics or {}) or dict(checked.manifest.metrics)
+        described = {PRODUCT: name, **registration.describe(checked, metrics), **(tags or {})}
+        with (
+            self._open() as connection,
+            registration.own_run(connection, name, checked, metrics, run_id) as run,
+        ):
+            source = registration.upload(connection, run, checked)
+            registration.ensure_model(connection, name)
+            made = connection.client.create_model_version(
+                name,
+                source,
+                run_id=run,
+                tags=described,
+                description=description or registration.sentence(checked, metrics),
+            )
+        return self.version(name, str(made.version))
+
+    def products(self) -> list[str]:
+        """Names of all registered models, in alphabetical order."""
+        with self._open() as connection:
+            search = connection.client.search_registered_models
+            return sorted(model.name for model in _pages(search))
+
+    def versions(self, name: str) -> list[ModelVersion]:
+        """All versions of a product, newest first; RegistryError if there is no such product."""
+        with self._open() as connection:
+            model = self._model(connection, name)
+            quote = '"' if "'" in name else "'"
+            found = _pages(
+                connection.client.search_model_versions, filter_string=f"name={quote}{name}{quote}"
+            )
+            listed = [_version(each, model.aliases) for each in found]
+        return sorted(listed, key=lambda each: int(each.version), reverse=True)
+
+    def version(self, name: str, version: str) -> ModelVersion:
+        """One version of a product."""
+        from mlflow.exceptions import MlflowException
+
+        with self._open() as connection:
+            model = self._model(connection, name)
+            try:
+                found = connection.client.get_model_version(name, str(version))
+            except MlflowException as exc:
+                if exc.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    raise
+                have = ", ".join(each.version for each in self.versions(name)) or "none"
+                raise RegistryError(
+                    f"'{name}' has no version {version} (it has: {have}): "
+                    "`uad models` lists them, `uad register` adds one"
+                ) from exc
+            return _version(found, model.aliases)
+
+    def aliased(self, name: str, alias: str) -> ModelVersion | None:
+        """The version that carries `alias`; None if none does."""
+        with self._open() as connection:
+            aliases = self._model(connection, name).aliases
+            if alias not in aliases:
+                return None
+            found = connection.client.get_model_version(name, str(aliases[alias]))
+            return _version(found, aliases)
+
+    def champion(self, name: str) -> ModelVersion | None:
+        """The version that serves; None if none was promoted yet."""
+        return self.aliased(name, CHAMPION)
+
+    def resolve(self, address: str | ModelAddress) -> ModelVersion:
+        """The version that `models:/cookie@champion` or `models:/cookie/3` stands for now."""
+        wanted = ModelAddress.parse(address)
+        name = wanted.name
+        if wanted.version is not None:
+            return self.version(name, wanted.version)
+        found = self.aliased(name, str(wanted.alias))
+        if found is None:
+            have = ", ".join(each.version for each in self.versions(name)) or "none"
+            to = "" if wanted.alias == CHAMPION else f" --alias {wanted.alias}"
+            raise RegistryError(
+                f"no version of '{name}' is {wanted.alias} (versions: {have}): "
+                f"run `uad promote {shlex.quote(name)} VERSION{to}`"
+            )
+        return found
+
+    def fetch(self, version: ModelVersion, into: Path) -> Path:
+        """Download a version's bundle into the folder `into`; returns the bundle's folder.
+
+        Raises:
+            BundleError: what the version holds is no bundle.
+        """
+        from mlflow.artifacts import download_artifacts
+
+        with self._open() as connection:
+            downloaded = download_artifacts(
+                artifact_uri=version.source, dst_path=str(into), tracking_uri=connection.uri
+            )
+        for manifest in Path(downloaded).rglob(MANIFEST):
+            return manifest.parent
+        raise BundleError(
+            f"version {version.version} of '{version.name}' holds no {MANIFEST}: it was not "
+            "registered by uad; register a bundle with `uad register`"
+        )
+
+    def set_tags(self, version: ModelVersion, tags: Mapping[str, str]) -> None:
+        """Add or replace tags of a version."""
+        with self._open() as connection:
+            for key, value in tags.items():
+                connection.client.set_model_version_tag(
+                    version.name, version.version, key, str(value)
+                )
+
+    def _model(self, connection: Connection, name: str) -> Any:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return connection.client.get_registered_model(name)
+        except MlflowException as exc:
+            if exc.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            have = ", ".join(self.products()) or "none"
+            raise RegistryError(
+                f"there is no product '{name}' in the registry at {self.uri} (it has: {have}): "
+                f"`uad register BUNDLE --name {name}` adds it"
+            ) from exc
+
+
+def _pages(search: Any, **arguments: Any) -> Iterator[Any]:
+    token = None
+    while True:
+        page = search(max_results=_PAGE, page_token=token, **arguments)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _version(found: Any, aliases: Mapping[str, Any]) -> ModelVersion:
+    number = str(found.version)
+    return ModelVersion(
+        name=found.name,
+        version=number,
+        run_id=found.run_id or None,
+        source=found.source,
+        tags=dict(found.tags),
+        aliases=tuple(sorted(alias for alias, at in aliases.items() if str(at) == number)),
+        created=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
+        description=found.description or "",
+    )
