@@ -5,9 +5,12 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.api.errors import add_error_handlers
+from serving.api.feedback import feedback_router
 from serving.api.routes import analysis_router, health_router, metrics_router
+from serving.api.sessions import SignInByCookie
 from serving.api.state import State
 from serving.models.loading import open_state
+from serving.page.routes import page_router
 from serving.settings import ServerSettings
 from uad import __version__
 
@@ -31,9 +34,13 @@ def create_app(settings: ServerSettings, state: State | None = None) -> FastAPI:
     app.state.server = state or open_state(settings)
     app.include_router(analysis_router())
     app.include_router(health_router())
+    app.include_router(feedback_router())
+    if settings.page:
+        app.include_router(page_router())
     if settings.admin_port is None:
         app.include_router(metrics_router())
     add_error_handlers(app, "POST /image-anomaly-detection")
+    app.add_middleware(SignInByCookie, sessions=app.state.server.sessions)
     app.add_middleware(SecurityHeaders)
     return app
 
@@ -49,7 +56,9 @@ class SecurityHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(SECURITY_HEADERS)
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         await self.app(scope, receive, send_with_headers)

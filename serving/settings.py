@@ -82,6 +82,8 @@ class ServerSettings(Settings):
     keep_scores: bool = True
     """Keep the scores of registered products under UAD_HOME, where `uad drift` reads them."""
     keep: KeepSettings = KeepSettings()
+    page: bool = True
+    """Whether `/` shows the page for people."""
     visualize: bool = True
     """Whether an answer holds the picture when the request does not say."""
     poll_seconds: Seconds = 5.0

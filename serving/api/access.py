@@ -111,20 +111,29 @@ class Access:
     keys: Keys | None = None
     buckets: Buckets | None = None
 
-    def admit(self, request: Request) -> None:
-        """Let one request in.
+    def identify(self, request: Request) -> str:
+        """Who asks: `key NAME`, or the address where there are no keys.
+
+        Raises:
+            RequestRefused: 401 without a known key.
+        """
+        if self.keys is None:
+            return request.client.host if request.client else ""
+        owner = self.keys.owner(_presented(request))
+        if owner is None:
+            raise no_key()
+        return f"key {owner}"
+
+    def admit(self, request: Request) -> str:
+        """Let one request in; returns who asks.
 
         Raises:
             RequestRefused: 401 without a known key, 429 when its owner asks too often.
         """
-        client = request.client.host if request.client else ""
-        if self.keys is not None:
-            owner = self.keys.owner(_presented(request))
-            if owner is None:
-                raise no_key()
-            client = f"key {owner}"
+        client = self.identify(request)
         if self.buckets is not None:
             self.buckets.take(client)
+        return client
 
 
 def open_access(settings: AccessSettings) -> Access:

@@ -1,4 +1,4 @@
-"""The administrators' port, on loopback only: counters, polls, pins."""
+"""The administrators' port, on loopback only: counters, polls, pins, the page with promotion."""
 
 import asyncio
 from functools import partial
@@ -10,12 +10,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.api.errors import add_error_handlers
+from serving.api.feedback import feedback_router
 from serving.api.request_handler import new_log_id, respond
 from serving.api.routes import health_router, metrics_router
 from serving.api.schemas import envelope
+from serving.api.sessions import SignInByCookie
 from serving.api.state import State, state_of
 from serving.models.pins import pin, unpin
 from serving.models.products import Product
+from serving.page.routes import page_router
 from serving.workers.messages import Reply
 from uad.errors import RegistryError, RequestRefused
 
@@ -31,6 +34,10 @@ def create_admin_app(state: State) -> FastAPI:
     app.add_api_route("/models/{name}/poll", poll, methods=["POST"])
     app.add_api_route("/models/{name}/pin", set_pin, methods=["PUT"])
     app.add_api_route("/models/{name}/pin", remove_pin, methods=["DELETE"])
+    if state.settings.page:
+        app.include_router(feedback_router())
+        app.include_router(page_router(may_promote=True))
+        app.add_middleware(SignInByCookie, sessions=state.sessions)
     add_error_handlers(app, "no such path; see docs/serving.md")
     # A page in a browser on this machine must not reach it by a name that it made up.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])

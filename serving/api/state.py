@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 
 from serving.api.access import Access
+from serving.api.sessions import Sessions
 from serving.models.products import Product, Products
 from serving.settings import ServerSettings
 from serving.telemetry.background_writer import BackgroundWriter
@@ -29,6 +30,7 @@ class State:
     metrics: Metrics = field(init=False)
     bodies: Budget = field(init=False)
     fetcher: Fetcher = field(init=False)
+    sessions: Sessions = field(default_factory=Sessions)
     recent: RecentVerdicts = field(default_factory=RecentVerdicts)
     writer: BackgroundWriter = field(default_factory=BackgroundWriter)
     judged_images: JudgedImages | None = field(init=False)

@@ -41,9 +41,12 @@ class RecentVerdicts:
     def __init__(self) -> None:
         self._verdicts: dict[str, deque[Recent]] = {}
         self._hours: dict[str, OrderedDict[datetime, list[int]]] = {}
+        self.revision = 0
+        """Another number whenever there is something new to show."""
 
     def note(self, product: str, version: str, log_id: str, reply: Reply) -> None:
         """Add the images of one answer."""
+        self.touch()
         now = datetime.now(UTC)
         verdicts = self._verdicts.setdefault(product, deque(maxlen=MOST_VERDICTS))
         hours = self._hours.setdefault(product, OrderedDict())
@@ -57,6 +60,10 @@ class RecentVerdicts:
             )
             hour[0] += 1
             hour[1] += each.is_anomalous
+
+    def touch(self) -> None:
+        """There is something new to show."""
+        self.revision += 1
 
     def newest(self, product: str, limit: int) -> list[Recent]:
         """The last verdicts, oldest first."""

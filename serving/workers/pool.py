@@ -40,6 +40,8 @@ class WorkerPool:
             EngineError: there is no such device.
         """
         devices = parse_devices(spec.device)
+        self.bundle = spec.bundle
+        """The version's folder."""
         self._limits = spec.limits
         self._queue = RequestQueue()
         self._pace = Pace(spec.limits)

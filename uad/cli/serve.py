@@ -81,7 +81,9 @@ def serve(
 
     [b]Paths[/b]
 
+        GET  /                          a page for people
         POST /image-anomaly-detection   judge an image
+        POST /feedback                  say that a judged image is good or defective
         GET  /readyz                    whether to send requests, and why not
         GET  /openapi.json              everything else
     """

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from uad.errors import CalibrationError
+from uad.monitoring.score_log import Scored
 from uad.scoring.conformal import beta_binomial_range
 
 LEVEL = 0.001
@@ -96,6 +97,26 @@ def watch(
         alarms=sum(score > threshold for score in recent),
         expected_alarms=_expected(len(calibration), len(recent), alpha),
     )
+
+
+def moved_by(
+    scored: Sequence[Scored], calibration: Sequence[float], direction: str, limit: int = 12
+) -> list[Scored]:
+    """The newest images that moved a watch: beyond nine of ten calibration scores, newest first.
+
+    Args:
+        scored: the images of the watch, oldest first.
+        calibration: scores of the calibration images.
+        direction: of the change, `higher` or `lower`.
+        limit: most images.
+    """
+    low, high = np.quantile(calibration, [0.1, 0.9])
+    beyond = [
+        each
+        for each in reversed(scored)
+        if (each.score > high if direction == "higher" else each.score < low)
+    ]
+    return beyond[:limit]
 
 
 def _p_values(

@@ -121,6 +121,11 @@ def apply_feedback(store: JudgedImages, product: str, dataset: str | None = None
     )
 
 
+def kind_of(image: JudgedImage) -> Kind:
+    """What one image was judged against what people say of it."""
+    return _opinion([image]).kind
+
+
 def _opinion(images: Sequence[JudgedImage]) -> Opinion:
     newest = tuple(sorted(images, key=lambda image: image.at, reverse=True))
     words = sorted((word for image in images for word in image.words), key=lambda word: word.at)

@@ -1,0 +1,147 @@
+"""`POST /feedback`: what a person says about an image that was judged."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving.api.bodies import read_body
+from serving.api.request_handler import new_log_id, respond
+from serving.api.schemas import Answer, envelope
+from serving.api.sessions import refuse_other_sites
+from serving.api.state import State, state_of
+from serving.workers.messages import Reply
+from uad.errors import RequestRefused
+from uad.monitoring.judged_images import JudgedImage, JudgedImages, Word
+
+MOST_BYTES = 2**14
+WRITTEN_SECONDS = 2.0
+"""How long to wait for an image that was judged just now and is still being written."""
+NOT_KEPT = (
+    "the image of this logId is not kept: start the server with `--set keep.images=alarms` or "
+    "`all`; or it was deleted to make room (`keep.megabytes`)"
+)
+Said = Literal["good", "defective"]
+
+
+class FeedbackRequest(BaseModel):
+    """The body of `POST /feedback`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
+
+    log_id: Annotated[str, Field(alias="logId", min_length=1, max_length=100)] = Field(
+        description="The `logId` of the answer."
+    )
+    verdict: Said = Field(description="What the part really is.")
+    note: Annotated[str, Field(max_length=1000)] = Field(
+        default="", description="Anything that helps who reads it later."
+    )
+    who: Annotated[str, Field(max_length=100)] = Field(
+        default="", description="Who says so. The key's name or the address is recorded as well."
+    )
+    image: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="Which image of a batch, from 0; needed if several are kept."
+    )
+
+
+class Recorded(BaseModel):
+    """What was recorded."""
+
+    image: str = Field(description="The kept image's id.")
+    judged: Said = Field(description="What the model said.")
+    said: Said = Field(description="What the person said.")
+
+
+class FeedbackRecorded(Answer):
+    """The envelope around it."""
+
+    result: Recorded
+
+
+def feedback_router() -> APIRouter:
+    """The route that people's words come in by."""
+    router = APIRouter(tags=["feedback"])
+    content = {"application/json": {"schema": FeedbackRequest.model_json_schema()}}
+    router.add_api_route(
+        "/feedback",
+        feedback,
+        methods=["POST"],
+        response_model=FeedbackRecorded,
+        responses={
+            status: {"model": Answer, "description": words}
+            for status, words in {
+                401: "An API key is wanted.",
+                403: "A page of another site sent it.",
+                404: "The image is not kept.",
+                422: "A field is missing, unknown or wrong.",
+            }.items()
+        },
+        openapi_extra={"requestBody": {"required": True, "content": content}},
+        summary="Say whether a judged image is good or defective",
+    )
+    return router
+
+
+async def feedback(request: Request) -> Response:
+    """Record what a person says about a judged image."""
+    state = state_of(request)
+    refuse_other_sites(request)
+    client = state.access.admit(request)
+    limits = state.settings.limits.model_copy(update={"body_bytes": MOST_BYTES})
+    asked = _parsed(await read_body(request, limits))
+    image = await asyncio.to_thread(_recorded, state, asked, client)
+    found = {"image": image.id, "judged": _judged(image), "said": asked.verdict}
+    return respond(Reply(200, envelope(new_log_id(), 0, "Recorded", found)))
+
+
+def _parsed(body: bytes) -> FeedbackRequest:
+    try:
+        return FeedbackRequest.model_validate_json(body)
+    except ValidationError as exc:
+        raise RequestRefused(422, _words(exc.errors(include_input=False))) from exc
+
+
+def _words(errors: list[Any]) -> str:
+    """What is wrong with the first field, in words that echo nothing of the body's values."""
+    known = {"logId", "verdict", "note", "who", "image"}
+    place = errors[0]["loc"][0] if errors[0]["loc"] else ""
+    field = f"'{place}': " if place in known else ""
+    return (
+        f'{field}send JSON like {{"logId": "...", "verdict": "good", "note": "a reflection"}}; '
+        "verdict is good or defective, note and who are texts, image is a number"
+    )
+
+
+def _recorded(state: State, asked: FeedbackRequest, client: str) -> JudgedImage:
+    store = state.judged_images
+    if store is None:
+        raise RequestRefused(404, NOT_KEPT)
+    image = _wanted(state, store, asked)
+    word = Word(asked.verdict, asked.note.strip(), asked.who.strip(), client, datetime.now(UTC))
+    store.say(image, word)
+    state.recent.touch()
+    return image
+
+
+def _wanted(state: State, store: JudgedImages, asked: FeedbackRequest) -> JudgedImage:
+    images = store.of_answer(asked.log_id)
+    if not images:
+        state.writer.flush(WRITTEN_SECONDS)
+        images = store.of_answer(asked.log_id)
+    if asked.image is not None:
+        images = [image for image in images if image.position == asked.image]
+    if not images:
+        raise RequestRefused(404, NOT_KEPT)
+    if len(images) > 1:
+        known = ", ".join(str(image.position) for image in images)
+        words = f"this answer has several images: name one with 'image' ({known})"
+        raise RequestRefused(422, words)
+    return images[0]
+
+
+def _judged(image: JudgedImage) -> Said:
+    return "defective" if image.is_anomalous else "good"
