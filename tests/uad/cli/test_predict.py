@@ -144,14 +144,14 @@ def test_the_pipelines_yaml_can_be_had_changed_and_run(
     assert read_bundle(random_bundle(1)).id in used.out
     again = uad("--get_pipeline_config", "anomaly_detection", "--save_path", tmp_path / "my path")
     assert again.status == 1
-    assert "exists and differs" in again.err
+    assert "exists and is different" in again.err
     assert yaml.safe_load(file.read_text("utf-8")) == values
 
 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (("--pipeline", "anomaly_detection"), "give --input"),
+        (("--pipeline", "anomaly_detection"), "Add --input"),
         (("--input", "x.png"), "--pipeline is missing"),
         (("--get_pipeline_config", "OCR"), "no pipeline 'OCR'"),
         (("--device", "cpu", "models"), "Write them after 'models'"),

@@ -25,7 +25,7 @@ def test_from_a_bundle_to_a_champion_and_back(
     assert (first.status, first.out) == (0, "cookie version 1 (models:/cookie/1)\n")
     assert "uad promote cookie 1" in first.err
     uad("register", random_bundle(2), "--name", "cookie")
-    assert "champion is version 1 now (was none" in uad("promote", "cookie", "1").out
+    assert "version 1 is now champion (before: none" in uad("promote", "cookie", "1").out
     moved = uad("promote", "cookie", "2", "--reason", "fewer false alarms", "--as", "mia")
     assert moved.out == "cookie: champion is version 2 now (was 1; mia)\n"
     assert "already" in uad("promote", "cookie", "2").out
@@ -84,7 +84,7 @@ def test_a_server_that_is_down_is_one_line_with_its_address(
 
 def test_ui_names_a_server_that_runs_already(uad: Uad, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.plant.example:5000")
-    assert "open http://mlflow.plant.example:5000" in uad("ui").out
+    assert "Open http://mlflow.plant.example:5000" in uad("ui").out
 
 
 def test_ui_refuses_a_port_in_use(uad: Uad) -> None:

@@ -32,7 +32,7 @@ def read_weights(file: Path) -> Arrays:
     except Exception as exc:  # a damaged or hostile file can raise anything; all mean the same
         reason = " ".join(str(exc).split()) or type(exc).__name__
         raise TeacherError(
-            f"{file} cannot be used as weights: {reason}. Get the file again."
+            f"{file} was refused: {reason}. Get the file again."
         ) from exc
 
 
