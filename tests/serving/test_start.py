@@ -84,8 +84,9 @@ def test_a_wrong_start_is_one_line_that_names_the_cure(
 
 def test_serving_loads_no_training_library(random_bundle: Bundles) -> None:
     code = (
-        "import sys; import serving.run, serving.engine_process, uad.live, uad.visual;"
-        "from pathlib import Path; from uad.detector import load_detector;"
+        "import sys; import serving.run, serving.workers.process\n"
+        "import uad.hot_reload, uad.visualization;"
+        "from pathlib import Path; from uad.inference.detector import load_detector;"
         f"load_detector(Path({str(random_bundle(1))!r}));"
         "print(sorted({'paddle', 'prefect', 'sklearn', 'torch', 'mlflow'} & set(sys.modules)))"
     )

@@ -277,8 +277,8 @@ def _shares(version: "DatasetVersion") -> tuple[str, "Sequence[Problem]"]:
     if counts["calibration"] < needed:
         reached = 1 / (counts["calibration"] + 1)
         text += (
-            f"; a false alarm rate of {split.alpha:.0%} needs {needed} calibration images, there "
-            f"are {reached:.0%}"
+            f"; a false alarm rate of {split.alpha:.0%} needs {needed} calibration images; "
+            f"with these, {reached:.0%} can be guaranteed"
         )
     known = set(version.problems)
     return text, [p for p in dataset.problems if p.kind == "leak" and p not in known]

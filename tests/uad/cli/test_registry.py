@@ -27,9 +27,9 @@ def test_from_a_bundle_to_a_champion_and_back(
     uad("register", random_bundle(2), "--name", "cookie")
     assert "version 1 is now champion (before: none" in uad("promote", "cookie", "1").out
     moved = uad("promote", "cookie", "2", "--reason", "fewer false alarms", "--as", "mia")
-    assert moved.out == "cookie: champion is version 2 now (was 1; mia)\n"
+    assert moved.out == "cookie: version 2 is now champion (before: 1; moved by mia)\n"
     assert "already" in uad("promote", "cookie", "2").out
-    assert "version 1 now (was 2" in uad("rollback", "cookie").out
+    assert "version 1 is now champion (before: 2" in uad("rollback", "cookie").out
     nothing = uad("rollback", "cookie")
     assert nothing.status == 1
     assert nothing.err.startswith("error: 'cookie' has no earlier champion")

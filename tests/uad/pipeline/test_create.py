@@ -109,7 +109,7 @@ def test_an_unknown_name_is_answered_with_what_there_is(served: ModelRegistry) -
         create_pipeline("OCR")
     with pytest.raises(ConfigError, match=r"missing\.yaml"):
         create_pipeline("missing.yaml")
-    with pytest.raises(ConfigError, match="give a pipeline"):
+    with pytest.raises(ConfigError, match="No pipeline was given"):
         create_pipeline()
 
 

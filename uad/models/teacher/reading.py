@@ -31,9 +31,7 @@ def read_weights(file: Path) -> Arrays:
         return reader(file)
     except Exception as exc:  # a damaged or hostile file can raise anything; all mean the same
         reason = " ".join(str(exc).split()) or type(exc).__name__
-        raise TeacherError(
-            f"{file} was refused: {reason}. Get the file again."
-        ) from exc
+        raise TeacherError(f"{file} was refused: {reason}. Get the file again.") from exc
 
 
 def torchvision_names(arrays: Arrays) -> Arrays:
