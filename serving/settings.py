@@ -1,8 +1,8 @@
 """Everything that can be set about the server."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from serving.api.access import AccessSettings
 from serving.url_input.policy import UrlInput
@@ -55,6 +55,22 @@ class KeepSettings(Settings):
     said something about are deleted last."""
 
 
+class DecisionSettings(Settings):
+    """When one product's images are anomalous, where that is not as its bundle says."""
+
+    alpha: Annotated[float, Field(gt=0, lt=1)] | None = None
+    threshold: Annotated[float, Field(ge=-1e30, le=1e30)] | None = None
+    """Instead of alpha."""
+    min_area: Annotated[int, Field(ge=0)] | None = None
+    """Smallest defect, in pixels; at least the one that the bundle is calibrated for."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if self.alpha is not None and self.threshold is not None:
+            raise ValueError("give alpha or threshold, not both")
+        return self
+
+
 class ServerSettings(Settings):
     """`uad serve`: what is served, where, and within which limits."""
 
@@ -75,6 +91,10 @@ class ServerSettings(Settings):
     accelerator and 1 on a CPU, where batches gain little."""
     alpha: Annotated[float, Field(gt=0, lt=1)] | None = None
     threshold: Annotated[float, Field(ge=-1e30, le=1e30)] | None = None
+    min_area: Annotated[int, Field(ge=0)] | None = None
+    """Smallest defect that raises the alarm, in pixels; None for the bundle's."""
+    products: dict[str, DecisionSettings] = Field(default_factory=dict)
+    """By product: its own alpha or threshold, and smallest defect, instead of those above."""
     admin_port: Annotated[int, Field(ge=0, le=65535)] | None = None
     """A second port, on loopback only, for polls and pins; `/metrics` is then only there."""
     shadow: bool = False
@@ -100,3 +120,19 @@ class ServerSettings(Settings):
     limits: Limits = Limits()
     urls: UrlInput = UrlInput()
     access: AccessSettings = AccessSettings()
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if self.alpha is not None and self.threshold is not None:
+            raise ValueError("give alpha or threshold, not both")
+        return self
+
+    def decision(self, product: str) -> DecisionSettings:
+        """When an image of the product is anomalous: its own setting before the server's."""
+        own = self.products.get(product, DecisionSettings())
+        decided = own.alpha is not None or own.threshold is not None
+        return DecisionSettings(
+            alpha=own.alpha if decided else self.alpha,
+            threshold=own.threshold if decided else self.threshold,
+            min_area=self.min_area if own.min_area is None else own.min_area,
+        )

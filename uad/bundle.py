@@ -81,6 +81,8 @@ class CalibrationEntry(_Part):
     scores: tuple[float, ...]
     """Sorted image scores of the calibration images."""
     golden_scores: tuple[float, ...]
+    min_area: int = 0
+    """The smallest defect that the scores count, in pixels of the image; 0: any."""
     tolerance: float
     """Largest relative difference at which a golden score counts as reproduced."""
     map_threshold: float | None = None

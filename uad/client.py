@@ -115,6 +115,7 @@ class Client:
         visualize: bool = True,
         alpha: float | None = None,
         threshold: float | None = None,
+        min_area: int | None = None,
     ) -> Prediction:
         """Send one image and wait for the verdict.
 
@@ -124,6 +125,8 @@ class Client:
             visualize: whether to ask for the picture.
             alpha: target false alarm rate for this image, in (0, 1).
             threshold: of the score, for this image; not together with `alpha`.
+            min_area: smallest defect that raises the alarm, in pixels of the image; at least the
+                one that the model is calibrated for.
 
         Raises:
             RequestRefused: the server refused; its status and its words.
@@ -136,6 +139,7 @@ class Client:
             "labelMap": "png",
             "alpha": alpha,
             "threshold": threshold,
+            "minArea": min_area,
         }
         body = {name: value for name, value in request.items() if value is not None}
         return _prediction(self._answer(body), self.url)

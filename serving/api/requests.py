@@ -22,6 +22,7 @@ WANTED = {
     "labelMap": '"array", "rle" or "png"',
     "alpha": "a number between 0 and 1",
     "threshold": "a finite number",
+    "minArea": "a whole number of pixels, 0 or more",
 }
 
 

@@ -39,6 +39,14 @@ class Options(BaseModel):
         le=1e30,
         description="Threshold of the score for this request.",
     )
+    min_area: int | None = Field(
+        default=None,
+        ge=0,
+        le=10**9,
+        alias="minArea",
+        description="Smallest defect that raises the alarm and is marked, in pixels of the image; "
+        "at least the one that the model is calibrated for.",
+    )
 
 
 class AnalyseRequest(Options):
@@ -95,6 +103,10 @@ class Result(BaseModel):
         alias="requestedAlpha",
         description="What was asked for, where the calibration images can only promise the larger "
         "`alpha`; null otherwise.",
+    )
+    min_area: int = Field(
+        alias="minArea",
+        description="Smaller regions neither raise the alarm nor are marked; in pixels, 0: any.",
     )
     p_value: float = Field(alias="pValue", description="Small = unusual among good images.")
     is_anomalous: bool = Field(alias="isAnomalous")

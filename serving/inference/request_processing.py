@@ -174,8 +174,15 @@ class _Task:
             raise scored
         if not math.isfinite(scored.score):
             raise ArithmeticError("the score is not finite")
-        alpha, threshold = self._options.alpha, self._options.threshold
-        return self._processor.detector.judge(scored, alpha=alpha, threshold=threshold)
+        detector, asked = self._processor.detector, self._options
+        least = detector.calibration.min_area
+        if asked.min_area is not None and asked.min_area < least:
+            raise RequestRefused(
+                422, f"'minArea' must be at least {least}: this model is calibrated for it"
+            )
+        return detector.judge(
+            scored, alpha=asked.alpha, threshold=asked.threshold, min_area=asked.min_area
+        )
 
     def _show(self, image: Image, detection: Detection, result: dict[str, Any]) -> None:
         """Add the picture, if it is wanted, the label map and its regions."""
@@ -228,6 +235,7 @@ def _numbers(detection: Detection, version: str) -> dict[str, Any]:
         "threshold": detection.threshold,
         "alpha": detection.alpha,
         "requestedAlpha": detection.requested_alpha,
+        "minArea": detection.min_area,
         "pValue": detection.p_value,
         "isAnomalous": detection.is_anomalous,
         "modelVersion": version,

@@ -21,6 +21,7 @@ class EngineSpec(Settings):
     """Requests that are judged together when they wait together."""
     alpha: float | None = None
     threshold: float | None = None
+    min_area: int | None = None
     visualize: bool = True
     niceness: int = 0
     """Of the process: 10 leaves the cores to others that want them."""
@@ -28,15 +29,19 @@ class EngineSpec(Settings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-def engine_spec(bundle: Path, settings: ServerSettings, niceness: int = 0) -> EngineSpec:
-    """The spec of `bundle` under the server's settings."""
+def engine_spec(
+    bundle: Path, settings: ServerSettings, niceness: int = 0, *, product: str = ""
+) -> EngineSpec:
+    """The spec of `bundle` under the server's settings, and those of its product."""
+    decision = settings.decision(product)
     return EngineSpec(
         bundle=str(bundle),
         engine=settings.engine,
         device=settings.device,
         precision=settings.precision,
-        alpha=settings.alpha,
-        threshold=settings.threshold,
+        alpha=decision.alpha,
+        threshold=decision.threshold,
+        min_area=decision.min_area,
         threads=settings.threads,
         batch=settings.batch or (1 if settings.device.startswith("cpu") else ACCELERATOR_BATCH),
         visualize=settings.visualize,

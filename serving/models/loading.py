@@ -45,7 +45,7 @@ def open_products(
     """Load a version of everything that the settings name.
 
     Raises:
-        ConfigError: nothing is named, or two have the same name.
+        ConfigError: nothing is named, two have the same name, or settings name another product.
         ServingError: no version can be had; the message says how to get one.
         BundleError: a bundle's folder cannot be loaded.
     """
@@ -54,6 +54,12 @@ def open_products(
         raise ConfigError("nothing to serve: give --model models:/NAME@champion or a folder")
     if len({name for name, _ in named}) < len(named):
         raise ConfigError("two models have the same name: write one as OTHER-NAME=ADDRESS")
+    if unknown := sorted(set(settings.products) - {name for name, _ in named}):
+        served = ", ".join(name for name, _ in named)
+        raise ConfigError(
+            f"there are settings for '{unknown[0]}', which this server does not serve. It serves: "
+            f"{served}"
+        )
     devices = parse_devices(settings.device)
     places = physical_cores() if devices == ("cpu",) else len(devices)
     workers = settings.workers or max(1, places // len(named))
@@ -83,7 +89,7 @@ def _split(model: str) -> tuple[str, str]:
 
 def _fixed(name: str, folder: str, settings: ServerSettings, workers: int) -> Product:
     bundle = read_bundle(Path(folder))
-    engines = WorkerPool(engine_spec(bundle.path, settings), workers)
+    engines = WorkerPool(engine_spec(bundle.path, settings, product=name), workers)
     return Product(name, ModelSlot(Served(engines, bundle.id, name)))
 
 
@@ -131,7 +137,9 @@ class _FollowedProduct:
         return Shadow(self.name, watcher.slot, Followed(watcher, registry))
 
     def _loader(self, workers: int, *, niceness: int) -> Callable[[Path], WorkerPool]:
-        return lambda bundle: WorkerPool(engine_spec(bundle, self.settings, niceness), workers)
+        return lambda bundle: WorkerPool(
+            engine_spec(bundle, self.settings, niceness, product=self.name), workers
+        )
 
     def _watcher(
         self, address: str, registry: RegistryHealth, load: Callable[[Path], WorkerPool]

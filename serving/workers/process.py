@@ -75,6 +75,7 @@ def _load(spec: EngineSpec) -> RequestProcessor:
         threads=spec.threads,
         alpha=spec.alpha,
         threshold=spec.threshold,
+        min_area=spec.min_area,
     )
     return RequestProcessor(detector, spec.limits, visualize=spec.visualize, batch=spec.batch)
 

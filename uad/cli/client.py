@@ -37,6 +37,10 @@ def client(
     threshold: Annotated[
         float | None, typer.Option(help="Threshold of the score for these images.")
     ] = None,
+    min_area: Annotated[
+        int | None,
+        typer.Option("--min-area", min=0, help="Smallest defect that raises the alarm, in pixels."),
+    ] = None,
     csv: Csv = None,
     as_json: AsJson = False,
     api_key: Annotated[
@@ -73,7 +77,11 @@ def client(
         for name, file in zip(names, _pictures(names, save_path), strict=True):
             try:
                 found = asked.predict(
-                    name, visualize=file is not None, alpha=alpha, threshold=threshold
+                    name,
+                    visualize=file is not None,
+                    alpha=alpha,
+                    threshold=threshold,
+                    min_area=min_area,
                 )
             except (ImageError, RequestRefused) as exc:
                 failures.append(name)

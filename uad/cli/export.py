@@ -30,6 +30,15 @@ def calibrate(
     alpha: Annotated[
         float | None, typer.Option(help="False alarm rate. Default: the one chosen in training.")
     ] = None,
+    min_area: Annotated[
+        int | None,
+        typer.Option(
+            "--min-area",
+            min=0,
+            help="Smallest defect that raises the alarm, in pixels. Default: the one chosen in "
+            "training.",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="Device that will run it: cpu, gpu:0, ...")] = "cpu",
     threads: Annotated[
         int | None, typer.Option(help="Threads per inference. Default: all cores.")
@@ -46,6 +55,7 @@ def calibrate(
 
         uad calibrate bundles/cookie --data cookie --engine openvino --precision int8
         uad calibrate bundles/cookie --data cookie --alpha 0.01
+        uad calibrate bundles/cookie --data cookie --min-area 40
     """
     from uad.bundle import read_bundle
     from uad.data import load_dataset
@@ -60,6 +70,7 @@ def calibrate(
         precision=precision,
         device=device,
         alpha=alpha,
+        min_area=min_area,
         threads=threads,
         requantise=requantise,
         progress=True,

@@ -79,6 +79,15 @@ def predict(
         float | None,
         typer.Option(help="Use this score as the threshold instead of a false alarm rate."),
     ] = None,
+    min_area: Annotated[
+        int | None,
+        typer.Option(
+            "--min-area",
+            min=0,
+            help="Smallest defect that raises the alarm, in pixels. At least the model's own.",
+            show_default="the model's own",
+        ),
+    ] = None,
     mask_only: Annotated[
         bool,
         typer.Option("--mask_only", "--mask-only", help="Save label maps instead of pictures."),
@@ -110,6 +119,7 @@ def predict(
         batch_size=batch_size,
         alpha=alpha,
         threshold=threshold,
+        min_area=min_area,
     )
     with loaded, verdict_file(csv) as table:
         counts = [0, 0]
@@ -233,6 +243,7 @@ def _serve(pipeline: str, device: str | None, host: str | None, port: int | None
         "precision": settings.precision,
         "alpha": settings.alpha,
         "threshold": settings.threshold,
+        "min_area": settings.min_area,
         "visualize": settings.visualize,
     }
     typed = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]

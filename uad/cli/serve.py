@@ -1,6 +1,7 @@
 """`uad serve`, and what its administrator needs: `uad pin`, `uad api-key`."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -47,12 +48,25 @@ def serve(
         int | None, typer.Option(help="Engine processes.", show_default="one a core")
     ] = None,
     alpha: Annotated[
-        float | None,
-        typer.Option(help="Target false alarm rate.", show_default="the bundle's"),
+        list[str] | None,
+        typer.Option(
+            help="Target false alarm rate. NAME=RATE for one product; may be repeated.",
+            show_default="the bundle's",
+        ),
     ] = None,
     threshold: Annotated[
-        float | None,
-        typer.Option(help="Use this score as the threshold instead of a false alarm rate."),
+        list[str] | None,
+        typer.Option(
+            help="Instead: the score above which an image is anomalous. NAME=SCORE for one "
+            "product; may be repeated."
+        ),
+    ] = None,
+    min_area: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--min-area",
+            help="Smallest defect that raises the alarm, in pixels. NAME=PIXELS for one product.",
+        ),
     ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", help="YAML file with any setting of the server.")
@@ -99,11 +113,20 @@ def serve(
         "engine": engine,
         "precision": precision,
         "workers": workers,
-        "alpha": alpha,
-        "threshold": threshold,
     }
     typed = [f"{name}={json.dumps(value)}" for name, value in given.items() if value is not None]
+    for setting, values in (("alpha", alpha), ("threshold", threshold), ("min_area", min_area)):
+        typed += _per_product(setting, values or [])
     run(load_settings(ServerSettings, config, [*(overrides or []), *typed]))
+
+
+def _per_product(setting: str, values: Sequence[str]) -> list[str]:
+    """`0.5` for the whole server, `cookie=0.5` for one product, as settings."""
+    typed = []
+    for value in values:
+        name, separator, own = value.rpartition("=")
+        typed.append(f'products."{name}".{setting}={own}' if separator else f"{setting}={value}")
+    return typed
 
 
 def pin(

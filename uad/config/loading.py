@@ -1,5 +1,6 @@
 """From a YAML file and `--set a.b=c` overrides to one frozen settings object."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -76,11 +77,17 @@ def _siblings(kind: Any, location: Sequence[int | str]) -> list[str]:
     return list(getattr(kind, "model_fields", {}))
 
 
+def _keys(dotted: str) -> list[str]:
+    """`products."bolt.v2".alpha`: a key that has a dot in it stands in double quotes."""
+    found: list[str] = re.findall(r'"[^"]*"|[^."]+', dotted)
+    return [key.strip('"') for key in found]
+
+
 def _apply(values: dict[str, Any], override: str) -> None:
     dotted, separator, text = override.partition("=")
     if not separator or not dotted.strip():
         raise ConfigError(f"'{override}' is not a setting. Write section.key=value.")
-    *parents, last = dotted.strip().split(".")
+    *parents, last = _keys(dotted.strip())
     for parent in parents:
         values = values.setdefault(parent, {})
         if not isinstance(values, dict):

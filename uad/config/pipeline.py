@@ -26,6 +26,7 @@ class PipelineConfig(Settings):
     """Prefer the fastest engine that the model is calibrated for."""
     alpha: Annotated[float, Field(gt=0, lt=1)] | None = None
     threshold: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    min_area: Annotated[int, Field(ge=0)] | None = None
     engine: str = "auto"
     precision: str | None = None
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
@@ -48,6 +49,7 @@ class _SubModule(Settings):
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 1
     alpha: Annotated[float, Field(gt=0, lt=1)] | None = None
     threshold: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    min_area: Annotated[int, Field(ge=0)] | None = None
     engine: str = "auto"
     precision: str | None = None
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None

@@ -22,6 +22,9 @@ class SplitConfig(Settings):
     """Share of the normals that set the threshold; raised to what alpha needs on small sets."""
     alpha: Share = 0.05
     """Target false alarm rate; alpha needs ceil(1/alpha) - 1 calibration images."""
+    min_area: Annotated[int, Field(ge=0)] = 0
+    """Smallest defect that raises the alarm, in pixels of the images; 0: any. Calibration is for
+    it."""
     group_pattern: str | None = None
     r"""Regular expression with one group; names that share it stay together (`_num_(\d+)`)."""
     exclude: tuple[str, ...] = ()

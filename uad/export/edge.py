@@ -30,6 +30,12 @@ def export_edge(bundle: Bundle, output: Path) -> list[Path]:
             f"the device program resizes by {' or '.join(INTERPOLATIONS)}, not by "
             f"{spec.interpolation}: train with input.interpolation=area"
         )
+    if entry.min_area > 1:
+        raise CalibrationError(
+            f"the device program has no smallest defect, but {bundle.path} is calibrated for "
+            f"{entry.min_area} pixels. Run `uad calibrate {bundle.path} --data DATA --engine "
+            "onnxruntime --precision int8 --min-area 0` first."
+        )
     model = with_scoring(
         onnx.load(bundle.path / INT8_MODEL),
         bundle.manifest.score,

@@ -27,6 +27,7 @@ def calibrate(
     samples: Sequence[Sample],
     *,
     alpha: float,
+    min_area: int = 0,
     engine: str = "onnxruntime",
     precision: str = "fp32",
     device: str = "cpu",
@@ -40,6 +41,7 @@ def calibrate(
         bundle: any previous entry of this engine and precision is replaced.
         samples: normal images that trained, chose and normalised nothing.
         alpha: target false alarm rate.
+        min_area: smallest defect that counts, in pixels of the image; 0: any.
         engine: which engine, at which `precision`, on how many `threads`.
         precision: see `engine`.
         device: where that engine runs.
@@ -55,7 +57,7 @@ def calibrate(
         raise CalibrationError("calibration needs normal images: none were given")
     loaded = load_engine(bundle, engine, device=device, precision=precision, threads=threads)
     try:
-        entry = _entry(Scorer(bundle, loaded), samples, loaded, alpha, progress)
+        entry = _entry(Scorer(bundle, loaded, min_area), samples, loaded, alpha, progress)
     finally:
         loaded.close()
     if not quiet:
@@ -71,7 +73,7 @@ def _entry(
         task = bar.add_task("calibrate", total=len(samples), note=engine.key)
         for sample in samples:
             (scored,) = scorer.score([read(sample.path)])
-            found.append((scored.score, float(scored.anomaly_map.max())))
+            found.append((scored.score, scored.map_peak))
             names.append(sample.name)
             bar.advance(task)
     golden = [scorer.score([image])[0].score for image in scorer.bundle.golden()]
@@ -80,6 +82,7 @@ def _entry(
         alpha=alpha,
         tolerance=TOLERANCE[engine.precision],
         names=names,
+        min_area=scorer.min_area,
     )
 
 
@@ -91,16 +94,18 @@ def calibration_entry(
     alpha: float,
     tolerance: float,
     names: Sequence[str] = (),
+    min_area: int = 0,
 ) -> CalibrationEntry:
     """An engine's entry.
 
     Args:
         bundle: whose score is its map's maximum, or not.
-        found: of each calibration image its score and its map's maximum.
+        found: of each calibration image its score and its map's peak.
         golden_scores: of the golden inputs, in order.
         alpha: target false alarm rate.
         tolerance: of the golden scores.
         names: of the calibration images, in the order of `found`.
+        min_area: smallest defect that the scores count, in pixels of the image.
     """
     scores, maxima = (tuple(sorted(values)) for values in zip(*found, strict=True))
     in_order = sorted(range(len(names)), key=lambda index: found[index][0])
@@ -113,6 +118,7 @@ def calibration_entry(
         scores=scores,
         images=tuple(names[index] for index in in_order),
         golden_scores=tuple(golden_scores),
+        min_area=min_area,
         tolerance=tolerance,
         map_threshold=conformal_threshold(maxima, alpha)[0] if has_own else None,
         map_maxima=maxima if has_own else (),

@@ -20,7 +20,7 @@ from uad.inference.engines import Engine, load_engine
 from uad.inference.engines.loading import by_speed
 from uad.scoring.conformal import conformal_threshold, p_value, unmet_alpha
 from uad.scoring.parts import Scored, Scoring
-from uad.scoring.regions import Regions, find_regions
+from uad.scoring.regions import Regions, find_regions, without_small
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +50,13 @@ class Detection(Scored):
 
     @cached_property
     def label_map(self) -> NDArray[np.uint8]:
-        """(H, W) uint8: 255 where the anomaly map lies above the map's threshold, else 0."""
+        """(H, W) uint8: 255 where the anomaly map lies above the map's threshold, else 0.
+
+        Regions of fewer than `min_area` pixels are not marked.
+        """
         above = self.anomaly_map > self.map_threshold
-        return above.view(np.uint8) * np.uint8(255)  # four times as fast as np.where
+        marked = above.view(np.uint8) * np.uint8(255)  # four times as fast as np.where
+        return without_small(marked, self.min_area)
 
     @cached_property
     def regions(self) -> Regions:
@@ -61,11 +65,15 @@ class Detection(Scored):
 
 
 class Scorer:
-    """Images to anomaly maps and scores: a bundle's model on one engine."""
+    """Images to anomaly maps and scores: a bundle's model on one engine.
 
-    def __init__(self, bundle: Bundle, engine: Engine) -> None:
+    `min_area`: places of fewer pixels of the image do not count in the score.
+    """
+
+    def __init__(self, bundle: Bundle, engine: Engine, min_area: int = 0) -> None:
         self.bundle = bundle
         self.engine = engine
+        self.min_area = min_area
         manifest = bundle.manifest
         self.scoring = Scoring(manifest.score, manifest.detector, bundle.arrays("statistics"))
 
@@ -78,7 +86,8 @@ class Scorer:
         batch = np.stack([resize(image, size, spec.interpolation) for image in images])
         outputs = self.engine.outputs(batch)
         return [
-            self.scoring.one(outputs, index, image.shape[:2]) for index, image in enumerate(images)
+            self.scoring.one(outputs, index, image.shape[:2], self.min_area)
+            for index, image in enumerate(images)
         ]
 
 
@@ -92,12 +101,19 @@ class Detector:
         *,
         alpha: float | None = None,
         threshold: float | None = None,
+        min_area: int | None = None,
     ) -> None:
+        """`alpha` or `threshold`, and `min_area`: instead of those the bundle was calibrated for.
+
+        Raises:
+            CalibrationError: alpha and threshold are given, or one of the three is impossible.
+        """
         self.bundle = bundle
         self.engine = engine
         self.calibration = _entry(bundle, engine)
-        self.scorer = Scorer(bundle, engine)
+        self.scorer = Scorer(bundle, engine, self.calibration.min_area)
         self._usual = self._decision(alpha, threshold)
+        self._min_area = self._smallest(min_area)
 
     @property
     def threshold(self) -> float:
@@ -125,26 +141,42 @@ class Detector:
         *,
         alpha: float | None = None,
         threshold: float | None = None,
+        min_area: int | None = None,
     ) -> list[Detection]:
-        """Judge images, (H, W, 3) uint8 BGR, any sizes; `alpha` or `threshold` for this call only.
+        """Judge images, (H, W, 3) uint8 BGR, of any sizes.
+
+        Args:
+            images: see above.
+            alpha: target false alarm rate, for this call only.
+            threshold: instead, the score above which an image is anomalous, for this call only.
+            min_area: smallest defect in pixels of the image, for this call only; at least the one
+                the bundle was calibrated for. A larger one keeps what alpha promises.
 
         Raises:
-            CalibrationError: both are given, or alpha is outside (0, 1).
+            CalibrationError: alpha and threshold are given, or one of the three is impossible.
         """
-        decision = self._decision(alpha, threshold)
-        return [self._judged(scored, decision) for scored in self.scorer.score(images)]
+        decision, smallest = self._decision(alpha, threshold), self._smallest(min_area)
+        return [self._judged(scored, decision, smallest) for scored in self.scorer.score(images)]
 
     def judge(
-        self, scored: Scored, *, alpha: float | None = None, threshold: float | None = None
+        self,
+        scored: Scored,
+        *,
+        alpha: float | None = None,
+        threshold: float | None = None,
+        min_area: int | None = None,
     ) -> Detection:
         """The verdict on an image that `scorer` scored; arguments and errors as `detect`'s."""
-        return self._judged(scored, self._decision(alpha, threshold))
+        decision = self._decision(alpha, threshold)
+        return self._judged(scored, decision, self._smallest(min_area))
 
-    def _judged(self, scored: Scored, decision: "_Decision") -> Detection:
+    def _judged(self, scored: Scored, decision: "_Decision", min_area: int) -> Detection:
+        scored = self.scorer.scoring.reopened(scored, min_area)
         return Detection(
             scored.anomaly_map,
             scored.score,
             scored.shares,
+            min_area,
             threshold=decision.threshold,
             alpha=decision.alpha,
             p_value=p_value(scored.score, self.calibration.scores),
@@ -177,6 +209,17 @@ class Detector:
     def close(self) -> None:
         """Release the engine."""
         self.engine.close()
+
+    def _smallest(self, min_area: int | None) -> int:
+        if min_area is None:
+            return getattr(self, "_min_area", self.calibration.min_area)
+        if min_area < self.calibration.min_area:
+            raise CalibrationError(
+                f"the smallest defect cannot be {min_area} pixels: this model is calibrated for "
+                f"{self.calibration.min_area}. Ask for at least that, or run `uad calibrate "
+                f"{self.bundle.path} --data DATA --min-area {max(min_area, 0)}`"
+            )
+        return min_area
 
     def _decision(self, alpha: float | None, threshold: float | None) -> "_Decision":
         if alpha is not None and threshold is not None:
@@ -229,6 +272,7 @@ def load_detector(
     threads: int | None = None,
     alpha: float | None = None,
     threshold: float | None = None,
+    min_area: int | None = None,
 ) -> Detector:
     """Read and verify the bundle at `path`, load its engine, and check its golden scores.
 
@@ -241,6 +285,7 @@ def load_detector(
         threads: see `load_engine`.
         alpha: see `Detector`.
         threshold: see `Detector`.
+        min_area: see `Detector`.
 
     Raises:
         BundleError: the bundle is altered, or computes something else here.
@@ -251,7 +296,7 @@ def load_detector(
 
     def checked(name: str, own: str | None) -> Detector:
         loaded = load_engine(bundle, name, device=device, precision=own, threads=threads)
-        detector = Detector(bundle, loaded, alpha=alpha, threshold=threshold)
+        detector = Detector(bundle, loaded, alpha=alpha, threshold=threshold, min_area=min_area)
         detector.check_golden()
         log.info("engine %s on %s", loaded.key, device)
         return detector

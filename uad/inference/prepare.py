@@ -33,6 +33,7 @@ def prepare(
     precision: str,
     device: str = "cpu",
     alpha: float | None = None,
+    min_area: int | None = None,
     threads: int | None = None,
     requantise: bool = False,
     progress: bool = False,
@@ -47,6 +48,7 @@ def prepare(
         precision: `fp32`, `bf16`, `fp16` or `int8`.
         device: where it will run.
         alpha: target false alarm rate; None for the one the bundle was trained for.
+        min_area: smallest defect that counts, in pixels of the image; None for the training's.
         threads: of one inference.
         requantise: make the 8-bit model anew though there is one.
         progress: show bars on standard error.
@@ -68,6 +70,7 @@ def prepare(
         bundle,
         shares.calibration,
         alpha=alpha if alpha is not None else split_of(bundle).alpha,
+        min_area=min_area if min_area is not None else split_of(bundle).min_area,
         engine=engine,
         precision=precision,
         device=device,

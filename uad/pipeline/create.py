@@ -30,6 +30,7 @@ def create_pipeline(
     batch_size: int | None = None,
     alpha: float | None = None,
     threshold: float | None = None,
+    min_area: int | None = None,
     engine: str | None = None,
     precision: str | None = None,
     threads: int | None = None,
@@ -51,6 +52,8 @@ def create_pipeline(
         batch_size: images in one inference.
         alpha: target false alarm rate; the model's own by default.
         threshold: instead, the score above which an image is anomalous.
+        min_area: smallest defect that raises the alarm, in pixels of the image; at least the one
+            that the model is calibrated for.
         engine: `auto`, `fastest`, or one of `uad.devices.PRECISIONS`.
         precision: one of the engine's there; its own by default.
         threads: of one inference; by default one a physical core.
@@ -72,6 +75,7 @@ def create_pipeline(
         "batch_size": batch_size,
         "alpha": alpha,
         "threshold": threshold,
+        "min_area": min_area,
         "engine": engine,
         "precision": precision,
         "threads": threads,
@@ -145,4 +149,5 @@ def _detector(path: Path, settings: PipelineConfig, device: str) -> Detector:
         threads=settings.threads,
         alpha=settings.alpha,
         threshold=settings.threshold,
+        min_area=settings.min_area,
     )

@@ -17,6 +17,7 @@ class Judge(Protocol):
         *,
         alpha: float | None = None,
         threshold: float | None = None,
+        min_area: int | None = None,
     ) -> list[Detection]:
         """See `uad.inference.detector.Detector.detect`."""
         ...
@@ -43,12 +44,15 @@ class Team:
         *,
         alpha: float | None = None,
         threshold: float | None = None,
+        min_area: int | None = None,
     ) -> list[Detection]:
         """In the images' order, whoever judged them."""
         share = -(-len(images) // len(self._members))
         parts = [images[start : start + share] for start in range(0, len(images), share or 1)]
         under_way = [
-            self._threads.submit(member.detect, part, alpha=alpha, threshold=threshold)
+            self._threads.submit(
+                member.detect, part, alpha=alpha, threshold=threshold, min_area=min_area
+            )
             for member, part in zip(self._members, parts, strict=False)
         ]
         return [detection for part in under_way for detection in part.result()]

@@ -1,16 +1,20 @@
 """The pipeline: a model that is loaded once and asked often."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from uad.errors import CalibrationError, ConfigError, ImageError, ServingError
 from uad.hot_reload import AliasWatcher, ModelSlot, Status
+from uad.images import Image
+from uad.inference.detector import Detection
 from uad.pipeline.batches import Batch, batches
 from uad.pipeline.inputs import Item, items
 from uad.pipeline.multi_device import Judge
 from uad.pipeline.result import Result
 from uad.verdicts import FileNames
+
+Detect = Callable[[Judge, Sequence[Image]], list[Detection]]
 
 
 class Pipeline:
@@ -34,6 +38,7 @@ class Pipeline:
         *,
         alpha: float | None = None,
         threshold: float | None = None,
+        min_area: int | None = None,
         on_bad_image: Callable[[ImageError], None] | None = None,
     ) -> Iterator[Result]:
         """Judge images, one after the other, as they are asked for.
@@ -45,6 +50,8 @@ class Pipeline:
             batch_size: images in one inference; results do not depend on it.
             alpha: target false alarm rate, for this call.
             threshold: instead, the score above which an image is anomalous, for this call.
+            min_area: smallest defect that raises the alarm, in pixels of the image, for this call;
+                at least the one that the model is calibrated for.
             on_bad_image: called with the error of an image that cannot be read, which is then
                 left out. Without it the error is raised, after the results of all images before.
 
@@ -61,7 +68,11 @@ class Pipeline:
             raise ConfigError(f"batch_size must be a whole number, at least 1, not {size!r}.")
         if alpha is not None and threshold is not None:
             raise CalibrationError("give alpha or threshold, not both")
-        return self._predict(items(input), size, alpha, threshold, on_bad_image)
+
+        def detect(judge: Judge, images: Sequence[Image]) -> list[Detection]:
+            return judge.detect(images, alpha=alpha, threshold=threshold, min_area=min_area)
+
+        return self._predict(items(input), size, detect, on_bad_image)
 
     __call__ = predict
 
@@ -96,26 +107,23 @@ class Pipeline:
         self,
         stream: Iterator[Item],
         size: int,
-        alpha: float | None,
-        threshold: float | None,
+        detect: Detect,
         on_bad_image: Callable[[ImageError], None] | None,
     ) -> Iterator[Result]:
         names = FileNames()
         for batch, error in batches(stream, size, on_bad_image):
-            yield from self._detect(batch, names, alpha, threshold)
+            yield from self._detect(batch, names, detect)
             if error is not None:
                 raise error
 
-    def _detect(
-        self, batch: Batch, names: FileNames, alpha: float | None, threshold: float | None
-    ) -> list[Result]:
+    def _detect(self, batch: Batch, names: FileNames, detect: Detect) -> list[Result]:
         if not batch:
             return []
         if self._slot.current is None:
             raise ServingError("This pipeline is closed. Make another with create_pipeline.")
         images = [image for _, image in batch]
         with self._slot.use() as served:
-            found = served.detector.detect(images, alpha=alpha, threshold=threshold)
+            found = detect(served.detector, images)
         return [
             Result(item, names.free(item.stem), image, detection, served.version)
             for (item, image), detection in zip(batch, found, strict=True)

@@ -39,6 +39,7 @@ class Result(dict[str, Any]):
         alpha: the false alarm rate that the threshold stands for.
         requested_alpha: what was asked for, where the calibration images can only promise the
             larger `alpha`; None otherwise.
+        min_area: smaller regions neither raise the alarm nor are marked; in pixels, 0: any.
         p_value: (1 + number of calibration scores >= score) / (n + 1).
         is_anomalous: the verdict.
         regions: the marked regions, largest score first, at most 100: each a dict with `box`
@@ -60,6 +61,7 @@ class Result(dict[str, Any]):
             threshold=detection.threshold,
             alpha=detection.alpha,
             requested_alpha=detection.requested_alpha,
+            min_area=detection.min_area,
             p_value=detection.p_value,
             is_anomalous=detection.is_anomalous,
             regions=[region.as_json() for region in detection.regions.listed],

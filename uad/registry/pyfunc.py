@@ -78,7 +78,7 @@ class PyfuncModel:
 
         Args:
             model_input: column `image`: encoded files (PNG, JPEG, ...), bytes or base64 text.
-            params: `alpha` or `threshold` for this call.
+            params: `alpha` or `threshold`, and `min_area`, for this call.
 
         Returns:
             A row an image: score, threshold, p_value, is_anomalous, and label_map, a base64 PNG of
@@ -87,7 +87,7 @@ class PyfuncModel:
         import pandas as pd
 
         images = [_image(value) for value in _values(model_input[COLUMN])]
-        chosen = {key: (params or {}).get(key) for key in ("alpha", "threshold")}
+        chosen = {key: (params or {}).get(key) for key in ("alpha", "threshold", "min_area")}
         found: Sequence[Detection] = [
             detection for image in images for detection in self.detector.detect([image], **chosen)
         ]

@@ -13,17 +13,20 @@ weighted mean of the parts' maps, each divided by its mean on normal images.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from uad.config import DetectorDefinition, ScoreDefinition
 from uad.config.score import PartName
 from uad.scoring.maps import Map, Statistics, combined, image_score, resize_map
+from uad.scoring.regions import opened_maximum
 from uad.types import LEVELS, MEMORY, WHOLE_IMAGE, Outputs
 
 LEAST = 1e-12
 """Smaller scores of a part count as this: an image of the memory itself is at distance 0."""
+OPENED_PX = 256
+"""Areas are measured on a map of so many pixels on its longer side, where the image has more."""
 FINER = 4
 """The anomaly map is put together at this many times the memory's locations a side."""
 WORDS: Mapping[PartName, str] = {
@@ -44,6 +47,17 @@ class Scored:
     """Positive; 1 is a usual image where there are several parts."""
     shares: Mapping[PartName, float] = field(default_factory=dict)
     """What each part adds to the score's logarithm; empty for a student alone."""
+    min_area: int = 0
+    """The smallest defect that the score counts, in pixels of the image; 0: any."""
+    parts: "PartScores | None" = field(default=None, repr=False, compare=False)
+    """What the score was made of, to make it again for another smallest defect."""
+
+    @property
+    def map_peak(self) -> float:
+        """The map's maximum; with `min_area`, of its opening (`opened_maximum`)."""
+        if self.min_area <= 1:
+            return float(self.anomaly_map.max())
+        return _opened(self.anomaly_map, self.anomaly_map.shape, self.min_area)
 
     @property
     def leading_part(self) -> str:
@@ -73,19 +87,50 @@ class Scoring:
         self._parts = detector.parts() if detector else {}
         self._exponents = exponents(detector) if detector else {}
 
-    def one(self, outputs: Outputs, index: int, size: tuple[int, int]) -> Scored:
-        """The image number `index` of a batch, which was (H, W) before it was resized."""
+    def one(self, outputs: Outputs, index: int, size: tuple[int, int], min_area: int = 0) -> Scored:
+        """The image number `index` of a batch, which was (H, W) before it was resized.
+
+        Args:
+            outputs: of the model.
+            index: which image.
+            size: (H, W) before it was resized.
+            min_area: smaller places of the maps do not count; in pixels of the image.
+        """
         found = self.part_scores(outputs, index)
-        if not self._parts:
+        if self._parts:
+            full, score = resize_map(self._map(found.maps), size), 0.0
+        else:
             full = resize_map(found.maps["student"], size)
-            return Scored(full, image_score(full))
+            score = image_score(full)
+        return self._scored(Scored(full, score, parts=found), min_area)
+
+    def reopened(self, scored: Scored, min_area: int) -> Scored:
+        """An image that was scored here, scored for another smallest defect."""
+        return scored if scored.min_area == min_area else self._scored(scored, min_area)
+
+    def _scored(self, scored: Scored, min_area: int) -> Scored:
+        if scored.parts is None:
+            raise ValueError("only an image that was scored here can be scored again")
+        if not self._parts:
+            opened = replace(scored, min_area=min_area)
+            return replace(opened, score=opened.map_peak)
+        scores = self._part_scores_opened(scored.parts, scored.anomaly_map.shape, min_area)
         shares = {
-            name: exponent * math.log(max(found.scores[name], LEAST) / self._parts[name].typical)
+            name: exponent * math.log(max(scores[name], LEAST) / self._parts[name].typical)
             for name, exponent in self._exponents.items()
         }
-        return Scored(
-            resize_map(self._map(found.maps), size), math.exp(sum(shares.values())), shares
-        )
+        score = math.exp(sum(shares.values()))
+        return replace(scored, score=score, shares=shares, min_area=min_area)
+
+    def _part_scores_opened(
+        self, parts: "PartScores", size: tuple[int, ...], min_area: int
+    ) -> Mapping[PartName, float]:
+        """What each part says where places smaller than `min_area` do not count."""
+        if min_area <= 1:
+            return parts.scores
+        opened = {name: _opened(one, size, min_area) for name, one in parts.maps.items()}
+        # Never above what it says of the whole map, which keeps what alpha promises there.
+        return {name: min(score, opened.get(name, score)) for name, score in parts.scores.items()}
 
     def part_scores(self, outputs: Outputs, index: int) -> PartScores:
         """The parts of the image number `index` of a batch, each for itself."""
@@ -111,6 +156,15 @@ class Scoring:
             for name, one in maps.items()
         ]
         return np.asarray(np.sum(parts, axis=0), np.float32)
+
+
+def _opened(values: Map, size: tuple[int, ...], min_area: int) -> float:
+    """The opened maximum of a map of an image of (H, W), by its pixels or by `OPENED_PX` a side."""
+    height, width = size[:2]
+    scale = min(1.0, OPENED_PX / max(height, width))
+    grid = (max(1, round(height * scale)), max(1, round(width * scale)))
+    area = min_area * grid[0] * grid[1] / (height * width)
+    return opened_maximum(resize_map(values, grid), area)
 
 
 def exponents(detector: DetectorDefinition) -> dict[PartName, float]:

@@ -86,6 +86,53 @@ def find_regions(anomaly_map: Map, label_map: Labels, *, most: int = MOST_REGION
     return Regions(tuple(found[:most]), max(0, len(found) - most))
 
 
+def without_small(label_map: Labels, min_area: int) -> Labels:
+    """The label map without regions of fewer than `min_area` pixels."""
+    if min_area <= 1:
+        return label_map
+    kept = label_map.copy()
+    for left, top, marked in _parts(label_map):
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(marked)
+        small = stats[:, cv2.CC_STAT_AREA] < min_area
+        small[0] = False
+        height, width = marked.shape
+        kept[top : top + height, left : left + width][small[labels]] = 0
+    return kept
+
+
+def opened_maximum(values: Map, min_area: float) -> float:
+    """The highest level at which the map still has a connected region of that area.
+
+    That is the maximum of the map's area opening (Vincent, "Grayscale area openings and closings",
+    1993): the largest v of the map such that the pixels of v and above hold a connected region of
+    at least `min_area` pixels. Found by bisection over the map's values, so it is exact.
+
+    Args:
+        values: (h, w) float32.
+        min_area: in pixels of `values`; up to 1 gives the maximum, beyond the map its minimum.
+    """
+    if min_area <= 1:
+        return float(values.max())
+    descending = np.sort(values, axis=None)[::-1]
+    low = min(int(np.ceil(min_area)), values.size) - 1  # so many pixels at least are needed
+    high = low
+    while high < values.size - 1 and not _holds(values >= descending[high], min_area):
+        low, high = high + 1, min(2 * high + 2, values.size - 1)
+    while low < high:
+        middle = (low + high) // 2
+        if _holds(values >= descending[middle], min_area):
+            high = middle
+        else:
+            low = middle + 1
+    return float(descending[high])
+
+
+def _holds(marked: NDArray[np.bool_], min_area: float) -> bool:
+    """Whether a connected region has at least that area."""
+    count, _, stats, _ = cv2.connectedComponentsWithStats(marked.view(np.uint8))
+    return count > 1 and bool(stats[1:, cv2.CC_STAT_AREA].max() >= min_area)
+
+
 def _parts(label_map: Labels) -> Iterator[tuple[int, int, Labels]]:
     """Rectangles (left, top, pixels) that together hold each region once and whole."""
     height, width = label_map.shape

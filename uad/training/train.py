@@ -84,10 +84,20 @@ def train(
     bundle = write_bundle(output, model, dataset=_reference(dataset))
     if config.export.int8 == "auto":
         bundle = add_int8_where_accepted(
-            bundle, dataset, alpha=config.data.alpha, progress=progress
+            bundle,
+            dataset,
+            alpha=config.data.alpha,
+            min_area=config.data.min_area,
+            progress=progress,
         )
     # Last: its entry says that the bundle is whole.
-    bundle = calibrate(bundle, dataset.calibration, alpha=config.data.alpha, progress=progress)
+    bundle = calibrate(
+        bundle,
+        dataset.calibration,
+        alpha=config.data.alpha,
+        min_area=config.data.min_area,
+        progress=progress,
+    )
     forget_checkpoint(folder)
     return bundle
 

@@ -83,6 +83,32 @@ def test_the_marked_regions_are_listed_and_nothing_marked_is_an_empty_list(
     assert (nothing["regions"], nothing["regionsOmitted"]) == ([], 0)
 
 
+def test_a_smallest_defect_takes_the_alarm_and_the_mark_away(server: Running, image: str) -> None:
+    whole = server.judge(image, threshold=0.0, minArea=48 * 64)["result"]
+    assert (whole["isAnomalous"], whole["minArea"]) == (True, 48 * 64)
+    score = server.judge(image)["result"]["score"]
+    peak = server.judge(image, threshold=0.999 * score)["result"]
+    area = peak["regions"][0]["area"]
+    larger = server.judge(image, threshold=0.999 * score, minArea=area + 1)["result"]
+    assert (larger["isAnomalous"], larger["regions"]) == (False, [])
+    assert larger["labelMap"] == [48 * 64]
+
+
+def test_each_product_may_have_a_threshold_of_its_own(
+    serve: Callable[..., Running], random_bundle: Bundles, image: str
+) -> None:
+    models = [f"{name}={random_bundle(1)}" for name in ("cookie", "bolt v1.2", "nut")]
+    own = {"cookie": {"threshold": 0.25}, "bolt v1.2": {"alpha": 0.5}}
+    running = serve(models=models, threshold=0.75, products=own)
+    answers = {
+        name: running.judge(image, path=f"/models/{name}/image-anomaly-detection")["result"]
+        for name in ("cookie", "bolt%20v1.2", "nut")
+    }
+    assert answers["cookie"]["threshold"] == 0.25
+    assert answers["bolt%20v1.2"]["alpha"] == 0.5
+    assert answers["nut"]["threshold"] == 0.75
+
+
 def test_an_alpha_that_cannot_be_promised_is_named_beside_the_one_used(
     server: Running, image: str
 ) -> None:
@@ -200,4 +226,6 @@ def test_every_answer_tells_browsers_to_do_nothing_with_it(server: Running) -> N
 def test_openapi_describes_what_a_request_may_hold(server: Running) -> None:
     described = server.http.get("/openapi.json").json()["paths"]["/image-anomaly-detection"]
     schema = described["post"]["requestBody"]["content"]["application/json"]["schema"]
-    assert set(schema["properties"]) == {"image", "visualize", "labelMap", "alpha", "threshold"}
+    assert set(schema["properties"]) == {
+        *("image", "visualize", "labelMap", "alpha", "threshold", "minArea")
+    }

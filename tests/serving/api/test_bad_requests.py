@@ -80,6 +80,8 @@ BODIES: dict[str, tuple[Any, int, str]] = {
     "threshold is text": ({"image": PNG, "threshold": "0.5"}, 422, "'threshold' must be"),
     "a number beyond all": (b'{"image": "x", "threshold": 1e999}', 400, "no JSON"),
     "NaN": (b'{"image": "x", "threshold": NaN}', 400, "no JSON"),
+    "an area below zero": ({"image": PNG, "minArea": -1}, 422, "'minArea' must be"),
+    "an area of half a pixel": ({"image": PNG, "minArea": 0.5}, 422, "'minArea' must be"),
     "both": ({"image": PNG, "alpha": 0.1, "threshold": 1}, 422, "not both"),
 }
 

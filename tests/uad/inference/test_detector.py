@@ -1,11 +1,14 @@
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.images import defective, part
-from uad.errors import CalibrationError
-from uad.inference.detector import Detector, load_detector
+from uad.bundle import add_calibration, read_bundle
+from uad.errors import BundleError, CalibrationError
+from uad.inference.detector import Detector, Scorer, load_detector
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +87,56 @@ def test_false_alarms_on_fresh_normals_lie_in_the_range_that_the_promise_allows(
         len(calibration.scores), len(fresh), calibration.alpha, confidence=0.999
     )
     assert low <= rate <= high
+
+
+def test_a_smaller_region_than_the_smallest_defect_neither_raises_the_alarm_nor_is_marked(
+    detector: Detector,
+) -> None:
+    image = defective(4000)[0]
+    (usual,) = detector.detect([image])
+    assert usual.is_anomalous
+    largest = max(region.area for region in usual.regions.listed)
+    (same,) = detector.detect([image], min_area=1)
+    (none,) = detector.detect([image], min_area=largest + 1)
+    assert (same.score, same.regions) == (usual.score, usual.regions)
+    assert none.score < usual.score
+    assert not none.label_map.any()
+    assert none.min_area == largest + 1
+    assert not none.is_anomalous
+    assert detector.detect([image])[0].score == usual.score
+
+
+def test_a_calibration_for_a_smallest_defect_keeps_the_promise_on_fresh_normals(
+    trained_bundle: Path, tmp_path: Path
+) -> None:
+    from uad.scoring.conformal import beta_binomial_range, conformal_threshold
+
+    usual = load_detector(trained_bundle)
+    scorer = Scorer(usual.bundle, usual.engine, min_area=60)
+    scores = [found.score for found in scorer.score([part(seed) for seed in range(6000, 6039)])]
+    threshold, alpha = conformal_threshold(scores, 0.1)
+    assert (
+        threshold
+        < conformal_threshold(
+            [
+                found.score
+                for found in usual.scorer.score([part(seed) for seed in range(6000, 6039)])
+            ],
+            0.1,
+        )[0]
+    )
+    fresh = scorer.score([part(seed) for seed in range(7000, 7060)])
+    rate = float(np.mean([found.score > threshold for found in fresh]))
+    low, high = beta_binomial_range(39, 60, alpha, confidence=0.999)
+    assert low <= rate <= high
+
+
+def test_a_smallest_defect_below_the_calibrated_one_is_refused(
+    random_bundle: Callable[[int], Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(random_bundle(1), tmp_path / "bundle")
+    bundle = read_bundle(folder)
+    entry = bundle.manifest.calibration["onnxruntime/fp32"]
+    add_calibration(bundle, "onnxruntime/fp32", entry.model_copy(update={"min_area": 40}))
+    with pytest.raises((CalibrationError, BundleError)):
+        load_detector(folder, min_area=39)

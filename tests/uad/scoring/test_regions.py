@@ -3,7 +3,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from uad.scoring.regions import MOST_REGIONS, Region, find_regions
+from uad.scoring.regions import (
+    MOST_REGIONS,
+    Region,
+    find_regions,
+    opened_maximum,
+    without_small,
+)
 
 Map = NDArray[np.float32]
 
@@ -72,3 +78,39 @@ def test_at_most_a_hundred_are_listed_and_the_others_counted() -> None:
     found = find_regions(values, labels(values, 0.5))
     assert (len(found.listed), found.omitted, found.count) == (MOST_REGIONS, 525, 625)
     assert [region.score for region in found.listed] == [float(625 - i) for i in range(100)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("area", [1, 2, 7, 40, 300])
+def test_the_opened_maximum_is_the_highest_level_with_a_region_of_that_area(
+    seed: int, area: int
+) -> None:
+    values = cv2.GaussianBlur(
+        np.random.default_rng(seed).random((30, 40)).astype(np.float32), (0, 0), 1.5
+    )
+    found = opened_maximum(values, area)
+
+    def largest(level: float) -> int:
+        mask = (values >= level).astype(np.uint8)
+        return int(cv2.connectedComponentsWithStats(mask)[2][1:, cv2.CC_STAT_AREA].max())
+
+    assert largest(found) >= area
+    higher = values[values > found]
+    assert not higher.size or largest(float(higher.min())) < area
+
+
+def test_an_area_beyond_the_map_gives_its_minimum() -> None:
+    values = np.arange(12, dtype=np.float32).reshape(3, 4)
+    assert opened_maximum(values, 13) == 0.0
+    assert opened_maximum(np.full((3, 4), 2.0, np.float32), 5) == 2.0
+
+
+@pytest.mark.parametrize("size", [(40, 60), (900, 1000)])
+def test_small_regions_are_taken_out_of_the_label_map(size: tuple[int, int]) -> None:
+    values = np.zeros(size, np.float32)
+    values[2:5, 3:9] = values[20, 30] = 2.0
+    marked = labels(values, 1.0)
+    kept = without_small(marked, 18)
+    assert np.count_nonzero(kept) == 18
+    assert np.count_nonzero(marked) == 19
+    assert not without_small(marked, 19).any()

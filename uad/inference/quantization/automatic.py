@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 def add_int8_where_accepted(
-    bundle: Bundle, dataset: Dataset, *, alpha: float, progress: bool = False
+    bundle: Bundle, dataset: Dataset, *, alpha: float, min_area: int = 0, progress: bool = False
 ) -> Bundle:
     """Quantise the bundle and calibrate it for each engine here on which it judges as float32 does.
 
@@ -23,6 +23,7 @@ def add_int8_where_accepted(
         bundle: changed on disk.
         dataset: what it was trained on, shared out as it was for training.
         alpha: target false alarm rate.
+        min_area: smallest defect that counts, in pixels of the image.
         progress: show bars on standard error.
     """
     engines = [name for name in ENGINES if installed(name)]
@@ -37,6 +38,7 @@ def add_int8_where_accepted(
             bundle,
             dataset.calibration,
             alpha=alpha,
+            min_area=min_area,
             engine=name,
             precision="int8",
             progress=progress,
