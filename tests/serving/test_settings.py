@@ -57,7 +57,7 @@ def test_settings_of_a_product_that_is_not_served_are_refused(tmp_path: Path) ->
     settings = load_settings(
         ServerSettings, None, [f"models=[cookie={tmp_path}]", "products.nut.alpha=0.1"]
     )
-    with pytest.raises(ConfigError, match="'nut', which this server does not serve.*cookie"):
+    with pytest.raises(ConfigError, match="'nut', which this server does not serve"):
         open_products(settings)
 
 
