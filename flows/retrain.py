@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from flows import logs
 from flows.approval import WAIT_HOURS, ask, require_server
 from flows.evaluate import evaluate_bundle
+from flows.feedback import apply_people_said
 from flows.finetune import finetune, training_id
 from flows.ingest import ingest_images
 from flows.locks import only_retraining
@@ -67,6 +68,7 @@ def retrain(
     wait_hours: float = WAIT_HOURS,
     settle_seconds: float = 0.0,
     reason: str = "",
+    with_feedback: bool = False,
 ) -> Outcome:
     """Ingest `data`, fine-tune, evaluate, register, and promote if the gate passes.
 
@@ -86,6 +88,7 @@ def retrain(
         settle_seconds: files of `data` that were written in the last so many seconds are left for
             the next run: a camera may still be writing them.
         reason: what began it, such as `drift or defects`; a tag of MLflow's run and the version.
+        with_feedback: whether what people said about judged images becomes part of the dataset.
 
     Raises:
         UadError: bad data, settings or weights, a registry that does not answer, or another
@@ -98,6 +101,8 @@ def retrain(
     config = config or TrainingConfig()
     with only_retraining(product, TURN_SECONDS if runtime.deployment.id else 0.0):
         dataset = ingest_images(data, product, settle_seconds)
+        if with_feedback:
+            dataset = apply_people_said(dataset, product)
         key = training_id(dataset, teacher, config)
         if skip_unchanged and (known := _trained_before(product, dataset, key)):
             logs.logger.info("nothing new: version %s was trained on just this", known)

@@ -5,8 +5,11 @@ import pytest
 
 from flows.locks import only_retraining
 from flows.retrain import retrain
+from tests.uad.monitoring.judged import keep, word
 from uad.cli import main
+from uad.data import load_dataset
 from uad.errors import BusyError, DataError, TrainingError
+from uad.monitoring.judged_images import JudgedImages
 from uad.registry import ModelRegistry
 
 
@@ -47,6 +50,23 @@ def test_one_run_goes_from_a_folder_to_a_promoted_version(
     )
     page = f"dataset/data-{outcome.dataset.partition('@')[2]}.html"
     assert artifacts(registry, str(outcome.run_id), "dataset") == {page}
+
+
+def test_what_people_said_is_in_the_next_version_and_the_gate_reports_on_it(
+    chain: dict[str, Any], parts: Path, registry: ModelRegistry
+) -> None:
+    store = JudgedImages()
+    store.say(keep(store, "alarm", alarm=True, seed=1, product="parts"), word("good"))
+    store.say(keep(store, "missed", alarm=False, seed=2, product="parts"), word("defective"))
+    outcome = retrain(str(parts), **chain, with_feedback=True)
+    dataset = load_dataset(outcome.dataset)
+    assert "feedback/alarm.png" in {sample.name for sample in dataset.train}
+    assert registry.version("parts", outcome.version).tags["uad.dataset"] == outcome.dataset
+    assert outcome.verdict is not None
+    [reported] = [c for c in outcome.verdict.checks if c.name == "missed_defects_found"]
+    assert reported.challenger in (0.0, 1.0)
+    assert reported.passed is None
+    assert load_dataset("parts").version == dataset.version
 
 
 def registry_history(registry: ModelRegistry, run_id: str, metric: str) -> list[Any]:

@@ -67,6 +67,13 @@ Settle = Annotated[
         min=0, help="Skip files modified less than N seconds ago. The next run takes them."
     ),
 ]
+WithFeedback = Annotated[
+    bool,
+    typer.Option(
+        "--with-feedback",
+        help="Add what people said about judged images: see `uad feedback`.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -87,6 +94,7 @@ def retrain(
     recent: Recent = None,
     alpha: Alpha = None,
     settle: Settle = 0.0,
+    with_feedback: WithFeedback = False,
 ) -> None:
     """Ingest, fine-tune, evaluate, register, and promote if the gate passes: one run of all.
 
@@ -99,8 +107,10 @@ def retrain(
 
         uad retrain --data ./photos/cookie --name cookie
         uad retrain --data cookie --name cookie --set training.epochs=20 --promote never
+        uad retrain --data ./photos/cookie --name cookie --with-feedback
     """
     parameters = _parameters(teacher, config, set_, device, promote, gate, recent, alpha, settle)
+    parameters["with_feedback"] = with_feedback
     _check_images(data, name)
     console().print(
         f"Retraining {name}. Prefect's engine starts first; this takes about 10 seconds."
@@ -138,6 +148,7 @@ def deploy(
     recent: Recent = None,
     alpha: Alpha = None,
     settle: Settle = 0.0,
+    with_feedback: WithFeedback = False,
     port: Annotated[
         int | None,
         typer.Option(
@@ -162,6 +173,7 @@ def deploy(
         uad deploy --name cookie --data /mnt/camera --watch 60 --drift 3600
     """
     parameters = _parameters(teacher, config, set_, device, promote, gate, recent, alpha, settle)
+    parameters["with_feedback"] = with_feedback
     _prepare()
     from flows.deployments import (
         deployment,

@@ -78,6 +78,15 @@ class Applied:
     changed: bool
     """Whether the version is another one than before."""
 
+    def lines(self) -> list[str]:
+        """For a log."""
+        counted = (
+            f"feedback: {self.false_alarms} false alarms train, {self.missed_defects} missed "
+            f"defects test: dataset {self.version.address}"
+        )
+        left = [f"feedback on {each.opinion.image.id}: {each.reason}" for each in self.left_out]
+        return [counted, *left]
+
 
 def opinions(images: Iterable[JudgedImage]) -> list[Opinion]:
     """What people say, by picture; the last word of each person counts."""

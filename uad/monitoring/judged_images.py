@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
 
 from uad.errors import DataError
+from uad.names import place_of
 from uad.paths import judged_images_dir
 
 Said = Literal["good", "defective"]
@@ -217,7 +217,7 @@ class JudgedImages:
         """The file as it was sent, or its PREVIEW or HEATMAP."""
         day = f"{image.at.astimezone(UTC):%Y-%m-%d}"
         name = f"{image.id}{image.suffix if suffix is None else suffix}"
-        return self.root / quote(image.product, safe=" ").replace(".", "%2E") / day / name
+        return place_of(self.root, image.product) / day / name
 
     def content(self, image: JudgedImage) -> bytes:
         """The file as it was sent.

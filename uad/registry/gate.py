@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from uad.config import Settings
 from uad.evaluation import Report
 from uad.metrics import Difference
+from uad.monitoring.feedback import MISSED
 
 Decision = Literal["promote", "wait", "reject"]
 Mode = Literal["gate", "always", "never", "ask"]
@@ -36,6 +37,7 @@ LABELS = {
     "aupro": "AUPRO",
     "false_alarm_rate": "false alarm rate",
     "recent_false_alarm_rate": "false alarm rate, recent images",
+    "missed_defects_found": "missed defects that people reported: share found",
     "latency_ms": "latency, ms an image",
 }
 COLUMNS = ("check", "challenger", "champion", "difference, 95 %", "rule", "outcome")
@@ -173,6 +175,7 @@ def decide(
     checks = (
         _golden(golden_error),
         *(_own(challenger, champion, rule) if challenger else ()),
+        *(_reported(challenger, champion) if challenger else ()),
         *(_recent(recent, champion_recent) if recent else ()),
         *(_compared(challenger, champion, rule, differences or {}) if compares else ()),
     )
@@ -244,6 +247,27 @@ def _false_alarms(challenger: Report, champion: Report | None, rule: GateRule) -
         rule=promise + ("" if rule.false_alarms == "require" else " (shown only)"),
         passed=within if rule.false_alarms == "require" else None,
     )
+
+
+def _reported(challenger: Report, champion: Report | None) -> list[Check]:
+    """Defects that an earlier version missed: chosen by its failures, so they decide nothing."""
+    images = [image for image in challenger.images if image.defect == MISSED]
+    if not images:
+        return []
+    return [
+        Check(
+            name="missed_defects_found",
+            challenger=_share_found(challenger),
+            champion=_share_found(champion) if champion else None,
+            rule=f"{len(images)} images (shown only)",
+            passed=None,
+        )
+    ]
+
+
+def _share_found(report: Report) -> float | None:
+    found = [image.is_anomalous for image in report.images if image.defect == MISSED]
+    return sum(found) / len(found) if found else None
 
 
 def _recent(challenger: Report, champion: Report | None) -> list[Check]:

@@ -2,10 +2,12 @@
 
 import { number, svg } from "./dom.js";
 
-const WIDTH = 600, HEIGHT = 160, LEFT = 4, BOTTOM = 18;
+const HEIGHT = 160, LEFT = 6, BOTTOM = 18;
+// As wide as the screen allows, so that text and points keep their size on a telephone.
+const WIDTH = Math.max(280, Math.min(560, innerWidth - 60));
 
 function frame(label) {
-  return svg("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": label });
+  return svg("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label });
 }
 
 export function scores(verdicts, threshold) {
