@@ -2,6 +2,7 @@
 
 import os
 
+from uad.network import spare_loopback
 from uad.paths import home, prefect_dir
 
 DEFAULTS = {
@@ -23,6 +24,7 @@ def prepare() -> None:
     Prefect starts for the time of the run.
     """
     os.environ["UAD_HOME"] = str(home())
+    spare_loopback()
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     if os.environ.get("PREFECT_API_URL") or os.environ.get("PREFECT_HOME"):

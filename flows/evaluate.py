@@ -35,7 +35,7 @@ def evaluate_recent(
     left out. None if no other is there.
     """
     known = {sample.sha256 for each in learned for sample in load_dataset(each, split).normals}
-    found = scan(Path(recent).expanduser(), progress=logs.interactive()).entries
+    found = scan(Path(recent).expanduser(), progress=True).entries
     normal = (entry.sample for entry in found if not entry.label)
     samples = [sample for sample in normal if sample.sha256 not in known]
     logs.logger.info("recent images: %d of %d are new to the model", len(samples), len(found))
@@ -55,6 +55,6 @@ def _evaluate(
     with closing(load_detector(open_bundle(bundle))) as detector:
         if not samples:
             return None
-        report = evaluate(detector, samples, progress=logs.interactive())
+        report = evaluate(detector, samples, progress=True)
         files = write_report(report, Path(folder), detector, samples, normals=normals)
         return str(files["report.json"])

@@ -42,7 +42,7 @@ def finetune(
         output,
         device=device,
         on_epoch=EpochLog(RunTracker(), run_id) if run_id else None,
-        progress=logs.interactive(),
+        progress=True,
     )
     logs.logger.info("trained: epoch %s kept, bundle %s", bundle.manifest.chosen_epoch, output)
     return str(bundle.path)
@@ -90,5 +90,5 @@ def _inputs(
     from uad.suspects import leave_out_suspects
 
     weights = load_teacher(teacher, width=config.model.width, seed=config.training.seed)
-    config = leave_out_suspects(dataset, config, weights, progress=logs.interactive())
+    config = leave_out_suspects(dataset, config, weights, progress=True)
     return load_dataset(dataset, config.data), config, weights

@@ -30,9 +30,7 @@ def ingest_images(data: str, name: str, settle_seconds: float = 0.0) -> str:
                 data,
             )
     else:
-        version = ingest(
-            Path(data), name, settle_seconds=settle_seconds, progress=logs.interactive()
-        )
+        version = ingest(Path(data), name, settle_seconds=settle_seconds, progress=True)
         page = write_dataset_page(version, version.problems, quarantined(name))
         _tell(version.problems, page)
     logs.logger.info("dataset %s: %s", version.address, counted(version.counts))

@@ -1,18 +1,19 @@
 """What a run says: its own lines, and an error that a user can cure in one line."""
 
 import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from uad.errors import UadError
+from uad.redaction import clean_log_records
 
 logger = logging.getLogger("flows")
 ENGINE_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 
 
 def prepare() -> None:
-    """Let the flows' lines through, and drop tracebacks of errors that a user can cure."""
+    """Let the flows' lines through, without passwords or tracebacks that a user does not need."""
+    clean_log_records()
     logger.setLevel(logging.INFO)
     for name in ENGINE_LOGGERS:
         logging.getLogger(name).addFilter(_without_traceback)
@@ -38,16 +39,11 @@ def on_screen() -> Iterator[None]:
             handler.removeFilter(_not_the_engine)
 
 
-def interactive() -> bool:
-    """Whether somebody may be looking, so that progress bars make sense."""
-    return sys.stderr.isatty()
-
-
 class _Screen(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         from uad.console import console
 
-        console().print(record.getMessage(), highlight=False, markup=False)
+        console().print(record.getMessage())
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:

@@ -7,6 +7,8 @@ from contextlib import suppress
 
 import httpx
 
+from uad.network import http_get
+
 LOOPBACK = "127.0.0.1"
 STOP_SECONDS = 15.0
 
@@ -16,7 +18,7 @@ def answers(process: "subprocess.Popen[bytes]", url: str, seconds: float) -> boo
     deadline = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < deadline:
         with suppress(httpx.HTTPError):
-            if httpx.get(url, timeout=2.0).is_success:
+            if http_get(url, timeout=2.0).is_success:
                 return True
         with suppress(subprocess.TimeoutExpired):
             process.wait(0.1)

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from flows.processes import LOOPBACK, STOP_SECONDS, answers, free_port, stop
 from uad.errors import FlowError
+from uad.network import http_get, spare_loopback
 from uad.paths import prefect_dir
 
 PORT = 4200
@@ -69,7 +70,7 @@ def own_server(port: int | None = None) -> Iterator[Server]:
         raise FlowError(_taken()) from exc
     try:
         end_orphan()
-        server, process = _start(port or free_port(PORT))
+        server, process = _start(_port(port))
         try:
             if not answers(process, f"{server.api_url}/health", START_SECONDS):
                 raise FlowError(f"Prefect's server did not start; its log is {_log()}")
@@ -81,20 +82,53 @@ def own_server(port: int | None = None) -> Iterator[Server]:
         lock.release()
 
 
+def _port(wanted: int | None) -> int:
+    """Raises FlowError where the port asked for is taken."""
+    chosen = free_port(PORT if wanted is None else wanted)
+    if wanted is not None and chosen != wanted:
+        raise FlowError(f"port {wanted} is in use: choose another with --port, or end what uses it")
+    return chosen
+
+
 def reachable(api_url: str) -> None:
-    """Raise FlowError unless something answers at `api_url`; Prefect itself would try for long."""
+    """Raise FlowError unless Prefect answers at `api_url`; Prefect itself would try for long."""
+    url = api_url.rstrip("/")
     try:
-        httpx.get(f"{api_url.rstrip('/')}/health", timeout=5.0)
+        answer = http_get(f"{url}/health", timeout=5.0)
+        if _is_page(answer) and not _is_page(http_get(f"{url}/api/health", timeout=5.0)):
+            raise FlowError(
+                f"{api_url} is the address of Prefect's page, not of its API: set "
+                f"PREFECT_API_URL={url}/api"
+            )
     except (httpx.HTTPError, httpx.InvalidURL) as exc:
         raise FlowError(
             f"no Prefect server answers at {api_url}: start it with `prefect server start`, or "
             "correct or unset PREFECT_API_URL"
         ) from exc
+    if _is_page(answer):
+        raise FlowError(
+            f"what answers at {api_url} is not Prefect's API: PREFECT_API_URL ends in /api, for "
+            "example http://127.0.0.1:4200/api; correct or unset it"
+        )
+
+
+def _is_page(answer: httpx.Response) -> bool:
+    """Not found, or a page for people: not what the API says of its health."""
+    is_html = answer.headers.get("content-type", "").startswith("text/html")
+    return is_html or answer.status_code == httpx.codes.NOT_FOUND
 
 
 def _start(port: int) -> "tuple[Server, subprocess.Popen[bytes]]":
     environment = {"PREFECT_SERVER_LOGGING_LEVEL": "WARNING", **os.environ}
-    environment |= {"PREFECT_HOME": str(prefect_dir())}
+    environment |= {
+        "PREFECT_HOME": str(prefect_dir()),
+        # Its page asks the API that these name; by default whatever server is on port 4200.
+        "PREFECT_SERVER_API_HOST": LOOPBACK,
+        "PREFECT_SERVER_API_PORT": str(port),
+    }
+    spare_loopback(environment)
+    for name in ("PREFECT_UI_API_URL", "PREFECT_SERVER_UI_API_URL"):
+        environment.pop(name, None)
     environment.pop("PREFECT_API_URL", None)
     command = ["-m", "prefect", "server", "start", "--host", LOOPBACK, "--port", str(port)]
     with _log().open("wb") as log:

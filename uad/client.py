@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from uad.errors import ImageError, RequestRefused, ServingError
 from uad.images import Image
+from uad.network import http_client
 from uad.scoring.regions import Regions
 from uad.verdicts import Verdict, regions_of
 
@@ -103,7 +104,7 @@ class Client:
     ) -> None:
         self.url = _endpoint(url)
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else None
-        self._http = httpx.Client(headers=headers, timeout=timeout_seconds, transport=transport)
+        self._http = http_client(headers=headers, timeout=timeout_seconds, transport=transport)
         self._deadline_seconds = deadline_seconds
         self._sleep = sleep
         self._clock = clock

@@ -1,28 +1,116 @@
 """What the command line shows people: one console on standard error, tables on standard output."""
 
-from collections.abc import Iterable, Sequence
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import IO, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
+from rich.text import Text
+
+from uad.redaction import without_passwords
+
+LINE_SECONDS = 30.0
+"""Without a terminal, long work says in a line how far it is, this far apart at least."""
+_WIDE = 10_000
+"""Columns where no terminal limits them, so that nothing breaks a path in a file or a pipe."""
+
+
+class PlainConsole(Console):
+    """Shows text as it is: `[a]` and `:b:` in it are a user's, never markup.
+
+    Passwords in addresses are hidden.
+    """
+
+    def __init__(
+        self, *, stderr: bool = False, soft_wrap: bool = False, file: IO[str] | None = None
+    ) -> None:
+        super().__init__(
+            stderr=stderr,
+            file=file,
+            soft_wrap=soft_wrap,
+            markup=False,
+            emoji=False,
+            highlight=False,
+        )
+        if not self.is_terminal and "COLUMNS" not in os.environ:
+            self.width = _WIDE
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """The text that is shown for a string."""
+        return super().render_str(without_passwords(text), **options)
 
 
 def console() -> Console:
     """For progress and remarks; standard error, so that results can be piped."""
-    return Console(stderr=True)
+    return PlainConsole(stderr=True, soft_wrap=True)
 
 
 def progress_bar(*, visible: bool = True) -> Progress:
-    """A progress bar with a count, the time left and a free `note` field."""
+    """A progress bar with a count, the time left and a free `note` field.
+
+    Without a terminal it is a line now and then.
+    """
+    screen = PlainConsole(stderr=True)
+    if visible and not screen.is_terminal:
+        return ProgressLines(screen)
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=console(),
+        TextColumn("{task.fields[note]}", markup=False),
+        console=screen,
         disable=not visible,
     )
+
+
+class ProgressLines(Progress):
+    """Says how far the work is in a line, every `LINE_SECONDS` at most: for logs and pipes."""
+
+    def __init__(self, screen: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(console=screen, disable=True, get_time=clock)
+        self._clock = clock
+        self._said = clock()
+
+    def update(self, task_id: TaskID, *args: Any, **kwargs: Any) -> None:
+        """As of `Progress`; says it when it is time."""
+        super().update(task_id, *args, **kwargs)
+        self._say(task_id)
+
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        """As of `Progress`; says it when it is time."""
+        super().advance(task_id, advance)
+        self._say(task_id)
+
+    def _say(self, task_id: TaskID) -> None:
+        if self._clock() - self._said < LINE_SECONDS:
+            return
+        self._said = self._clock()
+        task = next((task for task in self.tasks if task.id == task_id), None)
+        if task is not None:
+            self.console.print(_line(task))
+
+
+def _line(task: Task) -> str:
+    total = "" if task.total is None else f" of {task.total:g}"
+    left = "" if not task.time_remaining else f", about {_duration(task.time_remaining)} left"
+    note = f" ({task.fields['note']})" if task.fields.get("note") else ""
+    return f"{task.description}: {task.completed:g}{total}{left}{note}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -32,8 +120,8 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
         table.add_column(column, overflow="fold")  # a path cut short is no use
     for row in rows:
         table.add_row(*(_text(value) for value in row))
-    out = Console()
-    out.print(title, style="italic", markup=False)  # a table's own title wraps at its width
+    out = PlainConsole()
+    out.print(title, style="italic")  # a table's own title wraps at its width
     out.print(table)
 
 

@@ -1,6 +1,8 @@
 """Everything uad raises on purpose, one line each: what, where, and the cure.
 
 UadError
+├── NotInstalledError an optional part of uad that is not installed
+├── DiskError         a file or folder that cannot be read or written, or a full disk
 ├── ConfigError       a setting that does not exist, has the wrong type or an impossible value
 ├── DataError         a folder, manifest or dataset version that cannot be used
 │   ├── ImageError    one image that cannot be decoded or is refused
@@ -21,9 +23,25 @@ UadError
     └── EngineLostError   an engine process ended, or was ended, before it answered
 """
 
+from uad.redaction import without_passwords
+
 
 class UadError(Exception):
-    """Base of all errors that a user can cause or cure; the CLI prints it as one line."""
+    """Base of all errors that a user can cause or cure; the CLI prints it as one line.
+
+    Its text holds no passwords, wherever it is shown, logged or stored.
+    """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(without_passwords(a) if isinstance(a, str) else a for a in args))
+
+
+class NotInstalledError(UadError):
+    """An optional part of uad that is not installed."""
+
+
+class DiskError(UadError):
+    """A file or folder that cannot be read or written, or a full disk."""
 
 
 class ConfigError(UadError):

@@ -1,12 +1,82 @@
 """Where state lives: everything under `UAD_HOME` (default `.uad` in the working directory)."""
 
+import errno
+import getpass
 import os
+import shutil
 from pathlib import Path
+
+from uad.errors import ConfigError, DiskError
+
+DISK_ERRORS = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EIO}
+)
+"""Refusals of the operating system that a user can cure."""
+LEAST_FREE_BYTES = 200_000_000
+"""Less room than this on the disk is refused before long work begins."""
 
 
 def home() -> Path:
-    """The state folder, created when missing."""
-    return _made(Path(os.environ.get("UAD_HOME", ".uad")).expanduser().absolute())
+    """The state folder, created when missing; an empty UAD_HOME is as none.
+
+    Raises:
+        ConfigError: SQLite could not open a database in it.
+        DiskError: it cannot be made.
+    """
+    folder = Path(os.environ.get("UAD_HOME") or ".uad").expanduser().absolute()
+    if "?" in str(folder):
+        raise ConfigError(
+            f"the state folder {folder} has a '?' in its name, with which its databases cannot be "
+            "opened: let UAD_HOME name another folder"
+        )
+    return _made(folder)
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse now what would fail only when hours of work are to be written into `folder`.
+
+    Raises:
+        DiskError: a file cannot be made there, or the disk is full.
+    """
+    probe = _made(folder) / f".probe-{os.getpid()}"
+    try:
+        probe.write_bytes(b"x")
+        probe.unlink()
+    except OSError as exc:
+        raise disk_error(exc, folder) from exc
+    free = shutil.disk_usage(folder).free
+    if free < LEAST_FREE_BYTES:
+        raise DiskError(
+            f"the disk of {folder} has only {free / 1e6:.0f} MB left: run `uad gc`, free some "
+            "room, or let UAD_HOME name a folder on a larger disk"
+        )
+
+
+def disk_error(exc: OSError, path: Path | str | None = None) -> DiskError:
+    """The operating system's refusal in a sentence that says what to do."""
+    place = exc.filename or path or "a file"
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskError(
+            f"the disk is full ({place}): run `uad gc`, free some room, or let UAD_HOME name a "
+            "folder on a larger disk"
+        )
+    if exc.errno == errno.EROFS:
+        return DiskError(f"{place} is on a disk that cannot be written: choose another folder")
+    if isinstance(exc, PermissionError):
+        return DiskError(
+            f"the user {_user()} may not read or write {place}: change its rights (chmod, chown), "
+            "or choose another folder"
+        )
+    if isinstance(exc, FileExistsError | NotADirectoryError):
+        return DiskError(f"{place} is a file where a folder is needed: move it, or choose another")
+    return DiskError(f"{place} cannot be read or written: {exc.strerror or exc}")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def datasets_dir() -> Path:
@@ -75,5 +145,8 @@ def cache_dir() -> Path:
 
 
 def _made(path: Path) -> Path:
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise disk_error(exc, path) from exc
     return path

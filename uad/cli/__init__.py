@@ -8,14 +8,22 @@ import importlib
 import inspect
 import os
 import pkgutil
+import re
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from uad import __version__
+from uad import __version__, extras
 from uad.errors import UadError
+from uad.network import spare_loopback
+from uad.paths import DISK_ERRORS, check_writable, disk_error, home
+from uad.redaction import clean_log_records, without_passwords
 
+OTHER_BRACKET = re.compile(r"\[(?!/?b\])")
+"""In a help only `[b]` and `[/b]` are markup."""
+OWN = ("uad", "flows", "serving")
 HELP = """Find defects with pictures of good parts only.
 
 Typical order: [b]ingest[/b] a folder of good images, [b]train[/b], [b]evaluate[/b],
@@ -49,6 +57,8 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments or os.environ.get("UAD_DEBUG") == "1"
     arguments = [argument for argument in arguments if argument != "--debug"]
+    clean_log_records()
+    spare_loopback()
     try:
         build()(arguments, prog_name="uad")
     except UadError as exc:
@@ -64,7 +74,31 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as exc:  # the last line of defence: no traceback unasked
         if debug:
             raise
-        _fail(f"unexpected {type(exc).__name__}: {exc} (run again with --debug to see where)")
+        told = f"unexpected {type(exc).__name__}: {exc} (run again with --debug to see where)"
+        _fail(_explained(exc) or told)
+
+
+def _explained(exc: Exception) -> str | None:
+    """What a user can do about an error that is not ours; None for what must be a bug."""
+    if isinstance(exc, OSError) and exc.errno in DISK_ERRORS:
+        return str(disk_error(exc))
+    if isinstance(exc, ModuleNotFoundError) and exc.name:
+        return extras.cure(exc.name) if exc.name.partition(".")[0] not in OWN else None
+    return None
+
+
+def prepare_training(*modules: str, folder: Path | None = None) -> None:
+    """Refuse in the first second what would end a training later: a missing part, a full disk.
+
+    Args:
+        modules: what it needs besides what every training does.
+        folder: where it writes besides UAD_HOME.
+    """
+    extras.require(
+        "mlflow", "prefect", "psutil", "sklearn", "scipy", "matplotlib", "onnx", *modules
+    )
+    for place in (home(), *([folder] if folder else [])):
+        check_writable(place)
 
 
 def show_version(asked: bool) -> None:
@@ -79,7 +113,8 @@ def _fit_help(app: typer.Typer) -> None:
     for command in app.registered_commands:
         text = command.help or (command.callback and command.callback.__doc__)
         if text:
-            command.help = "\n\n".join(map(_one_line, inspect.cleandoc(text).split("\n\n")))
+            shown = "\n\n".join(map(_one_line, inspect.cleandoc(text).split("\n\n")))
+            command.help = OTHER_BRACKET.sub(r"\\[", shown)
     for group in app.registered_groups:
         if group.typer_instance:
             _fit_help(group.typer_instance)
@@ -98,5 +133,6 @@ def _root(
 
 
 def _fail(message: str, status: int = 1) -> None:
-    typer.secho(f"error: {' '.join(message.split())}", fg="red", err=True)
+    line = " ".join(without_passwords(message).split())
+    typer.secho(f"error: {line}", fg="red", err=True)
     raise SystemExit(status)

@@ -85,7 +85,7 @@ def client(
                 )
             except (ImageError, RequestRefused) as exc:
                 failures.append(name)
-                console().print(f"{name}: {exc}", style="red", markup=False, highlight=False)
+                console().print(f"{name}: {exc}", style="red")
                 if table is not None:
                     table.add_error(name, str(exc))
                 continue

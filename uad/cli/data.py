@@ -101,7 +101,7 @@ def ingest(
     _write_page(version, problems, report)
     if version.version in before:
         console().print("These images are already stored. Nothing was copied.")
-    console().print(f"next: uad train --data {name} --output bundles/{name}", highlight=False)
+    console().print(f"next: uad train --data {name} --output bundles/{name}")
 
 
 def list_datasets() -> None:
@@ -143,7 +143,7 @@ def show(
     if report is not None:
         _write_page(version, problems, report)
     log = [(row["version"], row["time"], row["source"]) for row in history(version.name)]
-    print_table("history", ("version", "ingested", "from"), _escaped(log))
+    print_table("history", ("version", "ingested", "from"), log)
 
 
 def diff(
@@ -175,7 +175,7 @@ def diff(
     names = {change: getattr(difference, change) for change in changes}
     rows = [(change, len(found), natural(found)) for change, found in names.items() if found]
     title = f"from {before.address} to {after.address}"
-    print_table(title, ("change", "images", "names"), _escaped(rows))
+    print_table(title, ("change", "images", "names"), rows)
 
 
 def verify(address: Address) -> None:
@@ -202,14 +202,14 @@ def _print_version(version: "DatasetVersion") -> "list[Problem]":
     """Tables of what it holds and of its problems; returns the problems."""
     shares, leaks = _shares(version)
     rows = [*_content_rows(version, shares), *_file_rows(version)]
-    print_table(f"dataset {version.address}", ("", ""), _escaped(rows))
+    print_table(f"dataset {version.address}", ("", ""), rows)
     problems = [*version.problems, *leaks]
     if problems:
         shown = [(problem.kind, problem.message) for problem in problems[:_SHOWN]]
         more = len(problems) - len(shown)
         if more:
             shown.append(("...", f"and {more} more"))
-        print_table(f"problems ({len(problems)})", ("kind", "what"), _escaped(shown))
+        print_table(f"problems ({len(problems)})", ("kind", "what"), shown)
     return problems
 
 
@@ -218,7 +218,7 @@ def _write_page(version: "DatasetVersion", problems: "list[Problem]", file: Path
     from uad.evaluation.data_page import write_dataset_page
 
     written = write_dataset_page(version, problems, quarantined(version.name), file)
-    console().print(f"report: {written} (open it in a browser)", soft_wrap=True)
+    console().print(f"report: {written} (open it in a browser)")
 
 
 def _content_rows(version: "DatasetVersion", shares: str) -> list[Row]:
@@ -282,10 +282,3 @@ def _shares(version: "DatasetVersion") -> tuple[str, "Sequence[Problem]"]:
         )
     known = set(version.problems)
     return text, [p for p in dataset.problems if p.kind == "leak" and p not in known]
-
-
-def _escaped(rows: "Sequence[tuple[object, ...]]") -> list[tuple[str, ...]]:
-    """File names may hold brackets, which are markup to the table."""
-    from rich.markup import escape
-
-    return [tuple(escape(str(value)) for value in row) for row in rows]

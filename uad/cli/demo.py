@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from uad.cli import prepare_training
 from uad.console import console, print_table
 
 if TYPE_CHECKING:
@@ -41,15 +42,16 @@ def demo(
     os.environ["UAD_HOME"] = str(output / ".uad")
     for name in FOREIGN:
         os.environ.pop(name, None)
+    prepare_training("paddle")
     say = console().print
 
-    say(f"[bold]1/4[/bold] making images under {output / 'images'}")
+    say(f"1/4 making images under {output / 'images'}")
     from uad.data import make_demo_images
 
     folders = make_demo_images(output / "images", seed=seed)
     results = _train(folders)
     _keep_reports(results, output)
-    say("[bold]4/4[/bold] starting the server and sending it one defective image of each kind")
+    say("4/4 starting the server and sending it one defective image of each kind")
     answers = _ask(results, output)
     _print(results, answers, output)
     say(f"done in {monotonic() - began:.0f} s")
@@ -67,7 +69,7 @@ def _train(folders: list[Path]) -> "dict[Path, tuple[Outcome, Report]]":
     say = console().print
     results = {}
     for step, folder in enumerate(folders, start=2):
-        say(f"[bold]{step}/4[/bold] {folder.name}: ingest, fine-tune, evaluate, register, promote")
+        say(f"{step}/4 {folder.name}: ingest, fine-tune, evaluate, register, promote")
         with logs.on_screen():
             results[folder] = train_category(folder, config)
     return results

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from uad.console import print_table
+from uad.extras import require
 
 DRIFTED = 3
 """Exit status that says so, for scripts."""
@@ -34,6 +35,7 @@ def drift(
         uad drift cookie
         uad drift cookie --hours 168
     """
+    require("prefect", "psutil", "mlflow")
     from flows import environment
 
     environment.prepare()

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from uad.cli import prepare_training
 from uad.console import console, print_table
 
 
@@ -62,6 +63,7 @@ def retrain(
         uad fleet retrain products.yaml
         uad fleet retrain products.yaml --runner processes --workers 2
     """
+    prepare_training("paddle")
     from flows import environment
 
     environment.prepare()

@@ -78,7 +78,6 @@ def gc(
         console().print(
             f"UAD_HOME takes {plan.after_bytes / 1e9:.2f} GB even so, more than {max_gb:g}: what "
             "is left is protected; raise the bound, or move the folder to a larger disk",
-            soft_wrap=True,
         )
         raise typer.Exit(TOO_LARGE)
 

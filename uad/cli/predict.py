@@ -152,7 +152,7 @@ class VerdictPrinter:
             from uad.scoring.conformal import unmet_alpha_sentence
 
             sentence = unmet_alpha_sentence(verdict.requested_alpha, verdict.alpha)
-            console().print(f"warning: {sentence}", style="yellow", highlight=False)
+            console().print(f"warning: {sentence}", style="yellow")
             self._told = True
 
 
@@ -204,9 +204,9 @@ def _report(error: ImageError, errors: list[ImageError], table: "VerdictFile | N
 def _summary(counts: list[int], errors: list[ImageError], save_path: Path | None) -> None:
     normal, anomalous = counts
     saved = f"; saved in {save_path}" if save_path is not None and normal + anomalous else ""
-    console().print(f"{normal + anomalous} judged, {anomalous} anomalous{saved}", highlight=False)
+    console().print(f"{normal + anomalous} judged, {anomalous} anomalous{saved}")
     if errors:
-        console().print(f"{len(errors)} could not be read. The reasons are above.", highlight=False)
+        console().print(f"{len(errors)} could not be read. The reasons are above.")
         raise typer.Exit(1)
 
 

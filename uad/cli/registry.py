@@ -10,6 +10,8 @@ import typer
 
 from uad.console import console, print_table
 from uad.errors import RegistryError
+from uad.extras import require
+from uad.redaction import without_passwords
 
 if TYPE_CHECKING:
     from uad.registry import ModelVersion, Promotion
@@ -135,28 +137,34 @@ def ui(
     from uad.registry.connection import tracking_uri
 
     uri = tracking_uri()
+    shown = without_passwords(uri)
     if uri.startswith(("http://", "https://")):
-        typer.echo(f"An MLflow server is already running (MLFLOW_TRACKING_URI). Open {uri}")
+        typer.echo(f"An MLflow server is already running (MLFLOW_TRACKING_URI). Open {shown}")
         return
+    require("flask")  # MLflow's pages; mlflow-skinny has none
     _check_port(host, port)
     ModelRegistry(uri).products()
-    typer.echo(f"MLflow shows {uri}\nOpen http://{host}:{port} (Ctrl-C stops it)")
+    typer.echo(f"MLflow shows {shown}\nOpen http://{host}:{port} (Ctrl-C stops it)")
     sys.stdout.flush()
-    command = ui_command(uri, host, port)
-    os.execve(command[0], command, ui_environment(dict(os.environ)))
+    command = ui_command(host, port)
+    os.execve(command[0], command, ui_environment(uri, dict(os.environ)))
 
 
-def ui_command(uri: str, host: str, port: int) -> list[str]:
+def ui_command(host: str, port: int) -> list[str]:
     """How MLflow's own server is started: one worker starts in a third of the time of four."""
     return [
-        sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri,
+        sys.executable, "-m", "mlflow", "ui",
         "--host", host, "--port", str(port), "--workers", "1",
     ]  # fmt: skip
 
 
-def ui_environment(environment: dict[str, str]) -> dict[str, str]:
-    """Without the job runner, which takes most of a minute and 2 GB to start, and telemetry."""
-    return {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "DO_NOT_TRACK": "1", **environment}
+def ui_environment(uri: str, environment: dict[str, str]) -> dict[str, str]:
+    """Without the job runner, which takes most of a minute and 2 GB to start, and telemetry.
+
+    The database's address goes here too: a command line with its password is seen by all users.
+    """
+    given = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "DO_NOT_TRACK": "1", **environment}
+    return {**given, "MLFLOW_BACKEND_STORE_URI": uri}
 
 
 def _check_port(host: str, port: int) -> None:

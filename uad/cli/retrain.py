@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from uad.cli import prepare_training
 from uad.config import TrainingConfig, load_settings
 from uad.console import console, print_table
 
@@ -111,6 +112,7 @@ def retrain(
     """
     parameters = _parameters(teacher, config, set_, device, promote, gate, recent, alpha, settle)
     parameters["with_feedback"] = with_feedback
+    prepare_training("paddle")
     _check_images(data, name)
     console().print(
         f"Retraining {name}. Prefect's engine starts first; this takes about 10 seconds."
@@ -174,6 +176,7 @@ def deploy(
     """
     parameters = _parameters(teacher, config, set_, device, promote, gate, recent, alpha, settle)
     parameters["with_feedback"] = with_feedback
+    prepare_training("paddle")
     _prepare()
     from flows.deployments import (
         deployment,

@@ -7,6 +7,7 @@ import typer
 
 from uad.config import TrainingConfig, load_settings
 from uad.console import console, print_table
+from uad.extras import require
 
 _SHOWN = 20
 
@@ -42,11 +43,12 @@ def suspects(
     detector that never saw it will raise an alarm at the next one.
 
         uad suspects cookie
-        uad train --data cookie --output out --set 'data.exclude=\[train/good/007.png]'
+        uad train --data cookie --output out --set 'data.exclude=[train/good/007.png]'
         uad train --data cookie --output out --without-suspects
     """
     settings = load_settings(TrainingConfig, config, set_ or [])
 
+    require("paddle", "sklearn", "scipy")
     from uad.data import load_dataset
     from uad.models.teacher import load_teacher
     from uad.suspects import find_suspects
@@ -62,7 +64,7 @@ def suspects(
     title = f"suspects among the {len(ranking.images)} good images of {dataset.name}: {len(found)}"
     print_table(title, ("image", "score / limit"), rows)
     page = write_suspects_page(dataset, ranking, chosen.id, report)
-    console().print(f"report: {page} (open it in a browser)", soft_wrap=True)
+    console().print(f"report: {page} (open it in a browser)")
     if found:
         names = ", ".join(each.sample.name for each in found[:3])
         console().print(
@@ -70,7 +72,4 @@ def suspects(
                 "next: look at them. Then move defects out of the folder, or train without them: "
                 f"--set 'data.exclude=[{names}]' or --without-suspects"
             ),
-            soft_wrap=True,
-            highlight=False,
-            markup=False,
         )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from uad.cli import prepare_training
 from uad.config import TrainingConfig, load_settings
 from uad.console import console, print_table
 
@@ -61,6 +62,7 @@ def train(
     asked = ["data.without_suspects=true"] if without_suspects else []
     settings = load_settings(TrainingConfig, config, [*(set_ or []), *asked])
 
+    prepare_training("paddle", folder=output.absolute().parent)
     from uad.data import load_dataset
     from uad.models.teacher import load_teacher
     from uad.suspects import leave_out_suspects

@@ -1,13 +1,14 @@
 """From a YAML file and `--set a.b=c` overrides to one frozen settings object."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from uad.config.shipped import is_shipped, shipped_text
 from uad.errors import ConfigError
 
 
@@ -34,12 +35,17 @@ def load_settings(kind: type[S], file: Path | None = None, overrides: Sequence[s
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds; an empty file is an empty mapping."""
+    """The mapping that a YAML file holds; an empty file is an empty mapping.
+
+    A path that does not exist may name a file that comes with uad: `training/demo`.
+    """
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        text = shipped_text(str(file)) if is_shipped(file) else file.read_text(encoding="utf-8")
+        values = parse_yaml(text)
     except OSError as exc:
         raise ConfigError(
-            f"{file} could not be read: {exc.strerror or exc}. Check the path."
+            f"{file} could not be read: {exc.strerror or exc}. Check the path. `uad config list` "
+            "names the settings that come with uad."
         ) from exc
     except (yaml.YAMLError, UnicodeDecodeError) as exc:
         reason = " ".join(str(exc).split())
@@ -51,6 +57,37 @@ def read_yaml(file: Path) -> dict[str, Any]:
             f"{file} must contain settings as `key: value`, not a {type(values).__name__}."
         )
     return values
+
+
+def parse_yaml(text: str) -> Any:
+    """What a YAML text says; a key that stands twice in one mapping is refused.
+
+    Raises:
+        yaml.YAMLError: it is not valid; PyYAML itself would let the last of two keys win.
+    """
+    return yaml.load(text, _Loader)
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, which refuses a key that stands twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The mapping of a node."""
+        seen: dict[Any, yaml.Node] = {}
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":  # `<<:` may stand beside its own keys
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable) and key in seen:
+                line = seen[key].start_mark.line + 1
+                raise yaml.constructor.ConstructorError(
+                    None,
+                    None,
+                    f"'{key}' stands twice here, also in line {line}: keep one",
+                    key_node.start_mark,
+                )
+            seen[key] = key_node
+        return super().construct_mapping(node, deep)
 
 
 def validate(kind: type[S], values: Mapping[str, Any], *, origin: str) -> S:
@@ -93,6 +130,6 @@ def _apply(values: dict[str, Any], override: str) -> None:
         if not isinstance(values, dict):
             raise ConfigError(f"'{dotted}': '{parent}' is a value, not a section")
     try:
-        values[last] = yaml.safe_load(text)
+        values[last] = parse_yaml(text)
     except yaml.YAMLError as exc:
         raise ConfigError(f"'{dotted}': {text!r} is not a valid value") from exc

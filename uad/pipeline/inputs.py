@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from uad.errors import DataError, ImageError
 from uad.images import SUFFIXES, Image, decode, read
+from uad.network import http_client
 
 KEYS = ("img", "input")
 MAX_URL_BYTES = 64 * 2**20
@@ -98,7 +99,7 @@ def download(
     content = bytearray()
     try:
         with (
-            httpx.Client(follow_redirects=True, max_redirects=MAX_REDIRECTS, timeout=10) as client,
+            http_client(follow_redirects=True, max_redirects=MAX_REDIRECTS, timeout=10) as client,
             client.stream("GET", url) as response,
         ):
             response.raise_for_status()

@@ -5,6 +5,7 @@ Without MLFLOW_TRACKING_URI it is an SQLite file under UAD_HOME, made on first u
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,9 +17,11 @@ from urllib.parse import urlsplit
 import httpx
 from filelock import FileLock
 
-from uad.errors import RegistryError, RegistryUnreachableError
+from uad.errors import NotInstalledError, RegistryError, RegistryUnreachableError
+from uad.extras import cure
 from uad.names import place_of
-from uad.paths import mlflow_dir
+from uad.network import http_get, spare_loopback
+from uad.paths import disk_error, mlflow_dir
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -31,6 +34,8 @@ DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }
+_FILE_SIGNS = ("readonly", "read-only", "unable to open", "disk is full", "disk I/O error")
+_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 PROBE_SECONDS = 4.0
 LOCK_SECONDS = 120.0
 
@@ -99,6 +104,7 @@ def connect(uri: str) -> Connection:
     """
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
+    spare_loopback()
     scheme = urlsplit(uri).scheme
     if scheme in ("", "file"):
         raise RegistryError(
@@ -107,6 +113,8 @@ def connect(uri: str) -> Connection:
         )
     if scheme in ("http", "https"):
         _probe(uri)
+    elif not scheme.startswith("sqlite"):
+        _probe_database(uri)
     from mlflow import MlflowClient
 
     # After the import, which sets a level of its own.
@@ -140,12 +148,23 @@ def translated(uri: str) -> Iterator[None]:
         raise RegistryError(f"the registry at {uri} refuses: {message}") from exc
     except RequestException as exc:
         raise unreachable(uri, _first_line(exc)) from exc
+    except ModuleNotFoundError as exc:
+        raise NotInstalledError(f"for the registry at {uri} {cure(exc.name or 'it')}") from exc
     except SQLAlchemyError as exc:
-        raise unreachable(uri, _first_line(exc)) from exc
+        raise _of_database(uri, _first_line(exc)) from exc
     except OSError as exc:
         raise RegistryError(
-            f"the registry at {uri} cannot read or write its files: {_first_line(exc)}"
+            f"the registry at {uri} cannot read or write its files: {disk_error(exc)}"
         ) from exc
+
+
+def _of_database(uri: str, reason: str) -> RegistryError:
+    if uri.startswith("sqlite") and any(sign in reason for sign in _FILE_SIGNS):
+        return RegistryError(
+            f"the registry's database {_sqlite_file(uri)} cannot be read or written ({reason}): "
+            "look at its rights and at the room on its disk"
+        )
+    return unreachable(uri, reason)
 
 
 def unreachable(uri: str, reason: str) -> RegistryUnreachableError:
@@ -162,18 +181,35 @@ def _probe(uri: str) -> None:
     insecure = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() == "true"
     verify = False if insecure else os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH", True)
     try:
-        httpx.get(f"{uri.rstrip('/')}/health", timeout=PROBE_SECONDS, verify=verify)
+        http_get(f"{uri.rstrip('/')}/health", timeout=PROBE_SECONDS, verify=verify)
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as exc:
         raise unreachable(uri, _first_line(exc) or type(exc).__name__) from exc
 
 
+def _probe_database(uri: str) -> None:
+    """MLflow would try to connect for two minutes."""
+    try:
+        parts = urlsplit(uri)
+        kind = parts.scheme.partition("+")[0]
+        port = parts.port or _PORTS.get(kind)
+        if parts.hostname and port:
+            socket.create_connection((parts.hostname, port), timeout=PROBE_SECONDS).close()
+    except (OSError, ValueError) as exc:
+        raise unreachable(uri, _first_line(exc) or type(exc).__name__) from exc
+
+
 def _artifact_root(uri: str) -> Path | None:
-    parts = urlsplit(uri)
-    if parts.scheme in ("http", "https") or "databricks" in uri:
+    if urlsplit(uri).scheme in ("http", "https") or "databricks" in uri:
         return None
-    if parts.scheme.startswith("sqlite") and parts.path.strip("/"):
-        return Path(parts.path[1:]).absolute().parent / "artifacts"
-    return mlflow_dir() / "artifacts"
+    file = _sqlite_file(uri)
+    return mlflow_dir() / "artifacts" if file is None else file.parent / "artifacts"
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    """The file of `sqlite:///FILE?...`; in FILE `#` and `%` are as any other letter."""
+    scheme, separator, rest = uri.partition(":///")
+    file = rest.partition("?")[0]
+    return Path(file).absolute() if scheme.startswith("sqlite") and separator and file else None
 
 
 def _initialise(uri: str, root: Path) -> None:
@@ -183,15 +219,15 @@ def _initialise(uri: str, root: Path) -> None:
     root.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(root.parent / ".initialise.lock"):
         if not _has_tables(uri):
-            store = SqlAlchemyStore(uri, str(root / "Default"))  # type: ignore[no-untyped-call]
+            store = SqlAlchemyStore(uri, (root / "Default").as_uri())  # type: ignore[no-untyped-call]
             store.engine.dispose()
 
 
 def _has_tables(uri: str) -> bool:
     import sqlite3
 
-    file = Path(urlsplit(uri).path[1:])
-    if not file.is_file():
+    file = _sqlite_file(uri)
+    if file is None or not file.is_file():
         return False
     database = sqlite3.connect(file)
     try:

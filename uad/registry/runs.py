@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from uad import __version__
 from uad.bundle import git_revision
+from uad.extras import require_storage
 from uad.names import place_of
 from uad.registry.connection import Connection, RegistryClient
 from uad.types import EpochMetrics
 
 if TYPE_CHECKING:
-    from mlflow.entities import DatasetInput
+    from mlflow.entities import DatasetInput, Experiment
 
     from uad.data import Dataset
 
@@ -152,7 +153,17 @@ def log_metrics(connection: Connection, run_id: str, metrics: Mapping[str, float
 
 
 def experiment_id(connection: Connection, product: str) -> str:
-    """The product's experiment, made on first use."""
+    """The product's experiment, made on first use.
+
+    Raises:
+        NotInstalledError: models are stored where this installation cannot write.
+    """
+    found = _experiment(connection, product)
+    require_storage(found.artifact_location or "")
+    return str(found.experiment_id)
+
+
+def _experiment(connection: Connection, product: str) -> "Experiment":
     from mlflow.exceptions import MlflowException
 
     client = connection.client
@@ -160,16 +171,16 @@ def experiment_id(connection: Connection, product: str) -> str:
     if found is not None:
         if found.lifecycle_stage == "deleted":
             client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
+        return found
     root = connection.artifact_root
     location = None if root is None else place_of(root, product).as_uri()
     try:
-        return str(client.create_experiment(product, artifact_location=location))
+        return client.get_experiment(client.create_experiment(product, artifact_location=location))
     except MlflowException:
         found = client.get_experiment_by_name(product)
         if found is None:
             raise
-        return str(found.experiment_id)  # somebody else made it in between
+        return found  # somebody else made it in between
 
 
 def whoami() -> str:

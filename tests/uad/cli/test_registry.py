@@ -95,11 +95,18 @@ def test_ui_refuses_a_port_in_use(uad: Uad) -> None:
 
 
 def test_ui_starts_mlflow_with_one_worker_and_no_job_runner() -> None:
-    command = ui_command("sqlite:///x.db", "127.0.0.1", 5001)
+    command = ui_command("127.0.0.1", 5001)
     assert command[command.index("--workers") + 1] == "1"
-    assert command[command.index("--backend-store-uri") + 1] == "sqlite:///x.db"
-    assert ui_environment({})["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
-    assert ui_environment({"DO_NOT_TRACK": "0"})["DO_NOT_TRACK"] == "0"
+    given = ui_environment("sqlite:///x.db", {"DO_NOT_TRACK": "0"})
+    assert given["MLFLOW_BACKEND_STORE_URI"] == "sqlite:///x.db"
+    assert given["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+    assert given["DO_NOT_TRACK"] == "0"
+
+
+def test_the_password_of_the_database_is_not_on_the_command_line() -> None:
+    uri = "postgresql://uad:Geheim7@db/mlflow"
+    assert "Geheim7" not in " ".join(ui_command("127.0.0.1", 5001))
+    assert ui_environment(uri, {})["MLFLOW_BACKEND_STORE_URI"] == uri
 
 
 @pytest.mark.slow

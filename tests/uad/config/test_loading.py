@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from uad.config import TrainingConfig, load_settings
+from uad.config.loading import read_yaml
 from uad.errors import ConfigError
 
 
@@ -56,3 +57,23 @@ def test_settings_cannot_be_changed_after_loading() -> None:
 
 def test_off_is_off_though_yaml_reads_it_as_false() -> None:
     assert load_settings(TrainingConfig, overrides=["export.int8=off"]).export.int8 == "off"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "training: {epochs: 3}\ninput: {width: 64}\ntraining: {batch_size: 4}\n",
+        "training:\n  epochs: 3\n  batch_size: 4\n  epochs: 5\n",
+    ],
+)
+def test_a_key_that_stands_twice_is_refused_and_named(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=r"'(training|epochs)' stands twice here.*line \d"):
+        load_settings(TrainingConfig, file)
+
+
+def test_a_merged_mapping_may_override_its_source(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("base: &base {a: 1, b: 2}\nother: {<<: *base, b: 3}\n")
+    assert read_yaml(file)["other"] == {"a": 1, "b": 3}

@@ -11,6 +11,7 @@ import httpx
 from filelock import FileLock
 
 from uad.errors import TeacherError
+from uad.network import http_client
 
 _LARGEST_BYTES = 512 * 2**20
 
@@ -147,7 +148,7 @@ def _attempt(url: str, part: Path, patience: Patience, on_bytes: OnBytes) -> Non
     timeout = httpx.Timeout(patience.silence_seconds, connect=patience.connect_seconds)
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with (
-        httpx.Client(timeout=timeout, follow_redirects=True) as client,
+        http_client(timeout=timeout, follow_redirects=True) as client,
         client.stream("GET", url, headers=headers) as response,
     ):
         if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:

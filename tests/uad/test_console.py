@@ -1,0 +1,35 @@
+import io
+
+import pytest
+
+from uad.console import LINE_SECONDS, PlainConsole, ProgressLines, console, print_table
+
+ODD = "lot [a] #7/out[/b]/:smile:/" + "long-" * 40
+
+
+def test_text_of_users_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    console().print(f"saved in {ODD}")
+    print_table(f"bundle {ODD}", [f"in {ODD}"], [[ODD]])
+    shown = capsys.readouterr()
+    assert shown.err == f"saved in {ODD}\n"
+    assert shown.out.count(ODD) == 3
+
+
+def test_passwords_are_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    console().print("reads postgresql://u:geheim@db/x")
+    print_table("http://u:geheim@h", ["http://u:geheim@h"], [["http://u:geheim@h"]])
+    shown = capsys.readouterr()
+    assert "geheim" not in shown.out + shown.err
+
+
+def test_without_a_terminal_long_work_is_a_line_now_and_then() -> None:
+    now, written = [0.0], io.StringIO()
+    with ProgressLines(PlainConsole(file=written), clock=lambda: now[0]) as bar:
+        task = bar.add_task("training [a]", total=100, note="loss 0.1")
+        for _ in range(50):
+            now[0] += LINE_SECONDS / 20
+            bar.advance(task)
+    lines = written.getvalue().splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("training [a]: 20 of 100, about ")
+    assert lines[0].endswith("left (loss 0.1)")

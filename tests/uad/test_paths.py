@@ -1,0 +1,68 @@
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from uad.errors import ConfigError, DiskError
+from uad.paths import check_writable, disk_error, home
+from uad.registry import ModelRegistry
+
+
+def test_an_empty_uad_home_is_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("UAD_HOME", "")
+    assert home() == tmp_path / ".uad"
+
+
+def test_a_state_folder_that_databases_cannot_be_opened_in_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UAD_HOME", str(tmp_path / "what?"))
+    with pytest.raises(ConfigError, match="another folder"):
+        home()
+
+
+def test_a_registry_lies_in_its_folder_whatever_letters_its_name_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, random_bundle: Callable[[int], Path]
+) -> None:
+    folder = tmp_path / "lot [a] #7 50% ü"
+    monkeypatch.setenv("UAD_HOME", str(folder))
+    monkeypatch.chdir(tmp_path)
+    registry = ModelRegistry()
+    version = registry.register(random_bundle(1), "bolt")
+    assert registry.fetch(version, tmp_path / "out").is_dir()
+    assert (folder / "mlflow" / "mlflow.db").is_file()
+    assert list((folder / "mlflow" / "artifacts").rglob("bundle.json"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [folder.name, "out"]
+
+
+def test_a_file_in_the_place_of_the_state_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("UAD_HOME", str(tmp_path / "file"))
+    with pytest.raises(DiskError, match=r"file is a file where a folder is needed"):
+        home()
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_rights_is_refused_before_the_work(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(DiskError, match="may not read or write"):
+        check_writable(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("number", "cure"),
+    [
+        (errno.ENOSPC, "run `uad gc`"),
+        (errno.EROFS, "choose another folder"),
+        (errno.EACCES, "change its rights"),
+    ],
+)
+def test_each_refusal_of_the_system_has_a_cure(number: int, cure: str) -> None:
+    told = str(disk_error(OSError(number, os.strerror(number), "/srv/uad/x")))
+    assert "/srv/uad/x" in told
+    assert cure in told
