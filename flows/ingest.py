@@ -6,7 +6,7 @@ from pathlib import Path
 from prefect import flow, task
 
 from flows import logs
-from uad.data import Problem, ingest
+from uad.data import FolderRoles, Problem, ingest
 from uad.data.quarantine import quarantined
 from uad.data.versions import is_stored, read_version
 from uad.evaluation.data_page import write_dataset_page
@@ -16,10 +16,13 @@ SHOWN = 5
 
 
 @task(name="ingest", task_run_name="ingest {data}")
-def ingest_images(data: str, name: str, settle_seconds: float = 0.0) -> str:
+def ingest_images(
+    data: str, name: str, settle_seconds: float = 0.0, roles: FolderRoles | None = None
+) -> str:
     """The address `name@version` of what `data` stands for: a stored version, or a path.
 
-    Of a path, files written in the last `settle_seconds` are left for next time.
+    Of a path, files modified less than `settle_seconds` ago are left for next time; `roles` is what
+    a person says of its folders.
     """
     if is_stored(data):
         version = read_version(data)
@@ -30,7 +33,7 @@ def ingest_images(data: str, name: str, settle_seconds: float = 0.0) -> str:
                 data,
             )
     else:
-        version = ingest(Path(data), name, settle_seconds=settle_seconds, progress=True)
+        version = ingest(Path(data), name, roles, settle_seconds=settle_seconds, progress=True)
         page = write_dataset_page(version, version.problems, quarantined(name))
         _tell(version.problems, page)
     logs.logger.info("dataset %s: %s", version.address, counted(version.counts))

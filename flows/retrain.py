@@ -18,6 +18,7 @@ from flows.resume import begin_again
 from flows.schedule import cancel_overdue
 from flows.tracking import REASON, TRAINING_KEY, closing_run, log_dataset, open_run
 from uad.config import TrainingConfig
+from uad.data import roles_of
 from uad.names import place_of
 from uad.paths import reports_dir
 from uad.registry import ModelRegistry, RunTracker
@@ -100,7 +101,7 @@ def retrain(
     cancel_overdue()
     config = config or TrainingConfig()
     with only_retraining(product, TURN_SECONDS if runtime.deployment.id else 0.0):
-        dataset = ingest_images(data, product, settle_seconds)
+        dataset = ingest_images(data, product, settle_seconds, roles_of(config.data))
         if with_feedback:
             dataset = apply_people_said(dataset, product)
         key = training_id(dataset, teacher, config)

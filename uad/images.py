@@ -3,7 +3,8 @@
 Everywhere else an image is an (H, W, 3) uint8 array in BGR order, pixel values in [0, 255].
 One rule for each kind of file, so that the same part gives the same pixels everywhere:
 
-- The content decides what a file is, not its suffix: PNG, JPEG, BMP, TIFF or WebP.
+- The content decides what a file is, not its suffix: PNG, JPEG, BMP, TIFF, WebP, PGM and its kin,
+  GIF, JPEG 2000 or AVIF.
 - EXIF orientation is applied; (H, W) is always the upright size.
 - 16 bits a channel become 8 by keeping the high byte: one fixed scale for all images, never
   stretched to an image's own range, so that exposures stay comparable. 32-bit and floating-point
@@ -24,10 +25,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import PIL.Image
+import PIL.TiffImagePlugin
 from numpy.typing import NDArray
 from PIL.Image import Transpose
 
@@ -35,11 +38,15 @@ from uad.errors import DataError, ImageError, ImageTooLargeError
 
 Image = NDArray[np.uint8]
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".webp")
+SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".webp",
+    ".pgm", ".ppm", ".pnm", ".pbm", ".gif", ".jp2", ".j2k", ".avif",
+)  # fmt: skip
 MAX_PIXELS = 80_000_000
 """Default limit of height times width; 240 MB once decoded."""
 
-_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP")
+_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "PPM", "GIF", "JPEG2000", "AVIF")
+_LOSSY = frozenset({"jpeg", "webp", "avif", "jp2"})
 _INTERPOLATIONS = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}
 _UPRIGHT = {
     2: Transpose.FLIP_LEFT_RIGHT,
@@ -51,6 +58,9 @@ _UPRIGHT = {
     8: Transpose.ROTATE_90,
 }
 _ORIENTATION = 0x0112
+_PHOTOMETRIC = 262
+_BITS_PER_SAMPLE, _SAMPLE_FORMAT = 258, 339
+_FLOATING = 3
 _TOO_LARGE = (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning)
 # What Pillow's parsers raise on damaged bytes, besides OSError.
 _DAMAGED = (
@@ -64,7 +74,7 @@ class Header:
     """What a file says about itself before it is decoded."""
 
     format: str
-    """`png`, `jpeg`, `bmp`, `tiff` or `webp`."""
+    """`png`, `jpeg`, `bmp`, `tiff`, `webp`, `pnm`, `gif`, `jp2` or `avif`."""
     size: tuple[int, int]
     """(H, W) as displayed."""
     bits: int
@@ -102,10 +112,9 @@ def decode(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXELS) ->
     """
     with _opened(data, name, max_pixels) as picture:
         if _bits(picture) == 32:
-            raise ImageError(
-                f"{name} holds 32-bit values, which have no fixed scale; export it as 8 or 16 bit"
-            )
-        return _to_bgr(_upright(_load(picture, data)))
+            depth = "32-bit floating-point" if picture.mode == "F" else "32-bit"
+            raise ImageError(_no_scale(name, depth))
+        return _to_bgr(_upright(_load(picture, data)), picture)
 
 
 def header(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXELS) -> Header:
@@ -121,9 +130,13 @@ def header(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXELS) ->
 def read_mask(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
     """Read a defect mask that belongs to an image of `size` = (H, W); it is never resized.
 
-    A pixel is defective where the mask reaches half of its range (128 of 255). A mask whose every
-    pixel is below that holds small label numbers instead (0, 1, 2, ...): there any non-zero pixel
-    is defective. A palette mask is read by its indices.
+    - A pixel is defective where the mask reaches half of its range (128 of 255).
+    - A mask whose every pixel is below that holds small label numbers instead (0, 1, 2, ...):
+      there any non-zero pixel is defective. Beside such numbers 255 means "ignore", as in
+      PaddleSeg, and is not defective.
+    - A palette counts by its colours. In a mask of several colours everything that is not the
+      background is defective; the background is black, or white where nothing is black.
+    - Where a mask is transparent, nothing is defective.
 
     Returns:
         (H, W) bool, True where defective.
@@ -147,13 +160,41 @@ def decode_mask(
     """Decode a defect mask to (H, W) bool at its own size; see `read_mask`."""
     with _opened(data, name, max_pixels) as picture:
         upright = _upright(_load(picture, data))
-        if upright.mode in ("1", "P"):
-            return np.asarray(np.not_equal(np.asarray(upright), 0), np.bool_)
-        deep = upright.mode.startswith("I")
-        values = np.asarray(upright if deep else upright.convert("RGB").convert("L"))
-        half = 1 << (15 if deep else 7)
-        limit = half if values.max(initial=0) >= half else 1
-        return np.asarray(np.greater_equal(values, limit), np.bool_)
+        if upright.mode.startswith(("I", "F")):
+            values = _deep(upright, picture)
+            return np.asarray(values >= _limit(values, 0.5 * _full(values)), np.bool_)
+        marked = _marked(upright, lossless=_format(picture) not in _LOSSY)
+        if upright.has_transparency_data:
+            marked &= np.asarray(upright.convert("RGBA"))[:, :, 3] >= 128
+        return np.asarray(marked, np.bool_)
+
+
+def looks_like_mask(path: Path) -> bool:
+    """Whether a file holds what masks hold: a few flat colours, or one; False if it is broken."""
+    try:
+        image = read(path)
+    except ImageError:
+        return False
+    return is_flat(image)
+
+
+def is_flat(image: Image) -> bool:
+    """Whether an image has at most 8 colours, or is black and white but for a few pixels.
+
+    Photographs have noise, and with it hundreds of colours; masks have none. The second rule is for
+    masks that were saved as JPEG.
+    """
+    step = max(1, image.shape[0] * image.shape[1] // 4096)
+    return _is_flat(image.reshape(-1, 3)[::step]) and _is_flat(image.reshape(-1, 3))
+
+
+def _is_flat(pixels: NDArray[np.uint8]) -> bool:
+    """`pixels` is (N, 3)."""
+    extreme = ((pixels <= 8) | (pixels >= 247)).all(axis=1)
+    if extreme.mean() > 0.97:
+        return True
+    packed = pixels.astype(np.uint32) @ np.array([1, 256, 65536], np.uint32)
+    return len(np.unique(packed)) <= 8
 
 
 def resize(image: Image, size: tuple[int, int], interpolation: str = "area") -> Image:
@@ -162,6 +203,57 @@ def resize(image: Image, size: tuple[int, int], interpolation: str = "area") -> 
         return image
     resized = cv2.resize(image, size[::-1], interpolation=_INTERPOLATIONS[interpolation])
     return np.asarray(resized, np.uint8)
+
+
+def _marked(picture: PIL.Image.Image, *, lossless: bool) -> NDArray[np.bool_]:
+    """Where a mask of 8 bits a channel marks a defect, (H, W) bool; transparency left aside."""
+    colours = np.asarray(picture.convert("RGB"))
+    bright, dim = colours.max(axis=2), colours.min(axis=2)
+    ignored = np.zeros(bright.shape, np.bool_)
+    if picture.mode == "P":
+        index = np.asarray(picture)
+        if bright.max(initial=0) == bright.min(initial=255):  # a palette of one colour says nothing
+            return np.asarray(index != 0, np.bool_)
+        ignored = index == 255
+    coloured = lossless and bool((bright.astype(np.int16) - dim > 32).any())
+    if coloured and bool((dim >= 224).any()) and not bool((bright < 32).any()):
+        return np.asarray(dim < 224, np.bool_)
+    if coloured and picture.mode == "P":
+        marked = bright >= 32
+        return np.asarray(marked & ~ignored if (marked & ~ignored).any() else marked, np.bool_)
+    if lossless and not coloured and _are_labels(bright):
+        return np.asarray((bright > 0) & (bright < 255), np.bool_)
+    return np.asarray(bright >= _limit(bright, 128), np.bool_)
+
+
+def _are_labels(values: NDArray[np.uint8]) -> bool:
+    """Whether these are label numbers from 1 on beside 255, which then means `ignore`."""
+    found = set(np.unique(values).tolist()) - {0}
+    labels = found - {255}
+    return 255 in found and bool(labels) and labels == set(range(1, len(labels) + 1))
+
+
+def _limit(values: NDArray[Any], half: float) -> float:
+    """Half of the range, or the smallest number above 0 where no value is that high."""
+    return half if values.max(initial=0) >= half else np.nextafter(0, 1)
+
+
+def _full(values: NDArray[Any]) -> float:
+    """The largest value that the type stands for; floating-point masks end at 1 or at 255."""
+    if values.dtype.kind == "f":
+        return 1.0 if values.max(initial=0) <= 1 else 255.0
+    return 65535.0
+
+
+def _deep(upright: PIL.Image.Image, picture: PIL.Image.Image) -> NDArray[Any]:
+    """16-bit values; a TIFF file that counts from white is turned, which Pillow leaves out."""
+    values = np.asarray(upright)
+    inverted = _format(picture) == "tiff" and _tag(picture, _PHOTOMETRIC) == 0
+    return 65535 - values if inverted and upright.mode.startswith("I;16") else values
+
+
+def _tag(picture: PIL.Image.Image, tag: int) -> object:
+    return getattr(picture, "tag_v2", {}).get(tag)
 
 
 @contextmanager
@@ -183,11 +275,37 @@ def _opened(data: bytes, name: str, max_pixels: int) -> Iterator[PIL.Image.Image
             f"{name} has too many pixels (limit {max_pixels}); make it smaller"
         ) from exc
     except PIL.UnidentifiedImageError as exc:
+        if (depth := _tiff_depth(data)) is not None:
+            raise ImageError(_no_scale(name, depth)) from exc
         raise ImageError(f"{name} is not a readable image; re-export it as PNG or JPEG") from exc
     except _DAMAGED as exc:
         raise ImageError(
             f"{name} is damaged or truncated ({exc}); copy it again or leave it out"
         ) from exc
+
+
+def _no_scale(name: str, depth: str) -> str:
+    return (
+        f"{name} holds {depth} values, and nothing says which value is black and which is white; "
+        "export it as 8 or 16 bit"
+    )
+
+
+def _tiff_depth(data: bytes) -> str | None:
+    """`64-bit` or `floating-point` of a TIFF file that Pillow has no mode for; None of others."""
+    if data[:4] not in (b"II*\0", b"MM\0*"):
+        return None
+    stream = io.BytesIO(data)
+    tags = PIL.TiffImagePlugin.ImageFileDirectory_v2(stream.read(8))
+    try:
+        stream.seek(tags.next)
+        tags.load(stream)
+    except _DAMAGED:
+        return None
+    bits = max((int(b) for b in tags.get(_BITS_PER_SAMPLE, (1,))), default=1)
+    if _FLOATING in tags.get(_SAMPLE_FORMAT, ()):
+        return f"{bits}-bit floating-point"
+    return f"{bits}-bit" if bits > 16 else None
 
 
 def _load(picture: PIL.Image.Image, data: bytes) -> PIL.Image.Image:
@@ -226,9 +344,9 @@ def _orientation(picture: PIL.Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _to_bgr(picture: PIL.Image.Image) -> Image:
-    if picture.mode.startswith("I;16"):
-        grey = (np.asarray(picture) >> 8).astype(np.uint8)
+def _to_bgr(picture: PIL.Image.Image, source: PIL.Image.Image) -> Image:
+    if picture.mode.startswith("I"):
+        grey = (_deep(picture, source) >> 8).astype(np.uint8)
         return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), np.uint8)
     colour = np.asarray(_opaque(picture).convert("RGB"))
     return np.asarray(cv2.cvtColor(colour, cv2.COLOR_RGB2BGR), np.uint8)
@@ -244,12 +362,14 @@ def _opaque(picture: PIL.Image.Image) -> PIL.Image.Image:
 
 def _format(picture: PIL.Image.Image) -> str:
     name = (picture.format or "").lower()
-    return {"mpo": "jpeg", "dib": "bmp"}.get(name, name)
+    return {"mpo": "jpeg", "dib": "bmp", "ppm": "pnm", "jpeg2000": "jp2"}.get(name, name)
 
 
 def _bits(picture: PIL.Image.Image) -> int:
     if picture.mode == "1":
         return 1
+    if picture.mode == "I" and picture.format == "PPM":
+        return 16  # Pillow scales any range above 255 to 16 bits
     if picture.mode in ("I", "F"):
         return 32
     tiles = getattr(picture, "tile", ())

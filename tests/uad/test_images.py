@@ -1,4 +1,5 @@
 import io
+import struct
 from pathlib import Path
 
 import cv2
@@ -215,6 +216,17 @@ def mask_file(folder: Path, values: NDArray[np.generic] | PIL.Image.Image, form:
     return path
 
 
+def tiff(values: NDArray[np.generic], photometric: int = 1) -> bytes:
+    """A TIFF file of one channel as it is."""
+    data, (height, width) = values.tobytes(), values.shape
+    sample_format = {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
+    bits = values.itemsize * 8
+    tags = [(256, width), (257, height), (258, bits), (259, 1), (262, photometric), (273, 134),
+            (277, 1), (278, height), (279, len(data)), (339, sample_format)]  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + data
+
+
 def spot(value: int, kind: type[np.generic] = np.uint8) -> NDArray[np.generic]:
     mask = np.zeros((40, 60), kind)
     mask[10:20, 30:40] = value
@@ -243,6 +255,81 @@ def test_palette_colour_one_bit_and_16_bit_masks_mark_the_same(tmp_path: Path) -
     for values in (palette, PIL.Image.fromarray(red), one_bit, spot(65535, np.uint16)):
         mask = read_mask(mask_file(tmp_path, values, "PNG"), (40, 60))
         assert np.array_equal(mask, spot(1) == 1)
+
+
+def test_a_palette_mask_counts_by_its_colours_whatever_their_order(tmp_path: Path) -> None:
+    mask = PIL.Image.fromarray(np.asarray(1 - spot(1)))
+    mask.putpalette([255, 255, 255, 0, 0, 0])  # entry 0 is white and marks the defect
+    assert np.array_equal(read_mask(mask_file(tmp_path, mask, "PNG"), (40, 60)), spot(1) == 1)
+
+
+def test_in_a_coloured_mask_all_but_the_background_is_defective(tmp_path: Path) -> None:
+    both = np.zeros((40, 60, 3), np.uint8)
+    both[10:20, 30:35], both[10:20, 35:40] = (255, 255, 255), (128, 0, 0)
+    assert np.array_equal(read_mask(mask_file(tmp_path, both, "PNG"), (40, 60)), spot(1) == 1)
+    red_on_white = np.where(spot(1)[..., None] > 0, [255, 0, 0], [255, 255, 255]).astype(np.uint8)
+    found = read_mask(mask_file(tmp_path, red_on_white, "PNG"), (40, 60))
+    assert np.array_equal(found, spot(1) == 1)
+
+
+def test_a_transparent_part_of_a_mask_marks_nothing(tmp_path: Path) -> None:
+    white = np.full((40, 60, 4), 255, np.uint8)
+    white[..., 3] = spot(255)
+    assert np.array_equal(read_mask(mask_file(tmp_path, white, "PNG"), (40, 60)), spot(1) == 1)
+
+
+@pytest.mark.parametrize("palette", [False, True])
+def test_255_beside_label_numbers_is_ignored(tmp_path: Path, palette: bool) -> None:
+    labels = np.asarray(spot(1)).copy()
+    labels[30:, :] = 255
+    mask = PIL.Image.fromarray(labels)
+    if palette:  # the colours of Pascal VOC
+        mask.putpalette([0, 0, 0, 128, 0, 0, *[0] * 252 * 3, 224, 224, 192, 224, 224, 192])
+    assert np.array_equal(read_mask(mask_file(tmp_path, mask, "PNG"), (40, 60)), spot(1) == 1)
+
+
+def test_a_floating_point_mask_marks_from_half_on(tmp_path: Path) -> None:
+    values = np.asarray(spot(1), np.float32) * 0.9
+    found = read_mask(mask_file(tmp_path, PIL.Image.fromarray(values), "TIFF"), (40, 60))
+    assert np.array_equal(found, spot(1) == 1)
+
+
+def test_a_16_bit_tiff_that_counts_from_white_is_not_inverted() -> None:
+    values = np.arange(8 * 8, dtype=np.uint16).reshape(8, 8) * 1000
+    found = decode(tiff(65535 - values, photometric=0))
+    assert np.array_equal(found[..., 0], (values >> 8).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [("f2", "16-bit floating-point"), ("f4", "32-bit floating-point"),
+     ("f8", "64-bit floating-point"), ("u4", "32-bit"), ("u8", "64-bit")],
+)  # fmt: skip
+def test_numbers_without_a_scale_are_refused_with_the_cure_and_not_called_damaged(
+    kind: str, told: str
+) -> None:
+    values = np.ones((8, 8), kind)
+    with pytest.raises(ImageError, match=f"x.tif holds {told} values.*export it as 8 or 16 bit"):
+        decode(tiff(values), name="x.tif")
+
+
+def test_pgm_files_of_8_and_more_bits_are_read_by_their_full_range() -> None:
+    grey = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
+    assert np.array_equal(decode(b"P5 8 6 255\n" + grey.tobytes())[..., 0], grey)
+    deep = grey.astype(">u2") * 257
+    assert np.array_equal(decode(b"P5 8 6 65535\n" + deep.tobytes())[..., 0], grey)
+    twelve = (grey.astype(int) * 4095 // 255).astype(">u2")
+    found = decode(b"P5 8 6 4095\n" + twelve.tobytes())[..., 0]
+    assert np.abs(found.astype(int) - grey).max() <= 1
+
+
+@pytest.mark.parametrize("form", ["GIF", "JPEG2000", "AVIF", "PPM"])
+def test_other_formats_are_read_and_refused_when_cut(form: str) -> None:
+    picture = PIL.Image.fromarray(colours()[:, :, ::-1])
+    data = encoded(picture, form)
+    assert decode(data).shape == colours().shape
+    with pytest.raises(ImageError):
+        decode(data[: len(data) // 2])
 
 
 def test_a_jpeg_mask_has_no_halo(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def client(
 
 
 def _expanded(names: list[str]) -> list[str]:
-    from uad.images import SUFFIXES
+    from uad.image_files import list_files, no_images, told_unreadable
 
     found: list[str] = []
     for name in names:
@@ -106,10 +106,12 @@ def _expanded(names: list[str]) -> list[str]:
         if not folder.is_dir():
             found.append(name)
             continue
-        inside = [str(file) for file in sorted(folder.iterdir()) if file.suffix.lower() in SUFFIXES]
-        if not inside:
-            raise ServingError(f"{folder} has no images ({', '.join(SUFFIXES)}).")
-        found += inside
+        files = list_files(folder)
+        if not files.images:
+            raise ServingError(no_images(folder, files))
+        if unreadable := told_unreadable(files):
+            console().print(f"{folder}: {unreadable}", markup=False, highlight=False)
+        found += [str(file) for file in files.images]
     return found
 
 

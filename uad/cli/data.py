@@ -1,5 +1,6 @@
-"""`uad ingest` and `uad datasets`."""
+"""`uad ingest` and `uad datasets`; the options that say what folders hold, for every command."""
 
+import json
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,18 +8,30 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from uad.console import console, print_table
-from uad.errors import DataError
+from uad.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from uad.data import DatasetVersion, Problem
+    from uad.data import DatasetVersion, FolderRoles, Problem
 
 Row = tuple[str, object]
 _SHOWN = 20
 """Problems and names in a table; the count of the others is given."""
 
 Address = Annotated[str, typer.Argument(help="NAME (its latest version) or NAME@VERSION.")]
+
+Normal = Annotated[
+    list[str] | None,
+    typer.Option("--normal", help="Folder of good images, if its name does not say so."),
+]
+Defects = Annotated[
+    list[str] | None, typer.Option("--defects", help="Folder of images of defects.")
+]
+Masks = Annotated[
+    list[str] | None,
+    typer.Option("--masks", help="Folder of masks, which mark where the defects are."),
+]
 
 
 class OnBroken(StrEnum):
@@ -41,7 +54,9 @@ def register(app: typer.Typer) -> None:
 
 def ingest(
     path: Annotated[Path, typer.Argument(help="A folder of images, or a .csv or .jsonl manifest.")],
-    name: Annotated[str, typer.Option(help="Name of the dataset, for example cookie.")],
+    name: Annotated[
+        str | None, typer.Option(help="Name of the dataset, for example cookie.")
+    ] = None,
     on_broken: Annotated[
         OnBroken,
         typer.Option(
@@ -63,6 +78,13 @@ def ingest(
             min=0, help="Skip files modified less than N seconds ago. They are taken next time."
         ),
     ] = 0.0,
+    normal: Normal = None,
+    defects: Defects = None,
+    masks: Masks = None,
+    write_manifest: Annotated[
+        Path | None,
+        typer.Option(help="Store nothing; write a CSV list of the images for you to correct."),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(help="HTML page of what was found. Default: under UAD_HOME.")
     ] = None,
@@ -76,23 +98,38 @@ def ingest(
     writing is left for the next time. Recognised are (data/README.md has trees
     of them):
 
-    - MVTec AD: train/good, test/DEFECT, ground_truth/DEFECT
+    - just good images, in folders of any depth
 
-    - good/ beside folders named after defects, or just good images
+    - MVTec AD and its kin: train/good, test/DEFECT, ground_truth/DEFECT
+
+    - good/ beside folders named after defects
 
     - PaddleX: train.txt and val.txt
 
     - manifest.csv or manifest.jsonl: path, label, mask, split
 
+    Folders that look like classes or masks and are not clear are refused.
+    Then say what they hold with --normal, --defects and --masks, or correct
+    the list that --write-manifest writes.
+
     Example: uad ingest photos/cookie --name cookie
+
+    Example: uad ingest photos --name lid --normal positive --defects negative
     """
     from uad.data import ingest as run
     from uad.data.versions import history
 
+    roles = _roles(str(path), normal, defects, masks)
+    if write_manifest is not None:
+        _write_manifest(path, roles, write_manifest, name or "NAME")
+        return
+    if name is None:
+        raise ConfigError("--name is missing: what is the dataset to be called?")
     before = {row["version"] for row in history(name)}
     version = run(
         path,
         name,
+        roles,
         on_broken=on_broken.value,
         settle_seconds=settle,
         group_pattern=group_pattern,
@@ -102,6 +139,66 @@ def ingest(
     if version.version in before:
         console().print("These images are already stored. Nothing was copied.")
     console().print(f"next: uad train --data {name} --output bundles/{name}")
+
+
+def _roles(
+    path: str, normal: list[str] | None, defects: list[str] | None, masks: list[str] | None
+) -> "FolderRoles":
+    from uad.config import TrainingConfig, load_settings
+    from uad.data import roles_of
+
+    settings = folder_settings(path, normal, defects, masks)
+    return roles_of(load_settings(TrainingConfig, None, settings).data)
+
+
+def _write_manifest(path: Path, roles: "FolderRoles", file: Path, name: str) -> None:
+    """Write what each image would be taken for, with `?` where a person has to decide."""
+    from uad.data.layouts import proposal
+    from uad.data.manifests import UNCLEAR, write_manifest
+
+    if file.suffix.lower() != ".csv":
+        raise ConfigError(f"--write-manifest writes a .csv file, not {file.name}")
+    if file.exists():
+        raise ConfigError(f"{file} exists; remove it or choose another name")
+    rows = write_manifest(file, proposal(path, roles))
+    unclear = sum(row["label"] == UNCLEAR for row in rows)
+    todo = f"write good or the defect's name in place of the {unclear} '?', " if unclear else ""
+    console().print(
+        f"{file}: {len(rows)} images. Look at the labels, {todo}"
+        f"then: uad ingest {file} --name {name}",
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
+    )
+
+
+def folder_settings(
+    data: str, normal: list[str] | None, defects: list[str] | None, masks: list[str] | None
+) -> list[str]:
+    """The options as settings (`data.normal=[...]`); paths are below the folder `data`, or any.
+
+    Raises:
+        ConfigError: `data` is a stored dataset, whose folders were read when it was ingested.
+    """
+    given = {"normal": normal, "defects": defects, "masks": masks}
+    settings = [
+        f"data.{name}={json.dumps([_placed(data, text) for text in texts], ensure_ascii=False)}"
+        for name, texts in given.items()
+        if texts
+    ]
+    if settings and not Path(data).expanduser().is_dir():
+        raise ConfigError(
+            f"{data} is not a folder: --normal, --defects and --masks name folders inside one"
+        )
+    return settings
+
+
+def _placed(data: str, text: str) -> str:
+    """A folder of the data as it was written; any other as a whole path, which holds anywhere."""
+    folder = Path(text).expanduser()
+    if (Path(data).expanduser() / folder).is_dir() or not folder.is_dir():
+        return text
+    return str(folder.absolute())
 
 
 def list_datasets() -> None:
@@ -204,6 +301,7 @@ def _print_version(version: "DatasetVersion") -> "list[Problem]":
     rows = [*_content_rows(version, shares), *_file_rows(version)]
     print_table(f"dataset {version.address}", ("", ""), rows)
     problems = [*version.problems, *leaks]
+    _print_folders(version)
     if problems:
         shown = [(problem.kind, problem.message) for problem in problems[:_SHOWN]]
         more = len(problems) - len(shown)
@@ -211,6 +309,16 @@ def _print_version(version: "DatasetVersion") -> "list[Problem]":
             shown.append(("...", f"and {more} more"))
         print_table(f"problems ({len(problems)})", ("kind", "what"), shown)
     return problems
+
+
+def _print_folders(version: "DatasetVersion") -> None:
+    """What the images of each folder are used for; like folders are told together if many."""
+    from uad.data.listing import FolderUse, together
+
+    uses = [FolderUse(row.folder, row.images, row.use) for row in version.folders]
+    rows = [(row.folder, row.images, row.use) for row in together(uses, _SHOWN)]
+    if rows:
+        print_table("folders", ("folder", "images", "used as"), rows)
 
 
 def _write_page(version: "DatasetVersion", problems: "list[Problem]", file: Path | None) -> None:

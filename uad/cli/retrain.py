@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from uad.cli import prepare_training
+from uad.cli.data import Defects, Masks, Normal, folder_settings
 from uad.config import TrainingConfig, load_settings
 from uad.console import console, print_table
 
 if TYPE_CHECKING:
     from flows.retrain import Outcome
     from flows.schedule import Schedule
+    from uad.data import FolderRoles
     from uad.registry.gate import GateRule, Verdict
 
 
@@ -96,6 +98,9 @@ def retrain(
     alpha: Alpha = None,
     settle: Settle = 0.0,
     with_feedback: WithFeedback = False,
+    normal: Normal = None,
+    defects: Defects = None,
+    masks: Masks = None,
 ) -> None:
     """Ingest, fine-tune, evaluate, register, and promote if the gate passes: one run of all.
 
@@ -110,10 +115,11 @@ def retrain(
         uad retrain --data cookie --name cookie --set training.epochs=20 --promote never
         uad retrain --data ./photos/cookie --name cookie --with-feedback
     """
+    set_ = [*(set_ or []), *folder_settings(data, normal, defects, masks)]
     parameters = _parameters(teacher, config, set_, device, promote, gate, recent, alpha, settle)
     parameters["with_feedback"] = with_feedback
     prepare_training("paddle")
-    _check_images(data, name)
+    _check_images(data, name, parameters)
     console().print(
         f"Retraining {name}. Prefect's engine starts first; this takes about 10 seconds."
     )
@@ -151,6 +157,9 @@ def deploy(
     alpha: Alpha = None,
     settle: Settle = 0.0,
     with_feedback: WithFeedback = False,
+    normal: Normal = None,
+    defects: Defects = None,
+    masks: Masks = None,
     port: Annotated[
         int | None,
         typer.Option(
@@ -174,9 +183,11 @@ def deploy(
         uad deploy --name cookie --data ./photos/cookie --cron "0 3 * * *"
         uad deploy --name cookie --data /mnt/camera --watch 60 --drift 3600
     """
+    set_ = [*(set_ or []), *folder_settings(data, normal, defects, masks)]
     parameters = _parameters(teacher, config, set_, device, promote, gate, recent, alpha, settle)
     parameters["with_feedback"] = with_feedback
     prepare_training("paddle")
+    _check_folder(data, parameters)
     _prepare()
     from flows.deployments import (
         deployment,
@@ -219,7 +230,7 @@ def deploy(
     console().print(f"Stopped. retrain/{name} runs again when you start this command again.")
 
 
-def _check_images(data: str, name: str) -> None:
+def _check_images(data: str, name: str, parameters: dict[str, Any]) -> None:
     """Refuse a mistyped path or name before Prefect's engine starts, which takes a while."""
     from uad.data import versions
     from uad.data.layouts import find
@@ -227,7 +238,25 @@ def _check_images(data: str, name: str) -> None:
 
     versions.check_name(check_name(name))
     if not versions.is_stored(data):
-        find(Path(data))
+        find(Path(data), _roles(parameters))
+
+
+def _check_folder(data: str, parameters: dict[str, Any]) -> None:
+    """Refuse a folder that no run could read; a folder that is still empty may fill later."""
+    from uad.data.layouts import find
+    from uad.data.versions import is_stored
+    from uad.image_files import image_files
+
+    path = Path(data).expanduser()
+    if path.is_dir() and not is_stored(data) and image_files(path):
+        find(path, _roles(parameters))
+
+
+def _roles(parameters: dict[str, Any]) -> "FolderRoles":
+    from uad.config import SplitConfig
+    from uad.data import roles_of
+
+    return roles_of(SplitConfig.model_validate(parameters["config"]["data"]))
 
 
 def _schedule(

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from uad.cli.data import Defects, Masks, Normal, folder_settings
 from uad.config import TrainingConfig, load_settings
 from uad.console import console, print_table
 from uad.extras import require
@@ -32,6 +33,9 @@ def suspects(
         list[str] | None,
         typer.Option("--set", help="One setting, as section.key=value; may be repeated."),
     ] = None,
+    normal: Normal = None,
+    defects: Defects = None,
+    masks: Masks = None,
     report: Annotated[
         Path | None, typer.Option(help="HTML page with pictures. Default: under UAD_HOME.")
     ] = None,
@@ -46,7 +50,9 @@ def suspects(
         uad train --data cookie --output out --set 'data.exclude=[train/good/007.png]'
         uad train --data cookie --output out --without-suspects
     """
-    settings = load_settings(TrainingConfig, config, set_ or [])
+    settings = load_settings(
+        TrainingConfig, config, [*(set_ or []), *folder_settings(data, normal, defects, masks)]
+    )
 
     require("paddle", "sklearn", "scipy")
     from uad.data import load_dataset

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from uad.cli import prepare_training
+from uad.cli.data import Defects, Masks, Normal, folder_settings
 from uad.config import TrainingConfig, load_settings
 from uad.console import console, print_table
 
@@ -42,6 +43,9 @@ def train(
         bool,
         typer.Option("--without-suspects", help="The same as --set data.without_suspects=true."),
     ] = False,
+    normal: Normal = None,
+    defects: Defects = None,
+    masks: Masks = None,
     resume: Annotated[
         bool, typer.Option(help="Continue from the checkpoint of this training, if there is one.")
     ] = True,
@@ -59,7 +63,8 @@ def train(
         uad train --data cookie --output bundles/cookie
         uad train --data ./my-images --output out --set training.epochs=20 --set data.alpha=0.01
     """
-    asked = ["data.without_suspects=true"] if without_suspects else []
+    asked = folder_settings(data, normal, defects, masks)
+    asked += ["data.without_suspects=true"] if without_suspects else []
     settings = load_settings(TrainingConfig, config, [*(set_ or []), *asked])
 
     prepare_training("paddle", folder=output.absolute().parent)

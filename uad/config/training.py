@@ -31,6 +31,12 @@ class SplitConfig(Settings):
     """Names of normal images that are used for nothing, as `uad suspects` prints them."""
     without_suspects: bool = False
     """Training adds what `uad suspects` reports to `exclude`."""
+    normal: tuple[str, ...] = ()
+    """Folders of good images, if names do not say so: below the data's folder, or whole paths."""
+    defects: tuple[str, ...] = ()
+    """Folders of images of defects."""
+    masks: tuple[str, ...] = ()
+    """Folders of masks, which mark where a defect is."""
 
 
 class InputSpec(Settings):

@@ -5,16 +5,19 @@ dataset = load_dataset("cookie", SplitConfig())     # train, selection, calibrat
 """
 
 from uad.data.demo import make_demo_images
-from uad.data.loading import ingest, load_dataset
+from uad.data.listing import FolderRoles
+from uad.data.loading import ingest, load_dataset, roles_of
 from uad.data.samples import Dataset, Problem, Sample
 from uad.data.versions import DatasetVersion
 
 __all__ = [
     "Dataset",
     "DatasetVersion",
+    "FolderRoles",
     "Problem",
     "Sample",
     "ingest",
     "load_dataset",
     "make_demo_images",
+    "roles_of",
 ]

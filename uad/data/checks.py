@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from uad.data.checked import Checked
 from uad.data.file_index import Facts
-from uad.data.layouts import TEST, TRAIN, Listing, find, relative_name
+from uad.data.layouts import find
+from uad.data.listing import TEST, TRAIN, FolderRoles, FolderUse, Listing, relative_name
 from uad.data.near_duplicates import similar_across_splits
 from uad.data.outliers import outliers
-from uad.data.reading import Reading, image_facts, mask_facts, read_all
-from uad.data.samples import Problem, natural
+from uad.data.reading import Checked, Reading, image_facts, mask_facts, merged_mask, read_all
+from uad.data.samples import GOOD, Problem, natural
 from uad.errors import DataError, ImageError
 
 OnBroken = Literal["skip", "refuse"]
@@ -28,10 +28,13 @@ class Scan:
     problems: tuple[Problem, ...]
     files_read: int
     """Files that had to be read; the others were known from before."""
+    folders: tuple[FolderUse, ...] = ()
+    """What the images of each folder are used for."""
 
 
 def scan(
     path: Path,
+    roles: FolderRoles | None = None,
     *,
     on_broken: OnBroken = "skip",
     settle_seconds: float = 0.0,
@@ -43,37 +46,102 @@ def scan(
     which somebody is still writing, is left for the next time (see `reading.read_all`). Exact
     duplicates of one split and label are used once. An anomalous training image is used for
     testing. A mask that is missing, broken, empty or of another size leaves its image without one,
-    for image metrics. Near-duplicates and outliers are named.
+    for image metrics. What looks like a mask among images that are only assumed to be good is a
+    mask. Near-duplicates, outliers and folders that are used for nothing are named.
+
+    Args:
+        path: a folder or a manifest.
+        roles: what a person says that its folders hold.
+        on_broken: `skip` or `refuse`.
+        settle_seconds: leave files alone that were modified less than this ago.
+        progress: show a bar while many files are read.
 
     Raises:
-        DataError: no images, no normal training image, or a broken image with "refuse".
+        DataError: no images, no normal training image, pictures of which nothing says whether they
+            are good, or a broken image with "refuse".
     """
-    listing = find(Path(path))
-    files = [item.path for item in listing.items]
-    read = _read(listing.root, files, "image", settle_seconds, progress)
-    broken = [*_missing(listing), *_broken(read)]
+    listing = find(Path(path), roles)
+    read = _read_images(listing, settle_seconds, progress)
+    if masks := _masks_by_content(listing, read.facts):
+        listing = find(Path(path), roles, masks_by_content=masks)
+    broken = [*_missing(listing), *_broken(listing, read)]
     if broken and on_broken == "refuse":
-        count = len(listing.items) + len(listing.missing)
+        count = len(listing.images) + len(listing.missing)
         raise DataError(
             f"{len(broken)} of {count} images in {path} cannot be used: "
             f"{broken[0].message}; repair or remove them, or skip them with --on-broken skip"
         )
     checked = [
-        Checked(item, read.facts[item.path]) for item in listing.items if item.path in read.facts
+        Checked(item, read.facts[item.path]) for item in listing.images if item.path in read.facts
     ]
-    masks = [entry.item.mask for entry in checked if entry.item.mask]
-    read_masks = _read(listing.root, masks, "mask", settle_seconds, progress)
+    checked, unmerged = _with_merged_masks(checked)
+    masks_of = [entry.item.mask for entry in checked if entry.item.mask]
+    read_masks = _read(listing.root, masks_of, "mask", settle_seconds, progress)
     checked = [entry for entry in checked if entry.item.mask not in read_masks.unfinished]
     checked, mask_problems = _with_masks(checked, read_masks)
     checked, moved = _anomalous_to_test(checked)
     checked, twins = _without_duplicates(checked)
     late = _unfinished(listing.root, {**read.unfinished, **read_masks.unfinished})
+    ahead = [*read.from_the_future, *read_masks.from_the_future]
     remarks = (*_remarks(checked), *similar_across_splits(checked), *outliers(checked))
-    problems = (*broken, *late, *mask_problems, *moved, *twins, *remarks)
+    found = (*broken, *late, *unmerged, *mask_problems, *moved, *twins, *remarks)
+    problems = (*found, *_of_folders(listing), *_from_the_future(listing.root, ahead))
     _refuse_without_normals(listing, checked, [*broken, *late])
     entries = tuple(sorted(checked, key=lambda entry: entry.item.name))
     files_read = read.files_read + read_masks.files_read
-    return Scan(listing.root, listing.layout, entries, problems, files_read)
+    return Scan(listing.root, listing.layout, entries, problems, files_read, listing.folders)
+
+
+def _read_images(listing: Listing, settle_seconds: float, progress: bool) -> Reading:
+    files = [image.path for image in listing.images]
+    return _read(listing.root, files, "image", settle_seconds, progress)
+
+
+def _masks_by_content(listing: Listing, facts: Mapping[Path, Facts]) -> frozenset[Path]:
+    """Pictures that hold a few flat colours among photographs that are only assumed to be good."""
+    assumed = [i.path for i in listing.images if i.assumed_good and i.path in facts]
+    flat = frozenset(path for path in assumed if facts[path].remark == "flat")
+    return flat if len(flat) < len(assumed) else frozenset()
+
+
+def _with_merged_masks(checked: Sequence[Checked]) -> tuple[list[Checked], list[Problem]]:
+    """Several masks of an image become one."""
+    result, problems = [], []
+    for entry in checked:
+        item = entry.item
+        if item.mask is not None and item.more_masks:
+            try:
+                merged: Path | None = merged_mask((item.mask, *item.more_masks))
+            except ImageError as exc:
+                merged = None
+                problems.append(Problem(item.mask, "mask", f"{exc}; used for image metrics only"))
+            entry = replace(entry, item=replace(item, mask=merged, mask_expected=False))
+        result.append(entry)
+    return result, problems
+
+
+def _of_folders(listing: Listing) -> list[Problem]:
+    """Folders that are used for nothing, and how the others were understood."""
+    unused = [
+        Problem(
+            listing.root / row.folder,
+            "unused",
+            f"{row.images} pictures in {row.folder} are {row.use}",
+        )
+        for row in listing.folders
+        if row.unused
+    ]
+    return [*unused, *(Problem(listing.root, "folders", text) for text in listing.remarks)]
+
+
+def _from_the_future(root: Path, files: Sequence[Path]) -> list[Problem]:
+    if not files:
+        return []
+    message = (
+        f"{len(files)} files have a time in the future, such as {relative_name(root, files[0])}; "
+        "--settle cannot know their age and takes them; look at the camera's clock"
+    )
+    return [Problem(files[0], "clock", message)]
 
 
 def _read(
@@ -84,8 +152,10 @@ def _read(
     return read_all(names, role, reader, settle_seconds=settle_seconds, progress=progress)
 
 
-def _broken(read: Reading) -> list[Problem]:
-    return [Problem(path, "broken", str(fault)) for path, fault in read.faults.items()]
+def _broken(listing: Listing, read: Reading) -> list[Problem]:
+    listed = {image.path for image in listing.images}
+    faults = {path: fault for path, fault in read.faults.items() if path in listed}
+    return [Problem(path, "broken", str(fault)) for path, fault in faults.items()]
 
 
 def _unfinished(root: Path, files: Mapping[Path, str]) -> list[Problem]:
@@ -99,17 +169,27 @@ def _with_masks(checked: Sequence[Checked], masks: Reading) -> tuple[list[Checke
     result, problems = [], []
     for entry in checked:
         where = entry.item.mask or entry.item.path
-        if entry.item.mask_decides and where in masks.faults:
-            message = (
-                f"{masks.faults[where]}; {entry.item.name} is left out, nothing else labels it"
-            )
-            problems.append(Problem(where, "mask", message))
+        if reason := _left_out(entry, masks):
+            problems.append(Problem(where, "mask", f"{reason}; {entry.item.name} is left out"))
             continue
         masked, complaint = _with_mask(entry, masks.facts, masks.faults)
         result.append(masked)
         if complaint:
-            problems.append(Problem(where, "mask", f"{complaint}; used for image metrics only"))
+            problems.append(Problem(where, "mask", complaint))
     return result, problems
+
+
+def _left_out(entry: Checked, masks: Reading) -> str:
+    """Why an image cannot be used: nothing labels it, or its mask says another thing than it."""
+    mask = entry.item.mask
+    if mask is None:
+        return ""
+    if entry.item.mask_decides and mask in masks.faults:
+        return f"{masks.faults[mask]}, and nothing else labels it"
+    marks = mask in masks.facts and masks.facts[mask].remark == ""
+    if not entry.item.mask_decides and entry.item.defect == GOOD and marks:
+        return f"it lies among good images, but its mask {mask.name} marks a defect"
+    return ""
 
 
 def _with_mask(
@@ -118,23 +198,27 @@ def _with_mask(
     """The entry with its mask if that can be used, else the reason why not."""
     item, mask = entry.item, entry.item.mask
     if mask is None:
-        return entry, f"{item.name} has no mask" if item.mask_expected else ""
+        missing = f"{item.name} has no mask; used for image metrics only"
+        return entry, missing if item.mask_expected else ""
+    if item.defect == GOOD and not item.mask_decides:
+        return entry, ""
     if mask in faults:
-        return entry, str(faults[mask])
+        return entry, f"{faults[mask]}; used for image metrics only"
     found = facts[mask]
     if item.mask_decides:
         if found.remark == "empty":
             return entry, ""
         entry = replace(entry, item=replace(item, defect="defect"))
     if found.remark == "empty":
-        return entry, f"the mask of {item.name} marks nothing"
+        return entry, f"the mask of {item.name} marks nothing; used for image metrics only"
     if found.size != entry.facts.size:
         height, width = entry.facts.size
         return entry, (
             f"the mask of {item.name} is {found.size[0]}x{found.size[1]} but the image is "
-            f"{height}x{width} (height x width)"
+            f"{height}x{width} (height x width); used for image metrics only"
         )
-    return replace(entry, mask=mask, mask_facts=found), ""
+    most = f"the mask of {item.name} marks more than half of the picture; look if it is inverted"
+    return replace(entry, mask=mask, mask_facts=found), most if found.remark == "most" else ""
 
 
 def _anomalous_to_test(checked: Sequence[Checked]) -> tuple[list[Checked], list[Problem]]:
@@ -142,7 +226,8 @@ def _anomalous_to_test(checked: Sequence[Checked]) -> tuple[list[Checked], list[
     for entry in checked:
         if entry.label and entry.item.split == TRAIN:
             message = f"{entry.item.name} is anomalous ({entry.item.defect}); used for testing only"
-            problems.append(Problem(entry.item.path, "moved", message))
+            if entry.item.split_given:
+                problems.append(Problem(entry.item.path, "moved", message))
             entry = replace(entry, item=replace(entry.item, split=TEST))
         result.append(entry)
     return result, problems
@@ -183,6 +268,7 @@ def _leak(entry: Checked, twin: Checked) -> Problem:
 def _remarks(checked: Sequence[Checked]) -> list[Problem]:
     texts = {
         "blank": "{} is all of one colour; kept, look whether the camera was covered",
+        "flat": "{} has only a few flat colours, as masks have; kept, look whether it is a picture",
         "dark": "{} uses at most 12 of its 16 bits and is nearly black; scale it up when exporting",
     }
     return [

@@ -14,7 +14,7 @@ _SCHEMA = (
     "inode INTEGER, sha256 TEXT, height INTEGER, width INTEGER, format TEXT, remark TEXT, "
     "brightness REAL, thumbnail BLOB, PRIMARY KEY (path, role)) WITHOUT ROWID"
 )
-INDEX_FILE = "files-v2.sqlite"
+INDEX_FILE = "files-v3.sqlite"
 THUMBNAIL_PX = 16
 Pixels = bytes
 _SETTLED_NS = 2_000_000_000
@@ -39,9 +39,9 @@ class Facts:
     """(H, W), upright."""
     bytes: int
     format: str
-    """`png`, `jpeg`, `bmp`, `tiff` or `webp`."""
+    """See `images.Header`."""
     remark: str = ""
-    """`blank`, `dark` or `empty`: see `reading.image_facts` and `reading.mask_facts`."""
+    """See `reading.image_facts` and `reading.mask_facts`."""
     brightness: float = 0.0
     """Mean grey level of an image, 0 to 255."""
     thumbnail: Pixels = b""

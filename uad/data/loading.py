@@ -5,6 +5,7 @@ from pathlib import Path
 
 from uad.config import SplitConfig
 from uad.data.checks import OnBroken, scan
+from uad.data.listing import FolderRoles
 from uad.data.quarantine import quarantine
 from uad.data.samples import Dataset, Problem, Sample, natural
 from uad.data.split import compile_pattern, group_key, split_normals
@@ -24,6 +25,7 @@ from uad.errors import DataError
 def ingest(
     path: Path,
     name: str,
+    roles: FolderRoles | None = None,
     *,
     on_broken: OnBroken = "skip",
     settle_seconds: float = 0.0,
@@ -34,10 +36,11 @@ def ingest(
 
     Args:
         path: a folder in one of the layouts, or a CSV or JSON Lines manifest.
-        name: letters, digits, dash, underscore, dot.
+        name: see `names.check_name`.
+        roles: what a person says that the folders hold; see `roles_of`.
         on_broken: `skip` names broken images among the problems and puts copies into quarantine,
             `refuse` stops at them.
-        settle_seconds: leave files that were written in the last so many seconds for next time.
+        settle_seconds: files modified less than this ago are left for next time.
         group_pattern: regular expression whose group names a capture (`_num_(\d+)`); remembered
             with the version and used when its normals are split.
         progress: show a bar while many files are read.
@@ -52,10 +55,15 @@ def ingest(
     if group_pattern is not None:
         compile_pattern(group_pattern)
     path = Path(path).expanduser()
-    found = scan(path, on_broken=on_broken, settle_seconds=settle_seconds, progress=progress)
+    found = scan(path, roles, on_broken=on_broken, settle_seconds=settle_seconds, progress=progress)
     version = store(found, name, source=path, group_pattern=group_pattern, progress=progress)
     quarantine(name, found)
     return version
+
+
+def roles_of(split: SplitConfig) -> FolderRoles:
+    """What the settings `data.normal`, `data.defects` and `data.masks` say of folders."""
+    return FolderRoles(split.normal, split.defects, split.masks)
 
 
 def load_dataset(
@@ -90,7 +98,7 @@ def _stored(version: DatasetVersion, split: SplitConfig) -> Dataset:
 
 
 def _in_place(path: Path, split: SplitConfig, progress: bool) -> Dataset:
-    found = scan(path, progress=progress)
+    found = scan(path, roles_of(split), progress=progress)
     version = version_id(stored_images(found.entries))
     samples = [(entry.item.split, entry.sample) for entry in found.entries]
     place = path.expanduser().absolute()

@@ -3,57 +3,66 @@
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from uad.data.layouts import NORMAL_NAMES, TEST, TRAIN, Item, Listing, relative_name
+from uad.data.listing import TEST, TRAIN, ListedImage, Listing, folder_uses, relative_name
 from uad.data.samples import GOOD
+from uad.data.words import meaning
 from uad.errors import DataError
+from uad.images import SUFFIXES
 
+UNCLEAR = "?"
+"""The label of an image that a person has to decide, in a manifest that uad wrote."""
 _MANIFESTS = ("manifest.csv", "manifest.jsonl")
-_COLUMNS = {"path", "label", "defect", "mask", "split"}
+_COLUMNS = {
+    "path": "path", "image": "path", "filename": "path", "image_path": "path", "label": "label",
+    "class": "label", "defect": "defect", "mask": "mask", "mask_path": "mask", "split": "split",
+}  # fmt: skip
+"""Columns that are read, also under the names of other tools."""
 _SPLITS = {"train": TRAIN, "test": TEST, "val": TEST, "valid": TEST, "validation": TEST}
-_NORMAL = NORMAL_NAMES | {"0", "0.0", "false", "ok"}
-_ANOMALOUS = frozenset({"1", "1.0", "true", "bad", "ng", "defect", "anomaly", "anomalous"})
+_NORMAL = frozenset({"0", "0.0", "false"})
+_ANOMALOUS = frozenset({"1", "1.0", "true"})
 
 Row = Mapping[str, str]
 
 
-def paddlex(root: Path) -> Listing:
+def read_paddlex_lists(root: Path) -> Listing:
     """PaddleX's and PaddleSeg's train.txt, val.txt (and test.txt): `image mask` a line.
 
     There are no labels: an image is anomalous if its mask marks something. PaddleX's own converter
     gives a training image itself as its mask, which says nothing and is ignored.
     """
-    items, missing = [], []
+    images, missing = [], []
     for file, split in (("train.txt", TRAIN), ("val.txt", TEST), ("test.txt", TEST)):
         for line in _lines(root / file):
             image, mask = _two_paths(root, line)
             if not image.is_file():
                 missing.append(image)
                 continue
-            mask = None if mask is not None and mask.samefile(image) else mask
+            mask = None if mask is not None and mask.is_file() and mask.samefile(image) else mask
             name = relative_name(root, image)
-            items.append(Item(image, name, split, GOOD, mask, mask_decides=mask is not None))
-    return _listing(root, root / "train.txt", "PaddleX lists", items, missing)
+            decides = mask is not None
+            images.append(ListedImage(image, name, split, GOOD, mask, mask_decides=decides))
+    return _listing(root, root / "train.txt", "PaddleX lists", images, missing)
 
 
-def manifest(root: Path, file: Path) -> Listing:
+def read_manifest(root: Path, file: Path) -> Listing:
     """A CSV or JSON Lines file: path, and optionally label, defect, mask, split.
 
     Paths are relative to the manifest. `label` is 0/1, good/bad, or the defect's name; without a
     split, normal images train and anomalous ones test.
     """
-    items, missing = [], []
+    images, missing = [], []
     for number, row in _rows(file):
         if not row.get("path"):
             raise DataError(f"{file} line {number} has no path; every line names an image")
-        path = root / row["path"]
+        path = place(root, row["path"])
         if not path.is_file():
             missing.append(path)
             continue
-        items.append(_item(root, path, row, f"{file} line {number}"))
-    return _listing(root, file, f"manifest {file.name}", items, missing)
+        images.append(_image(root, path, row, f"{file} line {number}"))
+    return _listing(root, file, f"manifest {file.name}", images, missing)
 
 
 def manifest_in(root: Path) -> Path | None:
@@ -61,20 +70,84 @@ def manifest_in(root: Path) -> Path | None:
     return next((root / name for name in _MANIFESTS if (root / name).is_file()), None)
 
 
-def _item(root: Path, path: Path, row: Row, where: str) -> Item:
-    defect = _defect(row)
-    split = row.get("split", "").lower() or (TRAIN if defect == GOOD else TEST)
+def write_manifest(file: Path, rows: Iterable[Row]) -> list[dict[str, str]]:
+    """Write a CSV manifest with the columns path, label, mask and split; returns its rows.
+
+    Absolute paths below the manifest's own folder are written relative to it.
+    """
+    folder = file.parent.absolute()
+    written = [{**row, **{k: _from(folder, row[k]) for k in ("path", "mask")}} for row in rows]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ("path", "label", "mask", "split"), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(written)
+    folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(text.getvalue(), encoding="utf-8")
+    return written
+
+
+def _from(folder: Path, path: str) -> str:
+    return relative_name(folder, Path(path)) if path else ""
+
+
+def labels_file(file: Path) -> bool:
+    """Whether a CSV file names images and labels them, so that it can be used as a manifest."""
+    try:
+        header = file.read_text(encoding="utf-8-sig").partition("\n")[0]
+    except (OSError, UnicodeDecodeError):
+        return False
+    columns = {
+        _COLUMNS.get(name.strip().strip('"').lower())
+        for name in header.replace(";", ",").split(",")
+    }
+    return {"path"} < columns and bool({"label", "defect"} & columns)
+
+
+def place(root: Path, text: str) -> Path:
+    r"""The file that a list means; `images\000.png`, as Windows writes it, is images/000.png."""
+    path = root / text
+    if "\\" in text and not path.is_file():
+        return root / text.replace("\\", "/")
+    return path
+
+
+def _image(root: Path, path: Path, row: Row, where: str) -> ListedImage:
+    defect = _defect(row, where)
+    given = row.get("split", "").lower()
+    split = given or (TRAIN if defect == GOOD else TEST)
     if split not in _SPLITS:
         raise DataError(f"{where}: split '{split}' is unknown; write train or test")
-    mask = root / row["mask"] if row.get("mask") and defect != GOOD else None
-    return Item(path, relative_name(root, path), _SPLITS[split], defect, mask)
+    return ListedImage(
+        path=path,
+        name=relative_name(root, path),
+        split=_SPLITS[split],
+        defect=defect,
+        mask=place(root, row["mask"]) if row.get("mask") else None,
+        mask_decides=not row.get("label") and not row.get("defect") and bool(row.get("mask")),
+        split_given=bool(given),
+    )
 
 
-def _defect(row: Row) -> str:
+def _defect(row: Row, where: str) -> str:
     label, defect = row.get("label", ""), row.get("defect", "")
-    if (label.lower() in _NORMAL or not label) and (defect.lower() in _NORMAL or not defect):
+    if UNCLEAR in (label, defect):
+        raise DataError(
+            f"{where}: the label is '{UNCLEAR}'; write good, or what the defect is called"
+        )
+    if (not label or _is_normal(label)) and (not defect or _is_normal(defect)):
         return GOOD
-    return defect or ("defect" if label.lower() in _ANOMALOUS else label)
+    plain = label.lower() in _ANOMALOUS or label.lower() in (
+        "defect",
+        "bad",
+        "ng",
+        "anomaly",
+        "anomalous",
+    )
+    return defect or ("defect" if plain else label)
+
+
+def _is_normal(text: str) -> bool:
+    return text.lower() in _NORMAL or meaning(text).good
 
 
 def _rows(file: Path) -> Iterator[tuple[int, Row]]:
@@ -91,15 +164,15 @@ def _rows(file: Path) -> Iterator[tuple[int, Row]]:
         return
     header = text.partition("\n")[0]
     reader = csv.DictReader(io.StringIO(text), delimiter=";" if ";" in header else ",")
-    columns = [(name or "").strip().lower() for name in reader.fieldnames or ()]
+    columns = [_COLUMNS.get((name or "").strip().lower(), "") for name in reader.fieldnames or ()]
     if "path" not in columns:
         raise DataError(
             f"{file} has no column 'path'; its first line names the columns, of which these are "
-            f"read: {', '.join(sorted(_COLUMNS))}"
+            "read: defect, label, mask, path, split"
         )
-    reader.fieldnames = columns
+    reader.fieldnames = [c if columns.index(c) == i else "" for i, c in enumerate(columns)]
     for row in reader:
-        yield reader.line_num, {k: (row[k] or "").strip() for k in _COLUMNS if k in row}
+        yield reader.line_num, {k: (row[k] or "").strip() for k in columns if k}
 
 
 def _json_rows(file: Path, text: str) -> Iterator[tuple[int, Row]]:
@@ -111,9 +184,9 @@ def _json_rows(file: Path, text: str) -> Iterator[tuple[int, Row]]:
         except json.JSONDecodeError as exc:
             raise DataError(f"{file} line {number} is not JSON: {exc}") from exc
         if not isinstance(row, dict):
-            raise DataError(f'{file} line {number} is no JSON object; write {{"path": ...}}')
-        values = {str(key).lower(): value for key, value in row.items() if value is not None}
-        yield number, {k: str(values[k]).strip() for k in _COLUMNS if k in values}
+            raise DataError(f'{file} line {number} is not a JSON object; write {{"path": ...}}')
+        known = {_COLUMNS.get(str(key).lower()): value for key, value in row.items()}
+        yield number, {k: str(v).strip() for k, v in known.items() if k and v is not None}
 
 
 def _lines(file: Path) -> Iterator[str]:
@@ -123,16 +196,24 @@ def _lines(file: Path) -> Iterator[str]:
 
 def _two_paths(root: Path, line: str) -> tuple[Path, Path | None]:
     """Split `image mask` where it makes two files that exist; names may hold spaces."""
-    whole = root / line
+    whole = place(root, line)
     if whole.is_file():
         return whole, None
     cuts = [index for index, letter in enumerate(line) if letter in " \t,"]
-    pairs = [(root / line[:cut].strip(), root / line[cut + 1 :].strip()) for cut in cuts]
+    pairs = [(place(root, line[:c].strip()), place(root, line[c + 1 :].strip())) for c in cuts]
     for image, mask in pairs:
         if image.is_file() and mask.is_file():
             return image, mask
     found = [pair for pair in pairs if pair[0].is_file()]
-    return found[-1] if found else (pairs[0][0] if pairs else whole, None)
+    if not found:
+        return (pairs[0][0] if pairs else whole), None
+    image, mask = found[-1]
+    if mask.suffix.lower() in SUFFIXES:
+        return image, mask
+    raise DataError(
+        f"{root}: the list says '{line}', but a line is an image and its mask, if it has one; "
+        "labels belong in a manifest.csv with the columns path and label"
+    )
 
 
 def _text(file: Path) -> str:
@@ -147,9 +228,16 @@ def _text(file: Path) -> str:
 
 
 def _listing(
-    root: Path, file: Path, layout: str, items: list[Item], missing: list[Path]
+    root: Path, file: Path, layout: str, images: list[ListedImage], missing: list[Path]
 ) -> Listing:
-    if not items:
+    if not images:
         gone = f"; {missing[0]} does not exist" if missing else ""
         raise DataError(f"{file} names no image that is there{gone}; paths are relative to {root}")
-    return Listing(root, layout, tuple(items), tuple(missing))
+    uses = folder_uses(root, ((image.path, _use(image), False) for image in images))
+    return Listing(root, layout, tuple(images), tuple(missing), uses)
+
+
+def _use(image: ListedImage) -> str:
+    if image.mask_decides:
+        return f"{image.split}: the mask decides"
+    return f"{image.split}: {image.defect}"

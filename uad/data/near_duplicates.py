@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from uad.data.checked import Checked
-from uad.data.layouts import TEST, TRAIN
+from uad.data.listing import TEST, TRAIN
+from uad.data.reading import Checked
 from uad.data.samples import Problem
 
 FARTHEST = 0.1

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from uad.data.checked import Checked
+from uad.data.reading import Checked
 from uad.data.samples import Problem
 
 FEWEST = 8

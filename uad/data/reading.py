@@ -3,25 +3,61 @@
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 import cv2
+import numpy as np
 
 from uad.data.file_index import THUMBNAIL_PX, Facts, Index, Stamp, stamp_of
-from uad.data.samples import readable
+from uad.data.listing import ListedImage
+from uad.data.samples import GOOD, Sample, readable
 from uad.errors import ImageError
-from uad.images import decode, decode_mask, header, read_bytes, resize
+from uad.files import write_file
+from uad.images import decode, decode_mask, header, is_flat, read_bytes, resize
+from uad.paths import cache_dir
 
 T = TypeVar("T")
 Reader = Callable[[Path, str], Facts]
 _SLOW_FILES = 20
 """From this many files on, a person wants to see progress."""
+_CLOCKS_DIFFER_SECONDS = 2.0
+"""A file this far in the future was still written just now."""
 _YOUNG_SECONDS = 30.0
 """A damaged file that was written this recently may still be coming."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One usable image of a listing, after its file was read."""
+
+    item: ListedImage
+    facts: Facts
+    mask: Path | None = None
+    """Fits the image and marks something."""
+    mask_facts: Facts | None = None
+
+    @property
+    def label(self) -> int:
+        """0 normal, 1 anomalous."""
+        return int(self.item.defect != GOOD)
+
+    @property
+    def sample(self) -> Sample:
+        """The image where it lies."""
+        item, facts = self.item, self.facts
+        return Sample(
+            path=item.path,
+            label=self.label,
+            defect=item.defect,
+            mask=self.mask,
+            sha256=facts.sha256,
+            size=facts.size,
+            name=item.name,
+        )
 
 
 @dataclass
@@ -33,18 +69,25 @@ class Reading:
     """Files that cannot be used."""
     unfinished: dict[Path, str] = field(default_factory=dict)
     """Files that somebody is still writing, and how that was told."""
+    from_the_future: list[Path] = field(default_factory=list)
+    """Files whose time lies ahead, so that their age is not known; they are taken."""
     files_read: int = 0
     """The others were known from before, or not looked into."""
 
 
 def image_facts(path: Path, name: str) -> Facts:
-    """Read and decode an image; remark `blank` (one colour) or `dark` (at most 12 of 16 bits)."""
+    """Read and decode an image.
+
+    Remark `blank` (one colour), `dark` (at most 12 of 16 bits) or `flat` (few colours, as a mask).
+    """
     data = read_bytes(path)
     head = header(data, name=name)
     image = decode(data, name=name)
     remark = "blank" if image.min() == image.max() else ""
     if head.bits == 16 and image.max() < 16:
         remark = "dark"
+    elif not remark and is_flat(image):
+        remark = "flat"
     small = cv2.cvtColor(resize(image, (THUMBNAIL_PX, THUMBNAIL_PX)), cv2.COLOR_BGR2GRAY)
     return Facts(
         sha256=hashlib.sha256(data).hexdigest(),
@@ -58,13 +101,31 @@ def image_facts(path: Path, name: str) -> Facts:
 
 
 def mask_facts(path: Path, name: str) -> Facts:
-    """Read and decode a mask; remark `empty` when it marks nothing."""
+    """Read and decode a mask; remark `empty` (marks nothing) or `most` (more than half)."""
     data = read_bytes(path)
     head = header(data, name=name)
     mask = decode_mask(data, name=name)
     sha = hashlib.sha256(data).hexdigest()
     size = (mask.shape[0], mask.shape[1])
-    return Facts(sha, size, len(data), head.format, "" if mask.any() else "empty")
+    remark = "most" if mask.mean() > 0.5 else "" if mask.any() else "empty"
+    return Facts(sha, size, len(data), head.format, remark)
+
+
+def merged_mask(masks: Sequence[Path]) -> Path:
+    """One mask that marks what any of these marks, as a file in the cache.
+
+    Raises:
+        ImageError: one cannot be decoded, or they differ in size.
+    """
+    read = [decode_mask(read_bytes(path), name=str(path)) for path in masks]
+    if len({mask.shape for mask in read}) > 1:
+        raise ImageError(f"{masks[0]} and the other masks of its image differ in size")
+    marked = np.any(np.stack(read), axis=0)
+    data = cv2.imencode(".png", marked.astype(np.uint8) * 255)[1].tobytes()
+    file = cache_dir() / "masks" / f"{hashlib.sha256(data).hexdigest()}.png"
+    if not file.is_file():
+        write_file(file, data)
+    return file
 
 
 def read_all(
@@ -84,13 +145,17 @@ def read_all(
         names: what messages call each file.
         role: `image` or `mask`; an image that is also a mask is two things.
         reader: `image_facts` or `mask_facts`.
-        settle_seconds: leave files alone that were written in the last so many seconds.
+        settle_seconds: leave files alone that were modified less than this ago.
         progress: show a bar while many files are read.
     """
     found = Reading()
     stamps = _stamps(names, found)
     for path, stamp in stamps.items():
-        if settle_seconds and _age_seconds(stamp) < settle_seconds:
+        if not settle_seconds or _age_seconds(stamp) >= settle_seconds:
+            continue
+        if _age_seconds(stamp) < -_CLOCKS_DIFFER_SECONDS:
+            found.from_the_future.append(path)
+        else:
             found.unfinished[path] = f"it was written less than {settle_seconds:g} s ago"
     index = Index()
     keys = {path: path.absolute() for path in stamps if path not in found.unfinished}

@@ -33,7 +33,8 @@ class Problem:
     path: Path
     kind: str
     """`broken`, `unfinished`, `missing`, `duplicate`, `leak`, `similar`, `conflict`, `mask`,
-    `moved`, `blank`, `dark`, `size`, `brightness` or `excluded`."""
+    `moved`, `unused`, `folders`, `clock`, `blank`, `flat`, `dark`, `size`, `brightness` or
+    `excluded`."""
     message: str
     """What is wrong and what was done about it."""
     other: Path | None = None

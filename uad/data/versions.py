@@ -20,10 +20,9 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from uad import names
-from uad.data.checked import Checked
 from uad.data.checks import Scan
 from uad.data.object_store import StoredFile, break_seal, is_sound, is_whole, keep
-from uad.data.reading import shown
+from uad.data.reading import Checked, shown
 from uad.data.samples import Problem, Sample, natural, readable
 from uad.errors import DataError, InvalidNameError
 from uad.files import write_file
@@ -118,6 +117,14 @@ class StoredProblem(_Part):
         return Problem(Path(self.path), self.kind, self.message, other)
 
 
+class StoredFolder(_Part):
+    """What the images of one folder were used for when the version was made."""
+
+    folder: str
+    images: int
+    use: str
+
+
 class DatasetVersion(_Part):
     """An immutable version of a dataset, as stored."""
 
@@ -134,6 +141,8 @@ class DatasetVersion(_Part):
     group_pattern: str | None = None
     """Used to split the normals unless the training's settings name another."""
     images: tuple[StoredImage, ...]
+    folders: tuple[StoredFolder, ...] = ()
+    """Of the source; versions that were made by earlier releases have none."""
     reported: tuple[StoredProblem, ...] = ()
 
     @property
@@ -221,6 +230,10 @@ def _version(
         counts=_counts(images),
         group_pattern=group_pattern,
         images=images,
+        folders=tuple(
+            StoredFolder(folder=readable(row.folder), images=row.images, use=readable(row.use))
+            for row in found.folders
+        ),
         reported=tuple(StoredProblem.of(problem) for problem in (*found.problems, *late)),
     )
 
@@ -354,7 +367,9 @@ def _record(version: DatasetVersion) -> DatasetVersion:
     }
     log = [*history(version.name), row]
     write_file(_folder(version.name) / "history.json", json.dumps(log, indent=1))
-    return version if first is None else first.model_copy(update={"reported": version.reported})
+    if first is None:
+        return version
+    return first.model_copy(update={"reported": version.reported, "folders": version.folders})
 
 
 def _read_if_whole(file: Path) -> DatasetVersion | None:

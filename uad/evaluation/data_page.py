@@ -23,17 +23,21 @@ MEANINGS = {
     "leak": "the same file or capture is in train and test; kept, measurements flatter",
     "similar": "a test image is nearly a training image; kept, measurements may flatter",
     "moved": "a defective image was listed for training; used for testing",
-    "mask": "missing, damaged, empty or of another size; the image counts for image metrics only",
+    "mask": "missing, damaged, empty, of another size, or marking more than half; see each",
+    "unused": "pictures that are used for nothing: no folder or file name says what they are",
+    "folders": "how the folders were understood; say what they hold if that is wrong",
+    "clock": "modified in the future by the file's time; taken, as their age is not known",
     "duplicate": "the same file twice in one split; used once",
     "size": "far from the other images' size; kept",
     "brightness": "far from the other good images' mean grey level; kept",
     "blank": "all of one colour; kept",
+    "flat": "only a few flat colours, as masks have; kept",
     "dark": "16-bit with at most 12 bits used; kept",
 }
 """By kind of problem, the worst first."""
 SHOWN = 12
 """Pictures of a kind."""
-_UNSEEN = ("broken", "missing", "unfinished")
+_UNSEEN = ("broken", "missing", "unfinished", "unused", "folders", "clock")
 
 
 def write_dataset_page(

@@ -1,5 +1,6 @@
 """From whatever a caller has to a stream of images: arrays, files, folders, URLs, lists of them."""
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,8 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uad.errors import DataError, ImageError
-from uad.images import SUFFIXES, Image, decode, read
+from uad.image_files import list_files, no_images, told_unreadable
+from uad.images import Image, decode, read
 from uad.network import http_client
+
+log = logging.getLogger(__name__)
 
 KEYS = ("img", "input")
 MAX_URL_BYTES = 64 * 2**20
@@ -144,16 +148,13 @@ def _named(value: str | Path) -> Iterator[Item]:
 
 
 def _folder(folder: Path) -> Iterator[Item]:
-    found = [path for path in sorted(folder.rglob("*")) if _is_image(path, folder)]
-    if not found:
-        raise DataError(f"{folder} holds no image ({', '.join(SUFFIXES)}); check the path")
-    for path in found:
+    files = list_files(folder)
+    if not files.images:
+        raise DataError(no_images(folder, files))
+    if unreadable := told_unreadable(files):
+        log.warning("%s: %s", folder, unreadable)
+    for path in files.images:
         yield _item(str(path), path, partial(read, path))
-
-
-def _is_image(path: Path, folder: Path) -> bool:
-    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return path.suffix.lower() in SUFFIXES and not hidden and path.is_file()
 
 
 def _item(text: str, path: Path, load: Callable[[], Image]) -> Item:

@@ -105,7 +105,8 @@ def train(
 def training_key(dataset: Dataset, config: TrainingConfig, teacher: Teacher) -> str:
     """Hash of the images, settings and teacher: trainings with one key end alike."""
     facts = {
-        "config": config.model_dump(mode="json"),
+        # Which folders the images lay in says nothing beyond the images.
+        "config": config.model_dump(mode="json", exclude={"data": {"normal", "defects", "masks"}}),
         "teacher": teacher.sha256,
         "train": [sample.sha256 for sample in dataset.train],
         "selection": [sample.sha256 for sample in dataset.selection],

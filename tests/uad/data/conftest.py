@@ -8,8 +8,17 @@ import cv2
 import numpy as np
 import pytest
 
+from uad.cli import main
+
 Draw = Callable[..., Path]
 LONG_AGO = 1_600_000_000
+
+
+def run(*arguments: str) -> int:
+    """The exit status of a command."""
+    with pytest.raises(SystemExit) as stopped:
+        main(list(arguments))
+    return int(stopped.value.code or 0)
 
 
 def write_long_ago(file: Path, data: bytes) -> Path:

@@ -5,16 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.uad.data.conftest import write_long_ago
-from uad.cli import main
+from tests.uad.data.conftest import run, write_long_ago
 
 Draw = Callable[..., Path]
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as stopped:
-        main(list(arguments))
-    return int(stopped.value.code or 0)
 
 
 def test_ingest_shows_what_was_found_and_the_next_command(

@@ -14,14 +14,14 @@ Draw = Callable[..., Path]
 
 
 def uses(path: Path) -> Counter[tuple[str, str]]:
-    return Counter((item.split, item.defect) for item in find(path).items)
+    return Counter((item.split, item.defect) for item in find(path).images)
 
 
 def test_mvtec_folders_are_recognised(parts: Path) -> None:
     assert find(parts).layout == "MVTec AD"
     expected = {("train", "good"): 12, ("test", "good"): 3, ("test", "cracked"): 4}
     assert uses(parts) == expected
-    cracked = [item for item in find(parts).items if item.defect == "cracked"]
+    cracked = [item for item in find(parts).images if item.defect == "cracked"]
     assert cracked[0].mask == parts / "ground_truth/cracked/000_mask.png"
     assert cracked[0].name == "test/cracked/000.png"
 
@@ -54,7 +54,7 @@ def test_a_bare_folder_is_read_at_any_depth_and_hidden_files_are_not(
     draw("photos/._a.png", seed=4)
     (tmp_path / "photos" / "notes.txt").write_text("no image")
     listing = find(tmp_path / "photos")
-    assert [item.name for item in listing.items] == ["Line 1/shift ä/B.JPG", "a.png"]
+    assert [item.name for item in listing.images] == ["Line 1/shift ä/B.JPG", "a.png"]
     assert uses(tmp_path / "photos") == {("train", "good"): 2}
 
 
@@ -102,7 +102,7 @@ def test_linked_folders_are_followed_and_loops_are_not(tmp_path: Path, draw: Dra
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "loop").symlink_to(tmp_path / "set")
-    assert [item.name for item in find(tmp_path / "set").items] == ["link/a.png"]
+    assert [item.name for item in find(tmp_path / "set").images] == ["link/a.png"]
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root reads everything")
@@ -156,7 +156,7 @@ def test_a_paddlex_image_whose_mask_is_unreadable_is_left_out(
 
 def test_mvtec_folders_win_over_the_lists_that_paddlex_adds_to_them(parts: Path) -> None:
     (parts / "train.txt").write_text("train/good/000.png train/good/000.png\n")
-    assert len(find(parts).items) == 19
+    assert len(find(parts).images) == 19
 
 
 @pytest.mark.parametrize("separator", [",", ";"])
