@@ -11,7 +11,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from serving.api.schemas import envelope
 from serving.settings import Limits
 
-BAD_HTTP = "this is no HTTP/1.1 request"
+LAST_REQUEST_SECONDS = 1.0
+"""When the server stops, a new connection has so long to send its first request."""
+BAD_HTTP = "this is not an HTTP/1.1 request"
 
 
 class GuardedConnection(H11Protocol):
@@ -28,6 +30,8 @@ class GuardedConnection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A silent connection gets as long as a slow head."""
         super().connection_made(transport)
+        # What a request holds can then be had back by closing its connection.
+        self.app_state = {**self.app_state, "abort": transport.abort}
         if len(self.connections) > self._limits.connections:
             transport.abort()
         self._arm("head", self._limits.head_seconds)
@@ -55,14 +59,38 @@ class GuardedConnection(H11Protocol):
         super().on_response_complete()
 
     def pause_writing(self) -> None:
-        """The client does not read its answer."""
+        """The client does not read its answer, or slowly."""
         super().pause_writing()
-        self._arm("unread", self._limits.send_seconds)
+        self._watch_reading(self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
-        """It does again."""
+        """It has read."""
         super().resume_writing()
         self._disarm("unread")
+
+    def _watch_reading(self, unread_bytes: int) -> None:
+        """Close when nothing is read for too long; who reads slowly but steadily goes on."""
+
+        def look() -> None:
+            self._timers.pop("unread", None)
+            now_bytes = self.transport.get_write_buffer_size()
+            if now_bytes >= unread_bytes:
+                self.transport.abort()
+            else:
+                self._watch_reading(now_bytes)
+
+        self._timers["unread"] = self.loop.call_later(self._limits.send_seconds, look)
+
+    def shutdown(self) -> None:
+        """The server stops: close, but give a request that is on its way time to come in."""
+        if "head" in self._timers:
+            self.loop.call_later(LAST_REQUEST_SECONDS, self._close_if_idle)
+        else:
+            super().shutdown()
+
+    def _close_if_idle(self) -> None:
+        if not self.transport.is_closing():
+            super().shutdown()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words
         """Say in our own words that the bytes were no HTTP."""

@@ -1,8 +1,10 @@
 """Start the server, keep it running, stop it."""
 
 import asyncio
+import ctypes
 import errno
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -16,6 +18,7 @@ from serving.telemetry.logs import set_up
 from uad.errors import ServingError
 
 LOOPBACK = "127.0.0.1"
+PR_SET_DUMPABLE = 4
 
 
 def run(settings: ServerSettings) -> None:
@@ -24,16 +27,25 @@ def run(settings: ServerSettings) -> None:
     Raises:
         ServingError: the port cannot be had, or no model can be loaded; with the cure.
     """
-    set_up(settings.log_level, settings.log_format)
+    log_lines = set_up(settings.log_level, settings.log_format)
+    hide_environment()
     with ExitStack() as until_the_end:
+        until_the_end.callback(log_lines.close)
         # Ports first: they are quick to check, models are slow to load.
         listener = until_the_end.enter_context(bound(settings.host, settings.port))
         admin_listener = None
         if settings.admin_port is not None:
             admin_listener = until_the_end.enter_context(bound(LOOPBACK, settings.admin_port))
         state = open_state(settings)
+        state.log_lines = log_lines
         until_the_end.callback(state.close)
         asyncio.run(serve(state, listener, admin_listener))
+
+
+def hide_environment() -> None:
+    """Keep other processes of this user, engines above all, from reading this one's environment."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0)
 
 
 async def serve(

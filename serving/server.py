@@ -1,4 +1,4 @@
-"""uvicorn's server with a gentle end: not ready, wait, drain, exit status 0."""
+"""uvicorn's server with an orderly end: not ready, wait, drain, exit status 0."""
 
 import logging
 import signal
@@ -31,7 +31,8 @@ class GracefulServer(uvicorn.Server):
         """Listen, then say so."""
         await super().startup(sockets)
         for listener in sockets or []:
-            logger.info("serving on http://%s:%d", *listener.getsockname()[:2])
+            host, port = listener.getsockname()[:2]
+            logger.info("serving on http://%s:%d", f"[{host}]" if ":" in host else host, port)
 
     def stop(self, notice_seconds: float = 0.0) -> None:
         """Be not ready from now on, and stop after `notice_seconds`."""

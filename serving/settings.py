@@ -18,6 +18,15 @@ class Limits(Settings):
     """Largest request body; base64 makes an image a third larger."""
     pixels: Annotated[int, Field(ge=1024, le=2**31)] = 32_000_000
     """Most pixels of one image, read from its header before anything is decoded."""
+    side_px: Annotated[int, Field(ge=16, le=1_000_000)] = 100_000
+    """Longest side of an image; PNG label maps cannot be longer than the largest value here."""
+    large_pixels: Annotated[int, Field(ge=1024)] = 8_000_000
+    """An image of more pixels is large: while smaller ones are asked for, one engine process
+    takes no large ones, so that small images are not kept waiting."""
+    request_pixels: Annotated[int, Field(ge=1024)] = 512_000_000
+    """Most pixels of all images of one batch request together."""
+    answer_bytes: Annotated[int, Field(ge=4096)] = 160 * 2**20
+    """Longest answer, compressed or not; a label map as an array takes 2 to 4 bytes a pixel."""
     images: Annotated[int, Field(ge=1, le=1000)] = 64
     """Most images in one request of the batch route."""
     connections: Annotated[int, Field(ge=1, le=65535)] = 1024
@@ -26,8 +35,10 @@ class Limits(Settings):
     """Longest time for the head of a request to come, also on a silent connection."""
     body_seconds: Seconds = 30.0
     """Longest time for a body to come."""
+    body_bytes_per_second: Annotated[int, Field(ge=1)] = 16 * 2**10
+    """A body that comes more slowly than this for 5 seconds is refused."""
     send_seconds: Seconds = 60.0
-    """Longest time that a client may stop reading its answer."""
+    """Longest time that a client may read nothing of its answer; reading slowly is allowed."""
     memory_bytes: Annotated[int, Field(ge=2**26)] = 2 * 2**30
     """Memory that an engine process may use for one request (times `batch`), beyond its model."""
     deadline_seconds: Seconds = 10.0
@@ -35,9 +46,12 @@ class Limits(Settings):
     queue: Annotated[int, Field(ge=1, le=100_000)] = 512
     """Most requests in the queue of a product, however fast it moves."""
     pending_bytes: Annotated[int, Field(ge=2**20)] = 2**30
-    """Memory for bodies that are coming in or waiting."""
-    work_seconds: Seconds = 60.0
-    """Longest time in an engine; after that the engine is replaced and the request refused."""
+    """Memory of the front for bodies, images fetched by URL, and answers, all requests together."""
+    work_seconds: Seconds = 20.0
+    """Longest time in an engine for one image (of a batch: for those judged at once); after that
+    the engine is replaced and the request refused."""
+    model_bytes: Annotated[int, Field(ge=2**28)] = 4 * 2**30
+    """Memory that an engine process may use to load its model, on a CPU."""
     start_seconds: Seconds = 60.0
     """Longest time for an engine process to load a version."""
 

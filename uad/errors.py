@@ -6,7 +6,8 @@ UadError
 ├── ConfigError       a setting that does not exist, has the wrong type or an impossible value
 ├── DataError         a folder, manifest or dataset version that cannot be used
 │   ├── ImageError    one image that cannot be decoded or is refused
-│   │   └── ImageTooLargeError  it has more pixels than the limit
+│   │   ├── ImageTooLargeError  it has more pixels than the limit
+│   │   └── UnsupportedImageError  it is whole, but of a kind that is not read (32-bit values)
 │   └── InvalidNameError  what cannot name a dataset or a product; also a RegistryError
 ├── TeacherError      teacher weights missing, altered, or not those that the bundle was made with
 ├── TrainingError     training cannot go on (diverged, no checkpoint, wrong resume)
@@ -61,6 +62,10 @@ class ImageError(DataError):
 
 class ImageTooLargeError(ImageError):
     """The image has more pixels than the limit; found in its header, before decoding."""
+
+
+class UnsupportedImageError(ImageError):
+    """The image is whole, but of a kind that is not read; the message says how to export it."""
 
 
 class TeacherError(UadError):

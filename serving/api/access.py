@@ -2,8 +2,10 @@
 
 import hashlib
 import hmac
+import logging
 import math
 import secrets
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -18,6 +20,8 @@ from starlette.requests import Request
 from uad.config import Settings
 from uad.errors import ConfigError, RequestRefused
 
+logger = logging.getLogger(__name__)
+
 MOST_CLIENTS = 10_000
 RELOAD_SECONDS = 1.0
 no_key = partial(
@@ -31,28 +35,33 @@ class AccessSettings(Settings):
     keys: Path | None = None
     """File of keys, a line each as `uad api-key NAME` prints it; None: everybody may ask."""
     rate: Annotated[float, Field(gt=0)] | None = None
-    """Requests a second, for each key, or each address where there are no keys."""
+    """Images a second, for each key, or each address where there are no keys."""
     burst: Annotated[int, Field(ge=1)] = 20
-    """Requests at once before the rate counts."""
+    """Images at once before the rate counts. A larger batch is let in, and later requests wait."""
 
 
 class Keys:
-    """Names by the hashes of their keys, read again when the file changes.
+    """Names by the hashes of their keys; the file is read at the start and when it changes.
 
     A plain SHA-256 is enough: keys are 32 random bytes, not words that could be guessed.
     """
 
-    def __init__(self, file: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, file: Path) -> None:
+        """Read `file`.
+
+        Raises:
+            ConfigError: it cannot be read, or a line is no key; with the line's number.
+        """
         self._file = file
-        self._clock = clock
-        self._stamp: tuple[int, int] | None = None
-        self._looked_at = -math.inf
-        self._names: dict[bytes, str] = {}
-        self._refresh()
+        self._closing = threading.Event()
+        try:
+            self._stamp: tuple[int, int] | None = _stamp(file)
+            self._names = _read_keys(file)
+        except OSError as exc:
+            raise ConfigError(f"cannot read the API keys in {file}: {exc.strerror}") from exc
 
     def owner(self, presented: str) -> str | None:
         """Whose key this is; every hash is compared in full, whichever matches."""
-        self._refresh()
         digest = hashlib.sha256(presented.encode()).digest()
         found = None
         for known, name in self._names.items():
@@ -60,21 +69,38 @@ class Keys:
                 found = name
         return found
 
-    def _refresh(self) -> None:
-        if self._clock() < self._looked_at + RELOAD_SECONDS:
-            return
-        self._looked_at = self._clock()
+    def follow(self) -> None:
+        """Look at the file every second from now on, in a thread of its own."""
+        threading.Thread(target=self._follow, name="api-keys", daemon=True).start()
+
+    def close(self) -> None:
+        """Look no more."""
+        self._closing.set()
+
+    def refresh(self) -> None:
+        """Read the file again if it has changed; while it cannot be used, the keys stay."""
         try:
-            status = self._file.stat()
-            stamp = (status.st_mtime_ns, status.st_size)
-            if stamp != self._stamp:
-                self._names = _read_keys(self._file)
+            stamp = _stamp(self._file)
+            if stamp == self._stamp:
+                return
             self._stamp = stamp
-        except OSError as exc:
-            if self._stamp is None:
-                raise ConfigError(
-                    f"cannot read the API keys in {self._file}: {exc.strerror}"
-                ) from exc
+            self._names = _read_keys(self._file)
+            logger.info("the API keys in %s were read again", self._file)
+        except (OSError, ConfigError) as exc:
+            if isinstance(exc, OSError):
+                was_known, self._stamp = self._stamp is None, None
+                if was_known:
+                    return
+            logger.warning("the API keys stay as they were: %s", exc)
+
+    def _follow(self) -> None:
+        while not self._closing.wait(RELOAD_SECONDS):
+            self.refresh()
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    status = file.stat()
+    return status.st_mtime_ns, status.st_size
 
 
 class Buckets:
@@ -100,8 +126,13 @@ class Buckets:
             self._levels.popitem(last=False)
         if level < 1:
             wait = max(1, math.ceil((1 - level) / self._rate))
-            words = f"this client may send {self._rate:g} requests a second; try again in {wait} s"
+            words = f"this client may send {self._rate:g} images a second; try again in {wait} s"
             raise RequestRefused(429, words, retry_after_seconds=wait)
+
+    def owe(self, client: str, images: int) -> None:
+        """Take so much more, also if it is more than there is: later requests wait for it."""
+        level, since = self._levels.get(client, (float(self._burst), self._clock()))
+        self._levels[client] = (level - images, since)
 
 
 @dataclass(frozen=True)
@@ -135,10 +166,22 @@ class Access:
             self.buckets.take(client)
         return client
 
+    def count_images(self, client: str, images: int) -> None:
+        """The request had so many images: the rate counts each of them."""
+        if self.buckets is not None and images > 1:
+            self.buckets.owe(client, images - 1)
+
+    def close(self) -> None:
+        """Follow the keys no more."""
+        if self.keys is not None:
+            self.keys.close()
+
 
 def open_access(settings: AccessSettings) -> Access:
     """The rule that the settings ask for; ConfigError if the keys cannot be read."""
     keys = Keys(settings.keys) if settings.keys else None
+    if keys is not None:
+        keys.follow()
     buckets = Buckets(settings.rate, settings.burst) if settings.rate else None
     return Access(keys, buckets)
 
@@ -156,7 +199,11 @@ def _presented(request: Request) -> str:
 
 def _read_keys(file: Path) -> dict[bytes, str]:
     names = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{file} is not a text file in UTF-8: save it as one") from exc
+    for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         name, _, digest = line.strip().rpartition(" sha256:")
@@ -164,10 +211,10 @@ def _read_keys(file: Path) -> dict[bytes, str]:
             names[bytes.fromhex(digest)] = name.strip()
         except ValueError as exc:
             raise ConfigError(
-                f"{file} line {number} is no API key: make one with `uad api-key NAME`"
+                f"{file} line {number} is not an API key: make one with `uad api-key NAME`"
             ) from exc
         if not name or len(digest) != 64:
             raise ConfigError(
-                f"{file} line {number} is no API key: make one with `uad api-key NAME`"
+                f"{file} line {number} is not an API key: make one with `uad api-key NAME`"
             )
     return names

@@ -9,8 +9,10 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
+from serving.api.bodies import read_body, refuse_too_long
 from serving.api.errors import add_error_handlers
 from serving.api.feedback import feedback_router
+from serving.api.middleware import Gate
 from serving.api.request_handler import new_log_id, respond
 from serving.api.routes import health_router, metrics_router
 from serving.api.schemas import envelope
@@ -19,9 +21,11 @@ from serving.api.state import State, state_of
 from serving.models.pins import pin, unpin
 from serving.models.products import Product
 from serving.page.routes import page_router
+from serving.settings import Limits
 from serving.workers.messages import Reply
 from uad.errors import RegistryError, RequestRefused
 
+MOST_BYTES = 4096
 no_version = partial(RequestRefused, 422, 'name a version like {"version": "3"}')
 
 
@@ -41,6 +45,7 @@ def create_admin_app(state: State) -> FastAPI:
     add_error_handlers(app, "no such path; see docs/serving.md")
     # A page in a browser on this machine must not reach it by a name that it made up.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
+    app.add_middleware(Gate, state=state)
     return app
 
 
@@ -52,9 +57,17 @@ async def poll(request: Request, name: str) -> Response:
 
 async def set_pin(request: Request, name: str) -> Response:
     """Pin a product to a version: `{"version": "3"}`."""
-    product = state_of(request).products.get(name)
+    state = state_of(request)
+    product = state.products.get(name)
+    limits = Limits(body_bytes=MOST_BYTES)
+    refuse_too_long(request, limits)
+    charge = state.memory.charge()
     try:
-        version = orjson.loads(await request.body())["version"]
+        body = await read_body(request, limits, charge)
+    finally:
+        charge.release()
+    try:
+        version = orjson.loads(body)["version"]
     except (ValueError, KeyError, TypeError) as exc:
         raise no_version() from exc
     if not isinstance(version, str) or not version.isdigit():
@@ -70,7 +83,7 @@ async def set_pin(request: Request, name: str) -> Response:
 async def remove_pin(request: Request, name: str) -> Response:
     """Follow the registry again."""
     product = state_of(request).products.get(name)
-    unpin(product.registered_name)
+    await asyncio.to_thread(unpin, product.registered_name)
     _wake(product)
     return _done("following the registry")
 

@@ -5,22 +5,29 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Coroutine
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
-from serving.api.bodies import announced_bytes, read_body
+from serving.api.bodies import read_body, refuse_too_long
+from serving.api.requests import compressed_body
 from serving.api.state import State, state_of
 from serving.models.products import Product
 from serving.telemetry.stopwatch import Stopwatch
+from serving.workers.admission import Charge
 from serving.workers.messages import Job, Reply, refusal
 from serving.workers.pool import WorkerPool
 from uad.errors import RequestRefused
 
 logger = logging.getLogger("serving.requests")
 
+R = TypeVar("R")
+PIECE_BYTES = 2**18
+"""Answers are sent in such pieces, so that one that is not read is not held twice."""
 CLIENT_GONE = 499
 """Counted and logged only: nobody is there to read it."""
 
@@ -34,8 +41,9 @@ async def answer(
     """
     start, state, log_id = time.monotonic(), state_of(request), new_log_id()
     label, version = "unknown", None
+    charge = state.memory.charge(cut=request.scope.get("state", {}).get("abort"))
     try:
-        state.access.admit(request)
+        client = state.access.admit(request)
         product = state.products.get(name)
         label = product.name
         with product.use() as served:
@@ -50,58 +58,79 @@ async def answer(
                 urls=state.settings.urls.enabled,
                 keep=state.settings.keep.images if record else "none",
             )
-            reply = await _judged(request, state, product, served.detector, job)
+            reply = await _judged(request, state, product, served.detector, job, charge)
             if record:
                 state.record(product, version, served.detector.key, log_id, reply)
+        state.access.count_images(client, reply.images)
+        charge.release()  # of the body; the answer is charged instead
+        charge.add(len(reply.body))
     except RequestRefused as exc:
+        charge.release()
         reply = refusal(log_id, exc)
+    except BaseException:
+        charge.release()
+        raise
     seconds = time.monotonic() - start
     state.metrics.note(label, reply, seconds)
     _log(log_id, label, version, reply, seconds)
-    return respond(reply)
+    return respond(reply, charge)
 
 
 async def _judged(
-    request: Request, state: State, product: Product, workers: WorkerPool, job: Job
+    request: Request,
+    state: State,
+    product: Product,
+    workers: WorkerPool,
+    job: Job,
+    charge: Charge,
 ) -> Reply:
     limits, watch = state.settings.limits, Stopwatch()
-    with state.bodies.hold(announced_bytes(request, limits)):
-        workers.expect_room()
-        with watch.stage("receive"):
-            job = replace(job, body=await read_body(request, limits))
-        reply = await _unless_gone(request, asyncio.wrap_future(workers.submit(job)))
-        if reply.wanted_urls and job.urls:
-            reply = await _judged_with_urls(request, state, workers, job, reply, watch)
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise compressed_body(encoding[:20])
+    refuse_too_long(request, limits)
+    workers.expect_room()
+    with watch.stage("receive"):
+        job = replace(job, body=await read_body(request, limits, charge))
+    reply = await _unless_gone(request, _asked(workers, job, charge))
+    if reply.wanted_urls and job.urls:
+        with watch.stage("fetch"):
+            fetch = state.fetcher.fetch_all(reply.wanted_urls, charge)
+            fetched = await _unless_gone(request, fetch)
+        job = replace(job, fetched=tuple(fetched))
+        reply = await _unless_gone(request, _asked(workers, job, charge))
     if product.shadow is not None and not reply.wanted_urls:
         product.shadow.offer(job, reply.verdicts)
     reply.seconds.update(watch.seconds)
     return reply
 
 
-async def _judged_with_urls(
-    request: Request, state: State, workers: WorkerPool, job: Job, reply: Reply, watch: Stopwatch
-) -> Reply:
-    """Fetch the images that the body only names, one after another, and ask again."""
-    urls = reply.wanted_urls
-    with state.bodies.hold(state.settings.urls.bytes), watch.stage("fetch"):
-        fetched = [await state.fetcher.fetch(url) for url in urls]
-    with state.bodies.hold(sum(map(len, fetched))):
-        job = replace(job, fetched=tuple(fetched))
-        return await _unless_gone(request, asyncio.wrap_future(workers.submit(job)))
-
-
-async def _unless_gone(request: Request, waiting: asyncio.Future[Reply]) -> Reply:
-    """The reply; or, if the client closes its connection before, take the job back."""
-    gone = asyncio.ensure_future(_gone(request))
+async def _asked(workers: WorkerPool, job: Job, charge: Charge) -> Reply:
+    """The engines' reply; when nobody waits for it any more the job is taken back."""
+    queued = workers.enqueue(job)
     try:
-        either: set[asyncio.Future[Any]] = {waiting, gone}
+        return await asyncio.wrap_future(queued.future)
+    except asyncio.CancelledError:
+        if not queued.future.cancel():
+            # An engine is at work on it: what the request holds is held until that ends.
+            queued.is_abandoned = True
+            charge.hand_over(queued.future, asyncio.get_running_loop())
+        raise
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, R]) -> R:
+    """The result of `work`, which is cancelled if the client closes its connection before."""
+    working, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
+    try:
+        either: set[asyncio.Future[Any]] = {working, gone}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if waiting.done():
-            return waiting.result()
-        waiting.cancel()
+        if working.done():
+            return working.result()
         raise RequestRefused(CLIENT_GONE, "the client closed the connection")
     finally:
         gone.cancel()
+        working.cancel()
+        await asyncio.wait([working])
 
 
 async def _gone(request: Request) -> None:
@@ -124,9 +153,39 @@ def _log(log_id: str, product: str, version: str | None, reply: Reply, seconds: 
     )
 
 
-def respond(reply: Reply) -> Response:
-    """A reply as an HTTP response."""
-    response = Response(reply.body, reply.status, media_type="application/json")
+class ChargedResponse(Response):
+    """An answer that is sent piece by piece, and whose memory is charged until it is sent."""
+
+    def __init__(self, reply: Reply, charge: Charge | None) -> None:
+        super().__init__(reply.body, reply.status, media_type="application/json")
+        self._charge = charge
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """Send the answer."""
+        charge, body = self._charge, memoryview(bytes(self.body))
+        try:
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": self.status_code,
+                    "headers": self.raw_headers,
+                }
+            )
+            for start in range(0, max(1, len(body)), PIECE_BYTES):
+                if charge is not None:
+                    charge.moves()
+                piece, more = bytes(body[start : start + PIECE_BYTES]), start + PIECE_BYTES
+                await send(
+                    {"type": "http.response.body", "body": piece, "more_body": more < len(body)}
+                )
+        finally:
+            if charge is not None:
+                charge.release()
+
+
+def respond(reply: Reply, charge: Charge | None = None) -> Response:
+    """A reply as an HTTP response; `charge` holds its memory."""
+    response = ChargedResponse(reply, charge)
     if reply.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     if reply.gzip:

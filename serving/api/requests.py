@@ -1,5 +1,6 @@
 """From a request's body to the images and options it names."""
 
+import codecs
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -56,13 +57,29 @@ def parse(job: Job, most_images: int) -> Parsed:
 
 def _from_json(body: bytes, name: str) -> dict[str, Any]:
     example = f'{{"{name}": {"[...]" if name == "images" else chr(34) + "<base64>" + chr(34)}}}'
+    if body.startswith(b"\x1f\x8b"):
+        raise compressed_body("gzip")
     try:
-        values = orjson.loads(body)
+        values = orjson.loads(_utf8(body))
     except ValueError as exc:
-        raise RequestRefused(400, f"the body is no JSON; send {example}") from exc
+        raise RequestRefused(400, f"the request body is not valid JSON; send {example}") from exc
     if not isinstance(values, dict):
         raise RequestRefused(422, f"the body must be a JSON object like {example}")
     return values
+
+
+def compressed_body(encoding: str) -> RequestRefused:
+    """The refusal of a body that is compressed."""
+    return RequestRefused(
+        415, f"the request body is compressed ({encoding}); send it without Content-Encoding"
+    )
+
+
+def _utf8(body: bytes) -> bytes:
+    """The body without byte order mark; UTF-16, as some Windows tools write, becomes UTF-8."""
+    if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return body.decode("utf-16").encode()
+    return body.removeprefix(codecs.BOM_UTF8)
 
 
 def _from_form(fields: Mapping[str, Sequence[Any]], name: str) -> dict[str, Any]:

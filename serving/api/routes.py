@@ -31,7 +31,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     404: {"model": Answer, "description": "There is no such model on this server."},
     408: {"model": Answer, "description": "The body did not come in time."},
     413: {"model": Answer, "description": "The body or the image is too large."},
-    415: {"model": Answer, "description": "The image has an unknown format."},
+    415: {"model": Answer, "description": "An unknown image format, or a compressed body."},
     422: {"model": Answer, "description": "A field is missing, unknown or wrong."},
     429: {"model": Answer, "description": "Busy: try again after `Retry-After` seconds."},
     503: {"model": Answer, "description": "No model is ready."},
@@ -74,11 +74,13 @@ def _add(
 
 
 def health_router() -> APIRouter:
-    """The routes that balancers and people ask."""
+    """The routes that balancers and people ask; HEAD gives the status alone."""
     router = APIRouter(tags=["health"])
     router.add_api_route("/health", health, methods=["GET"], response_model=Answer)
     router.add_api_route("/livez", livez, methods=["GET"], response_model=Answer)
     router.add_api_route("/readyz", readyz, methods=["GET"], responses={503: {"model": Answer}})
+    for path, endpoint in (("/health", health), ("/livez", livez), ("/readyz", readyz)):
+        router.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
     return router
 
 

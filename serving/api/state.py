@@ -1,5 +1,7 @@
 """What the routes share: one object a server, in `app.state.server`."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from starlette.requests import Request
@@ -28,7 +30,7 @@ class State:
     products: Products
     access: Access = field(default_factory=Access)
     metrics: Metrics = field(init=False)
-    bodies: Budget = field(init=False)
+    memory: Budget = field(init=False)
     fetcher: Fetcher = field(init=False)
     sessions: Sessions = field(default_factory=Sessions)
     recent: RecentVerdicts = field(default_factory=RecentVerdicts)
@@ -37,18 +39,20 @@ class State:
     """None: no image is kept."""
     score_recorder: ScoreRecorder = field(init=False)
     image_recorder: ImageRecorder = field(init=False)
+    log_lines: BackgroundWriter | None = None
+    """Writes the log, if a thread of its own does."""
     draining: bool = False
     """Stopping soon: still answers, but is not ready for more."""
 
     def __post_init__(self) -> None:
-        self.metrics = Metrics(self.products, self.writer)
+        self.metrics = Metrics(self.products, self.dropped)
         self.fetcher = Fetcher(self.settings.urls)
         keep = self.settings.keep
         score_log = ScoreLog() if self.settings.keep_scores else None
         self.score_recorder = ScoreRecorder(score_log, self.writer)
         self.judged_images = None if keep.images == "none" else JudgedImages()
         self.image_recorder = ImageRecorder(self.judged_images, self.writer, keep.megabytes)
-        self.bodies = Budget(self.settings.limits.pending_bytes)
+        self.memory = Budget(self.settings.limits.pending_bytes)
 
     def record(
         self, product: Product, version: str, engine: str, log_id: str, reply: Reply
@@ -58,9 +62,14 @@ class State:
         self.score_recorder.keep(product, version, engine, log_id, reply)
         self.image_recorder.keep(product, version, engine, log_id, reply)
 
+    def dropped(self) -> Mapping[str, int]:
+        """By kind, what could not be written in time."""
+        return self.writer.dropped + (self.log_lines.dropped if self.log_lines else Counter())
+
     def close(self) -> None:
         """End the engines, and write what waits to be written."""
         self.products.close()
+        self.access.close()
         self.writer.close()
 
     def reasons_not_ready(self) -> list[str]:

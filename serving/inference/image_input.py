@@ -1,11 +1,14 @@
-"""Hostile images stop here: everything is judged by its first bytes, before it is decoded."""
+"""Read the image out of a request: its size and format are checked before it is decoded."""
 
 import base64
 import binascii
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from uad.errors import ImageError, ImageTooLargeError, RequestRefused
-from uad.images import Image, decode
+from serving.settings import Limits
+from uad.errors import ImageError, ImageTooLargeError, RequestRefused, UnsupportedImageError
+from uad.images import Image, decode, header
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*:[/\\]", re.IGNORECASE)
 _DATA = re.compile(r"\s*data:[\w/+.-]*(?:;[\w=.+-]+)*;base64,", re.IGNORECASE)
@@ -31,22 +34,47 @@ def from_base64(text: str) -> bytes:
         ) from exc
 
 
-def safely_decoded(data: bytes, max_pixels: int) -> Image:
-    """Decode an image file after its format and size were judged by its header.
-
-    Returns:
-        (H, W, 3) uint8 BGR.
+def known_size(data: bytes, limits: Limits) -> tuple[int, int]:
+    """(H, W) of an image file, from its first bytes; nothing is decoded.
 
     Raises:
         RequestRefused: 400 not an image or damaged, 413 too many pixels, 415 another format.
     """
     if not _KNOWN.match(data):
         raise RequestRefused(415, "'image' is no PNG, JPEG, BMP, TIFF or WebP file")
+    with _errors_in_our_words(limits):
+        size = header(data, name="the image", max_pixels=limits.pixels).size
+    if max(size) > limits.side_px:
+        raise RequestRefused(
+            413,
+            f"the image is {size[1]} x {size[0]} pixels; no side may be longer than "
+            f"{limits.side_px}: cut it into pieces",
+        )
+    return size
+
+
+def decoded(data: bytes, limits: Limits) -> Image:
+    """Decode an image file whose size is known to be within the limits.
+
+    Returns:
+        (H, W, 3) uint8 BGR.
+
+    Raises:
+        RequestRefused: 400 it is damaged, or of a kind that cannot be read; with the cure.
+    """
+    with _errors_in_our_words(limits):
+        return decode(data, name="the image", max_pixels=limits.pixels)
+
+
+@contextmanager
+def _errors_in_our_words(limits: Limits) -> Iterator[None]:
     try:
-        return decode(data, name="the image", max_pixels=max_pixels)
+        yield
     except ImageTooLargeError as exc:
         raise RequestRefused(
-            413, f"the image has more than {max_pixels} pixels, the most this server takes"
+            413, f"the image has more than {limits.pixels} pixels, the most this server takes"
         ) from exc
+    except UnsupportedImageError as exc:
+        raise RequestRefused(400, str(exc)) from exc
     except ImageError as exc:
         raise RequestRefused(400, "the image is damaged or incomplete; export it again") from exc

@@ -10,11 +10,12 @@ from typing import Literal, get_args
 
 logger = logging.getLogger(__name__)
 
-Kind = Literal["scores", "images"]
+Kind = Literal["scores", "images", "log lines"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 COSTS = {
     "scores": "scores are not kept, so drift will not be seen",
     "images": "judged images are not kept, so the page does not show them",
+    "log lines": "log lines are lost",
 }
 MOST_WAITING = 1000
 MOST_WAITING_BYTES = 128 * 2**20

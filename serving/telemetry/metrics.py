@@ -1,13 +1,13 @@
 """What is counted, in Prometheus' text format under `/metrics`."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from serving.models.products import Product, Products
-from serving.telemetry.background_writer import KINDS, BackgroundWriter
+from serving.telemetry.background_writer import KINDS
 from serving.workers.messages import Reply
 
 SECONDS = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -19,10 +19,11 @@ P_VALUES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9
 class Metrics:
     """The counters of one server; nothing is global."""
 
-    def __init__(self, products: Products, writer: BackgroundWriter) -> None:
+    def __init__(self, products: Products, dropped: Callable[[], Mapping[str, int]]) -> None:
+        """`dropped`: by kind, what could not be written in time."""
         self._registry = CollectorRegistry()
         self._registry.register(_Now(products))
-        self._registry.register(_Dropped(writer))
+        self._registry.register(_Dropped(dropped))
         self._requests = self._counter("uad_requests", "Answered requests.", "status")
         self._seconds = self._histogram("uad_request_seconds", "From head to answer.", SECONDS)
         self._stages = self._histogram("uad_stage_seconds", "By stage.", SECONDS, "stage")
@@ -63,17 +64,18 @@ class Metrics:
 
 
 class _Dropped:
-    """What the background writer could not write."""
+    """What could not be written in time."""
 
-    def __init__(self, writer: BackgroundWriter) -> None:
-        self._writer = writer
+    def __init__(self, dropped: Callable[[], Mapping[str, int]]) -> None:
+        self._dropped = dropped
 
     def collect(self) -> Iterable[Metric]:
         """Called by prometheus_client."""
-        words = "Scores or images not kept: too many waited, or the disk failed."
+        words = "Scores, images or log lines not written: too many waited, or the disk failed."
         dropped = CounterMetricFamily("uad_not_kept", words, labels=["kind"])
+        counted = self._dropped()
         for kind in KINDS:
-            dropped.add_metric([kind], self._writer.dropped[kind])
+            dropped.add_metric([kind], counted.get(kind, 0))
         yield dropped
 
 

@@ -1,14 +1,14 @@
-"""Fetch the image behind a URL: to a judged address, within bytes, time and redirects."""
+"""Fetch the image behind a URL: from a checked address, within bytes, time and redirects."""
 
 import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import cached_property, partial
 from urllib.parse import urljoin
 
-import h11
+import httpcore
 
 from serving.url_input.policy import (
     Address,
@@ -18,14 +18,13 @@ from serving.url_input.policy import (
     may_connect,
     not_allowed,
 )
+from serving.workers.admission import Charge
 from uad.errors import RequestRefused
 
 Resolve = Callable[[str, int], Awaitable[list[Address]]]
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-Connect = Callable[[Address, CheckedUrl, ssl.SSLContext | None], Awaitable[Streams]]
+Connect = Callable[[Address, int], Awaitable[httpcore.AsyncNetworkStream]]
 
 REDIRECTS = (301, 302, 303, 307, 308)
-CHUNK_BYTES = 65536
 # One sentence for all failures: what answers where is nobody's business.
 not_fetched = partial(RequestRefused, 422, "the image could not be fetched from its URL")
 
@@ -37,10 +36,37 @@ async def system_resolve(host: str, port: int) -> list[Address]:
     return [ipaddress.ip_address(str(each[4][0]).partition("%")[0]) for each in found]
 
 
-async def system_connect(address: Address, url: CheckedUrl, tls: ssl.SSLContext | None) -> Streams:
-    """A connection to the address itself; TLS checks the name of the url."""
-    name = url.host if tls else None
-    return await asyncio.open_connection(str(address), url.port, ssl=tls, server_hostname=name)
+async def system_connect(address: Address, port: int) -> httpcore.AsyncNetworkStream:
+    """A connection to the address itself; TLS, which comes later, checks the host's name."""
+    return await httpcore.AnyIOBackend().connect_tcp(str(address), port)
+
+
+class CheckingBackend(httpcore.AsyncNetworkBackend):
+    """Resolves a host once, and connects when every one of its addresses is allowed."""
+
+    def __init__(self, rules: UrlInput, resolve: Resolve, connect: Connect) -> None:
+        self._rules, self._resolve, self._connect = rules, resolve, connect
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ARG002 - `seconds` is for all
+        local_address: str | None = None,  # noqa: ARG002
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002
+    ) -> httpcore.AsyncNetworkStream:
+        """See `httpcore.AsyncNetworkBackend`.
+
+        Raises:
+            RequestRefused: 403, an address of the host may not be connected to.
+        """
+        try:
+            found = [ipaddress.ip_address(host)]
+        except ValueError:
+            found = await self._resolve(host, port)
+        if not found or not all(may_connect(each, self._rules) for each in found):
+            raise not_allowed()
+        return await self._connect(found[0], port)
 
 
 class Fetcher:
@@ -54,26 +80,33 @@ class Fetcher:
         connect: Connect = system_connect,
     ) -> None:
         self._rules = rules
-        self._resolve = resolve
-        self._connect = connect
+        self._backend = CheckingBackend(rules, resolve, connect)
 
-    async def fetch(self, url: str) -> bytes:
+    async def fetch_all(self, urls: Sequence[str], charge: Charge) -> list[bytes]:
+        """What is behind each URL, one after another; `charge` holds what has come.
+
+        Raises:
+            RequestRefused: 403 not allowed, 413 too long, 422 it cannot be had, 429 no memory.
+        """
+        return [await self.fetch(url, charge) for url in urls]
+
+    async def fetch(self, url: str, charge: Charge | None = None) -> bytes:
         """The bytes behind `url`.
 
         Raises:
-            RequestRefused: 403 not allowed, 413 too long, 422 it cannot be had.
+            RequestRefused: as above.
         """
         try:
             async with asyncio.timeout(self._rules.seconds):
-                return await self._follow(url)
-        except (OSError, h11.ProtocolError, UnicodeError, asyncio.IncompleteReadError) as exc:
+                return await self._follow(url, charge)
+        except (OSError, httpcore.NetworkError, httpcore.ProtocolError) as exc:
             raise not_fetched() from exc
+        except (httpcore.TimeoutException, httpcore.UnsupportedProtocol, ValueError) as exc:
+            raise not_fetched() from exc  # ValueError: a redirect to what cannot be a URL
 
-    async def _follow(self, url: str) -> bytes:
+    async def _follow(self, url: str, charge: Charge | None) -> bytes:
         for _ in range(self._rules.redirects + 1):
-            target = checked_url(url, self._rules)
-            address = await self._checked_address(target)
-            status, location, body = await self._get(target, address)
+            status, location, body = await self._get(checked_url(url, self._rules), charge)
             if status == 200:
                 return body
             if status not in REDIRECTS or not location:
@@ -83,55 +116,45 @@ class Fetcher:
                 raise not_allowed()
         raise not_fetched()
 
-    async def _checked_address(self, url: CheckedUrl) -> Address:
-        """One address of the url, when every one of them may be connected to."""
-        found = [url.address] if url.address else await self._resolve(url.host, url.port)
-        if not found or not all(may_connect(each, self._rules) for each in found):
-            raise not_allowed()
-        return found[0]
+    async def _get(self, url: CheckedUrl, charge: Charge | None) -> tuple[int, str, bytes]:
+        """Status, Location and, with status 200, content."""
+        headers: dict[bytes | str, bytes | str] = {
+            "Host": url.authority,
+            "User-Agent": "uad",
+            "Accept": "image/*",
+            "Accept-Encoding": "identity",
+            "Connection": "close",
+        }
+        target = httpcore.URL(
+            scheme=url.scheme.encode(),
+            host=url.host.encode(),
+            port=url.port,
+            target=url.path.encode("ascii"),
+        )
+        async with (
+            httpcore.AsyncConnectionPool(
+                ssl_context=self._tls if url.scheme == "https" else None,
+                max_keepalive_connections=0,
+                network_backend=self._backend,
+            ) as pool,
+            pool.stream("GET", target, headers=headers) as response,
+        ):
+            if response.status != 200:
+                found = {name.lower(): value for name, value in response.headers}
+                location = found.get(b"location", b"")
+                return response.status, location.decode("ascii"), b""
+            return 200, "", await self._read(response, charge)
 
-    async def _get(self, url: CheckedUrl, address: Address) -> tuple[int, str, bytes]:
-        tls = self._tls if url.scheme == "https" else None
-        reader, writer = await self._connect(address, url, tls)
-        try:
-            return await self._exchange(reader, writer, url)
-        finally:
-            writer.close()
-
-    async def _exchange(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, url: CheckedUrl
-    ) -> tuple[int, str, bytes]:
-        connection = h11.Connection(h11.CLIENT)
-        headers = [
-            ("Host", url.authority),
-            ("User-Agent", "uad"),
-            ("Accept", "image/*"),
-            ("Accept-Encoding", "identity"),
-            ("Connection", "close"),
-        ]
-        request = h11.Request(method="GET", target=url.path, headers=headers)
-        writer.write(connection.send(request) + connection.send(h11.EndOfMessage()))
-        status, location, body = 0, "", bytearray()
-        while True:
-            event = connection.next_event()
-            if event is h11.NEED_DATA:
-                connection.receive_data(await reader.read(CHUNK_BYTES))
-            elif isinstance(event, h11.Response):
-                status, location = event.status_code, _location(event)
-                if status != 200:
-                    return status, location, b""
-            elif isinstance(event, h11.Data):
-                body += event.data
-                if len(body) > self._rules.bytes:
-                    raise RequestRefused(413, f"the image has more than {self._rules.bytes} bytes")
-            elif isinstance(event, h11.EndOfMessage | h11.ConnectionClosed):
-                return status, location, bytes(body)
+    async def _read(self, response: httpcore.Response, charge: Charge | None) -> bytes:
+        body = bytearray()
+        async for chunk in response.aiter_stream():
+            if len(body) + len(chunk) > self._rules.bytes:
+                raise RequestRefused(413, f"the image has more than {self._rules.bytes} bytes")
+            if charge is not None:
+                charge.add(len(chunk))
+            body += chunk
+        return bytes(body)
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
         return ssl.create_default_context()
-
-
-def _location(response: h11.Response) -> str:
-    headers = dict(response.headers)
-    return headers.get(b"location", b"").decode("ascii")

@@ -2,13 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from functools import cache
+from typing import Annotated, Any
 
 import orjson
+from pydantic import Field, TypeAdapter
 
 from serving.api.schemas import envelope
 from serving.settings import Keep
 from uad.errors import RequestRefused
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class Job:
     """Nobody reads the answer: draw and encode nothing."""
     keep: Keep = "none"
     """Which images are to come back with the reply, to be kept."""
+    large: bool = False
+    """Whether a large image may be judged now; else the engine asks first."""
 
     def parts(self) -> list[bytes]:
         """As it is sent: a JSON header, then the raw bytes."""
@@ -48,9 +54,9 @@ class Job:
 class Verdict:
     """What the front counts about a judged image."""
 
-    score: float
-    threshold: float
-    p_value: float
+    score: Finite
+    threshold: Finite
+    p_value: Finite
     is_anomalous: bool
     position: int = 0
     """Of the image in its request, from 0."""
@@ -65,38 +71,39 @@ class KeptImage:
     original: bytes
     preview: bytes
     heatmap: bytes
-    verdict: int = 0
+    verdict: Annotated[int, Field(ge=0)] = 0
     """Its verdict's place in `Reply.verdicts`."""
 
     def header(self) -> dict[str, Any]:
         """All but the files."""
         return {"facts": self.facts, "verdict": self.verdict}
 
-    @classmethod
-    def from_parts(cls, header: dict[str, Any], files: Sequence[bytes]) -> "KeptImage":
-        """The reverse of `header` and the files."""
-        original, preview, heatmap = files
-        return cls(dict(header["facts"]), original, preview, heatmap, int(header["verdict"]))
-
 
 FILES_KEPT = 3
 """Files of one kept image."""
+MOST_KEPT = 1000
 
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer ready to be sent."""
+    """An answer ready to be sent, or a question of the engine."""
 
-    status: int
+    status: Annotated[int, Field(ge=200, le=599)]
     body: bytes
     verdicts: tuple[Verdict, ...] = ()
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, Finite] = field(default_factory=dict)
     """By stage: receive, fetch, queue, decode, infer, draw, encode."""
     gzip: bool = False
     """Whether `body` is compressed."""
-    retry_after_seconds: int | None = None
+    retry_after_seconds: Annotated[int, Field(ge=0)] | None = None
     wanted_urls: tuple[str, ...] = ()
     """Not an answer yet: the job is to come again with the images behind these URLs."""
+    is_large: bool = False
+    """Not an answer yet: the next image is large, and the engine asks whether it may go on."""
+    images: Annotated[int, Field(ge=0)] = 0
+    """Images of the request. Of a batch they are judged a few at a time, until `left` is 0."""
+    left: Annotated[int, Field(ge=0)] = 0
+    """Images of a batch that are not judged yet; `body` holds items without the list around."""
     together: int = 1
     """How many requests the engine judged at once, this one among them."""
     kept: tuple[KeptImage, ...] = ()
@@ -110,28 +117,39 @@ class Reply:
 
     @staticmethod
     def count_of_parts(header: bytes) -> int:
-        """How many parts the reply has whose first one is `header`."""
-        return 2 + FILES_KEPT * len(orjson.loads(header)["kept"])
+        """How many parts the reply has whose first one is `header`.
+
+        Raises:
+            ValueError: this is no header of a reply.
+        """
+        values = orjson.loads(header)
+        kept = values.get("kept") if isinstance(values, dict) else None
+        if not isinstance(kept, list) or len(kept) > MOST_KEPT:
+            raise ValueError("this is no header of a reply")
+        return 2 + FILES_KEPT * len(kept)
 
     @classmethod
     def from_parts(cls, parts: Sequence[bytes]) -> "Reply":
-        """The reverse of `parts`; an engine may have been taken over, so nothing else is read."""
-        header: dict[str, Any] = orjson.loads(parts[0])
-        return cls(
-            status=int(header["status"]),
-            body=parts[1],
-            verdicts=tuple(Verdict(**each) for each in header["verdicts"]),
-            seconds=dict(header["seconds"]),
-            gzip=bool(header["gzip"]),
-            retry_after_seconds=header["retry_after_seconds"],
-            wanted_urls=tuple(header["wanted_urls"]),
-            kept=tuple(
-                KeptImage.from_parts(each, parts[start : start + FILES_KEPT])
-                for start, each in zip(
-                    range(2, len(parts), FILES_KEPT), header["kept"], strict=True
-                )
-            ),
-        )
+        """The reverse of `parts`; every value is checked, as an engine may have been taken over.
+
+        Raises:
+            ValueError: this is no reply.
+        """
+        if len(parts) != cls.count_of_parts(parts[0]):
+            raise ValueError("a reply has another number of parts")
+        header = orjson.loads(parts[0])
+        header["body"], files = parts[1], iter(parts[2:])
+        for kept in header["kept"]:
+            kept |= {name: next(files) for name in ("original", "preview", "heatmap")}
+        reply: Reply = _reply_type().validate_python(header)
+        if any(kept.verdict >= len(reply.verdicts) for kept in reply.kept):
+            raise ValueError("a kept image has no verdict")
+        return reply
+
+
+@cache
+def _reply_type() -> TypeAdapter[Any]:
+    return TypeAdapter(Reply)
 
 
 def refusal(log_id: str, refused: RequestRefused, seconds: dict[str, float] | None = None) -> Reply:

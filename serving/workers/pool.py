@@ -1,39 +1,42 @@
 """The engine processes of one model version."""
 
-import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 
 from serving.inference.spec import EngineSpec
 from serving.workers.admission import Pace, busy
 from serving.workers.messages import Job, Reply
 from serving.workers.request_queue import QueuedRequest, RequestQueue
+from serving.workers.supervisor import Supervisor
 from serving.workers.worker import WorkerProcess
 from uad.devices import parse_devices
-from uad.errors import BundleError, EngineLostError, RequestRefused
+from uad.errors import RequestRefused
 
-logger = logging.getLogger(__name__)
-
-IDLE_SECONDS = 1.0
-"""How soon the death of an idle engine is noticed."""
-LONGEST_PAUSE_SECONDS = 10.0
-KILLS = RequestRefused(422, "this image broke two engines, it is not tried again; export it again")
-SLOW = RequestRefused(422, "this image takes longer than a request may; send a smaller one")
-CLOSED = RequestRefused(503, "the server is stopping; try again")
+LOOK_SECONDS = 0.1
+"""How often the queue is searched for requests whose deadline has passed."""
+closed = partial(RequestRefused, 503, "the server is stopping; try again")
 
 
 class WorkerPool:
     """Engine processes that share one queue of requests; safe to use from any thread.
 
-    Each has a thread here that hands it one request after another, or at once as many as wait, up
+    Each has a supervisor that hands it one request after another, or at once as many as wait, up
     to `spec.batch`; and replaces it when it dies.
     """
 
-    def __init__(self, spec: EngineSpec, workers: int) -> None:
+    def __init__(
+        self, spec: EngineSpec, workers: int, *, repair: Callable[[], object] = lambda: None
+    ) -> None:
         """Start so many, on the devices of `spec` in turn, and wait for them.
+
+        Args:
+            spec: what they load.
+            workers: how many.
+            repair: called when a process cannot be started later on; it may fetch the bundle again.
 
         Raises:
             BundleError: the version cannot be loaded.
@@ -43,30 +46,35 @@ class WorkerPool:
         self.bundle = spec.bundle
         """The version's folder."""
         self._limits = spec.limits
-        self._queue = RequestQueue()
+        self._up: set[WorkerProcess] = set()
+        self._queue = RequestQueue(lambda: len(self._up))
         self._pace = Pace(spec.limits)
         self._closing = threading.Event()
         self._came_up = threading.Semaphore(0)
-        specs = [
-            spec.model_copy(update={"device": devices[index % len(devices)]})
+        self._supervisors = [
+            Supervisor(
+                spec.model_copy(update={"device": devices[index % len(devices)]}),
+                self._queue,
+                self._pace,
+                on_up=self._note_up,
+                on_down=self._up.discard,
+                repair=repair,
+                is_closing=self._closing,
+            )
             for index in range(workers)
         ]
-        first = WorkerProcess(specs[0])  # alone, so that a bad version costs one process
+        first = self._supervisors[0].begin()  # alone, so that a bad version costs one process
         self.key = first.key
-        self._up: set[WorkerProcess] = {first}
-        self._threads = [
-            threading.Thread(target=self._run_worker, args=(each, worker), daemon=True)
-            for each, worker in zip(specs, [first, *[None] * (workers - 1)], strict=True)
-        ]
         self._start()
 
     def _start(self) -> None:
         """All at once; who replaces a version that is at full strength should be so too."""
         until = time.monotonic() + self._limits.start_seconds
-        for thread in self._threads:
-            thread.start()
-        for _ in self._threads[1:]:
+        for supervisor in self._supervisors:
+            supervisor.thread.start()
+        for _ in self._supervisors:
             self._came_up.acquire(timeout=max(0.0, until - time.monotonic()))
+        threading.Thread(target=self._expire, name="deadlines", daemon=True).start()
 
     @property
     def pids(self) -> list[int]:
@@ -80,7 +88,7 @@ class WorkerPool:
 
     @property
     def service_seconds(self) -> float | None:
-        """How long a request takes in an engine, lately; None before the first."""
+        """How long an image takes in an engine, lately; None before the first."""
         return self._pace.service_seconds
 
     def expect_room(self) -> None:
@@ -93,10 +101,20 @@ class WorkerPool:
         Raises:
             RequestRefused: 429, it would have to wait too long.
         """
+        return self.enqueue(job).future
+
+    def enqueue(self, job: Job) -> QueuedRequest:
+        """The same; what is returned can be abandoned while an engine is at work on it.
+
+        Raises:
+            RequestRefused: 429, it would have to wait too long.
+        """
         self.expect_room()
+        if len(self._supervisors) == 1:
+            job = replace(job, large=True)  # there is no other engine to keep for small images
         request = QueuedRequest(job, time.monotonic() + self._limits.deadline_seconds)
         self._queue.put(request)
-        return request.future
+        return request
 
     def check_golden(self) -> None:
         """Nothing to do: an engine process checks the golden scores before it takes requests."""
@@ -109,91 +127,25 @@ class WorkerPool:
     def join(self, seconds: float) -> None:
         """After `close`: wait until all have ended, but end them after `seconds`."""
         until = time.monotonic() + seconds
-        for thread in self._threads:
-            thread.join(max(0.0, until - time.monotonic()))
+        for supervisor in self._supervisors:
+            supervisor.thread.join(max(0.0, until - time.monotonic()))
         for worker in list(self._up):
             worker.kill()
 
-    def _run_worker(self, spec: EngineSpec, worker: WorkerProcess | None) -> None:
-        while not self._queue.is_over:
-            worker = worker or self._replacement(spec)
-            if worker is None:
-                break
-            requests = self._queue.get(IDLE_SECONDS, spec.batch)
-            if not worker.is_alive():
-                self._lose(worker, requests)
-                worker = None
-            elif (due := _due(requests)) and not self._served(worker, due):
-                worker = None
-        if worker:
-            self._up.discard(worker)
-            worker.close()
-        self._refuse_the_rest()
+    def _note_up(self, worker: WorkerProcess) -> None:
+        self._up.add(worker)
+        self._came_up.release()
 
-    def _lose(self, worker: WorkerProcess, requests: Sequence[QueuedRequest]) -> None:
-        """An engine died while it was idle; the requests go to another one."""
-        logger.warning("engine process %d died while it was idle", worker.pid)
-        self._up.discard(worker)
-        worker.kill()
-        for request in reversed(requests):
-            self._queue.put_first(request)
+    def _expire(self) -> None:
+        """Answer at its deadline who still waits, whatever the engines do."""
+        while not self._closing.is_set() or self._is_served():
+            time.sleep(LOOK_SECONDS)
+            for request in self._queue.expired():
+                if request.begin():
+                    request.refuse(busy(self._pace.service_seconds or 1.0))
+        for request in self._queue.take_all():
+            if request.begin():
+                request.refuse(closed())
 
-    def _refuse_the_rest(self) -> None:
-        """When no engine is left and none can be started."""
-        while not self._up and (requests := self._queue.get(0.0)):
-            requests[0].refuse(CLOSED)
-
-    def _served(self, worker: WorkerProcess, requests: Sequence[QueuedRequest]) -> bool:
-        """Have requests answered; False when that cost the engine its life."""
-        start = time.monotonic()
-        try:
-            replies = worker.answer([request.job for request in requests])
-        except EngineLostError as exc:
-            self._up.discard(worker)
-            logger.warning("request %s: %s", ", ".join(t.job.log_id for t in requests), exc)
-            self._after_loss(requests, exc)
-            return False
-        self._pace.note((time.monotonic() - start) / len(requests))
-        for request, reply in zip(requests, replies, strict=True):
-            reply.seconds["queue"] = start - request.queued_at
-            request.future.set_result(replace(reply, together=len(requests)))
-        return True
-
-    def _after_loss(self, requests: Sequence[QueuedRequest], exc: EngineLostError) -> None:
-        """Nobody knows which of several it was: each is tried again, alone."""
-        for request in reversed(requests):
-            request.engines_lost += exc.began or exc.slow
-            if exc.slow and len(requests) == 1:
-                request.refuse(SLOW)
-            elif request.engines_lost > 1:
-                request.refuse(KILLS)
-            else:
-                self._queue.put_first(request)
-
-    def _replacement(self, spec: EngineSpec) -> WorkerProcess | None:
-        pause = 0.1
-        while True:
-            try:
-                worker = WorkerProcess(spec)
-            except BundleError as exc:
-                logger.error("an engine process cannot be started: %s", exc)
-                if self._closing.wait(pause):
-                    return None
-                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-            else:
-                self._up.add(worker)
-                self._came_up.release()
-                return worker
-
-
-def _due(requests: Sequence[QueuedRequest]) -> list[QueuedRequest]:
-    """Those whose answer is still waited for; who waited too long is told so."""
-    due = []
-    for request in requests:
-        if not request.is_wanted():
-            continue
-        if time.monotonic() > request.expires_at and not request.engines_lost:
-            request.refuse(busy(1.0))
-        else:
-            due.append(request)
-    return due
+    def _is_served(self) -> bool:
+        return any(supervisor.thread.is_alive() for supervisor in self._supervisors)

@@ -1,16 +1,19 @@
-"""The program of an engine process: `python -m serving.workers.process FD`.
+"""The program of an engine process: `python -P -m serving.workers.process FD`.
 
-It has no credentials in its environment, a limit on its memory, and one open socket, FD, over
-which it is told what to load and then gets requests, one or a few at a time. It speaks JSON and raw
-bytes, never pickle: nothing that a hostile image makes of it can run code in the front.
+It has no credentials in its environment, a limit on its memory, a working directory of its own,
+and one open socket, FD, over which it is told what to load and then gets requests, one or a few at
+a time. It speaks JSON and raw bytes, never pickle: nothing that a hostile image makes of it can run
+code in the front. It ends when the front ends.
 """
 
+import ctypes
 import logging
 import os
 import resource
 import signal
 import sys
 import warnings
+from base64 import b64encode
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -18,16 +21,22 @@ import orjson
 
 from serving.inference.request_processing import RequestProcessor
 from serving.inference.spec import EngineSpec
+from serving.settings import Limits
+from serving.telemetry.logs import set_up_engine
 from serving.workers.messages import Job
-from uad.errors import UadError
+from uad.bundle import Bundle
+from uad.errors import BundleError, UadError
+from uad.inference.detector import Detector
 
 GOT_IT = b"+"
+PR_SET_PDEATHSIG = 1
 
 logger = logging.getLogger(__name__)
 
 
 def main(descriptor: int) -> int:
     """Serve the socket `descriptor` until its other end closes."""
+    end_with_the_front()
     # The front decides when to stop; it closes the socket after its last request is answered.
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_number, signal.SIG_IGN)
@@ -44,17 +53,29 @@ def main(descriptor: int) -> int:
     return 0
 
 
+def end_with_the_front() -> None:
+    """Be killed when the front ends, also when it is killed while this process computes."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def _opened(front: Connection) -> RequestProcessor | None:
     """Load what the front names and say that it is ready, or why it cannot be; None then."""
     try:
         spec = EngineSpec.model_validate_json(front.recv_bytes())
-        logging.basicConfig(
-            level=spec.log_level.upper(), format="%(levelname)s engine: %(message)s"
-        )
+        set_up_engine(spec.log_level)  # which the front reads, and writes in its own form
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        if spec.device.startswith("cpu"):
+            # Other devices' libraries reserve much more than they use.
+            _limit(spec.limits.model_bytes + spec.limits.memory_bytes * spec.batch)
         processor = _load(spec)
+        _check_whole_request(processor.detector)
         _limit(spec.limits.memory_bytes * spec.batch)
     except UadError as exc:
         front.send_bytes(orjson.dumps({"error": str(exc)}))
+        return None
+    except MemoryError:
+        front.send_bytes(orjson.dumps({"error": "there is not enough memory for this version"}))
         return None
     front.send_bytes(orjson.dumps({"engine": processor.detector.engine.key}))
     return processor
@@ -80,20 +101,53 @@ def _load(spec: EngineSpec) -> RequestProcessor:
     return RequestProcessor(detector, spec.limits, visualize=spec.visualize, batch=spec.batch)
 
 
+def _check_whole_request(detector: Detector) -> None:
+    """Answer one request from body to answer, so that no version serves that cannot.
+
+    Raises:
+        BundleError: it cannot.
+    """
+    image = b64encode(_golden_file(detector.bundle)).decode()
+    body = orjson.dumps({"image": image, "visualize": True})
+    (reply,) = RequestProcessor(detector, Limits()).answer([Job("start", "start", body)])
+    if reply.status != 200:
+        raise BundleError(
+            f"{detector.bundle.path} cannot answer a request: "
+            f"{orjson.loads(reply.body)['errorMsg']}"
+        )
+
+
+def _golden_file(bundle: Bundle) -> bytes:
+    for file in sorted((bundle.path / "golden").glob("*.png")):
+        return file.read_bytes()
+    raise BundleError(f"{bundle.path} has no golden image: train it again")
+
+
 def _limit(memory_bytes: int) -> None:
-    """Let requests use `memory_bytes` beyond what the loaded model uses."""
+    """Let the process use `memory_bytes` beyond what it uses now."""
     statm = Path("/proc/self/statm")
     if statm.is_file():
         used = int(statm.read_text().split()[5]) * os.sysconf("SC_PAGE_SIZE")
-        resource.setrlimit(resource.RLIMIT_DATA, (used + memory_bytes, used + memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        most = used + memory_bytes
+        if hard != resource.RLIM_INFINITY:
+            most = min(most, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
 def _serve(front: Connection, processor: RequestProcessor) -> None:
     while True:
-        jobs = [_received(front) for _ in range(int(front.recv_bytes()))]
-        front.send_bytes(GOT_IT)
-        for reply in processor.answer(jobs):
+        command = orjson.loads(front.recv_bytes())
+        if "drop" in command:
+            processor.drop()
+            continue
+        if "next" in command:
+            replies = [processor.answer_next(large=command["large"])]
+        else:
+            jobs = [_received(front) for _ in range(command["jobs"])]
+            front.send_bytes(GOT_IT)
+            replies = processor.answer(jobs)
+        for reply in replies:
             for part in reply.parts():
                 front.send_bytes(part)
 

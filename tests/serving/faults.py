@@ -89,8 +89,8 @@ def scripted_server(registry: ScriptedRegistry, store: Path, **values: object) -
     with ExitStack() as ends:
         listener = ends.enter_context(bound(settings.host, settings.port))
         products = open_products(settings, lambda: registry, lambda: BundleStore(store))
-        ends.callback(products.close)
         state = State(settings, products)
+        ends.callback(state.close)
         server = GracefulServer(create_app(settings, state), settings, state)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -52,26 +52,46 @@ def test_a_key_that_is_taken_out_of_the_file_is_locked_out_while_serving(
     keys: tuple[Path, str],
 ) -> None:
     file, key = keys
-    now = [0.0]
-    known = Keys(file, clock=lambda: now[0])
+    known = Keys(file)
     file.write_text("# nobody\n")
-    now[0] += 2
+    known.refresh()
     assert known.owner(key) is None
 
 
 def test_keys_survive_a_file_that_goes_away(keys: tuple[Path, str]) -> None:
     file, key = keys
-    now = [0.0]
-    known = Keys(file, clock=lambda: now[0])
+    known = Keys(file)
     file.unlink()
-    now[0] += 2
+    known.refresh()
     assert known.owner(key) == "line4"
+
+
+def test_a_typing_error_in_the_file_is_named_once_and_locks_nobody_out(
+    keys: tuple[Path, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    file, key = keys
+    known = Keys(file)
+    file.write_text(f"{file.read_text()}line5 sha256:abc\n")
+    known.refresh()
+    known.refresh()
+    assert known.owner(key) == "line4"
+    assert caplog.text.count(f"{file} line 4 is not an API key") == 1
+    other, line = new_key("line5")
+    file.write_text(line)
+    known.refresh()
+    assert known.owner(other) == "line5"
 
 
 @pytest.mark.parametrize("line", ["line4", "line4 sha256:abc", "line4 sha256:" + "z" * 64])
 def test_a_line_that_is_no_key_is_named(tmp_path: Path, line: str) -> None:
     (tmp_path / "keys").write_text(f"\n{line}\n")
-    with pytest.raises(ConfigError, match="line 2 is no API key"):
+    with pytest.raises(ConfigError, match="line 2 is not an API key"):
+        Keys(tmp_path / "keys")
+
+
+def test_a_file_that_is_no_text_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_bytes(b"line4 \xff\xfe")
+    with pytest.raises(ConfigError, match="not a text file"):
         Keys(tmp_path / "keys")
 
 
@@ -111,3 +131,12 @@ def test_the_rate_counts_over_http(
     server = serve(models=[str(random_bundle(1))], access={"rate": 0.01, "burst": 2})
     codes = [server.judge(image)["errorCode"] for _ in range(3)]
     assert codes == [0, 0, 429]
+
+
+def test_the_rate_counts_every_image_of_a_batch(
+    serve: Callable[..., Running], random_bundle: Bundles, image: str
+) -> None:
+    server = serve(models=[str(random_bundle(1))], access={"rate": 0.01, "burst": 5})
+    batch = {"images": [image] * 5, "visualize": False, "labelMap": "rle"}
+    assert server.http.post(f"{PATH}/batch", json=batch).json()["errorCode"] == 0
+    assert server.judge(image)["errorCode"] == 429

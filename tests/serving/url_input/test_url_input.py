@@ -2,17 +2,17 @@ import asyncio
 import base64
 import http.server
 import ipaddress
-import ssl
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpcore
 import numpy as np
 import pytest
 
-from serving.url_input.fetcher import Connect, Fetcher, Streams, system_connect
-from serving.url_input.policy import Address, CheckedUrl, UrlInput, may_connect
+from serving.url_input.fetcher import Connect, Fetcher, system_connect
+from serving.url_input.policy import Address, UrlInput, may_connect
 from tests.serving.running import Running, encoded
 from uad.errors import RequestRefused
 
@@ -37,6 +37,9 @@ EVASIONS = {
     "IPv6 unspecified": "http://[::]/",
     "IPv4-mapped": "http://[::ffff:127.0.0.1]/",
     "IPv4-mapped, hexadecimal": "http://[::ffff:7f00:1]/",
+    "IPv4-translated": "http://[::ffff:0:127.0.0.1]/",
+    "site-local": "http://[fec0::1]/",
+    "discard": "http://[100::1]/",
     "IPv4-compatible": "http://[::127.0.0.1]/",
     "NAT64": "http://[64:ff9b::7f00:1]/",
     "NAT64, local": "http://[64:ff9b:1::a00:1]/",
@@ -90,13 +93,11 @@ class Network:
         found = self.answers.pop(0) if self.answers else [PUBLIC]
         return [ipaddress.ip_address(each) for each in found]
 
-    async def connect(
-        self, address: Address, place: CheckedUrl, tls: ssl.SSLContext | None
-    ) -> Streams:
-        self.connected.append(f"{address}:{place.port}")
+    async def connect(self, address: Address, port: int) -> httpcore.AsyncNetworkStream:
+        self.connected.append(f"{address}:{port}")
         if self._connect is None:
             raise ConnectionRefusedError
-        return await self._connect(address, place, tls)
+        return await self._connect(address, port)
 
     def fetch(self, url: str, **rules: Any) -> bytes:
         fetcher = Fetcher(UrlInput(**rules), resolve=self.resolve, connect=self.connect)
@@ -179,6 +180,8 @@ class Pages(http.server.BaseHTTPRequestHandler):
             "/moved": lambda: self.send(302, b"", "/a.png"),
             "/loop": lambda: self.send(302, b"", "/loop"),
             "/metadata": lambda: self.send(302, b"", "http://169.254.169.254/latest/"),
+            "/malformed": lambda: self.send(302, b"", "http://[::1"),
+            "/no-number": lambda: self.send(302, b"", "http://camera.example:port/"),
             "/file": lambda: self.send(302, b"", "file:///etc/passwd"),
             "/private": lambda: self.send(307, b"", "//10.0.0.1/"),
             "/long": lambda: self.send(200, bytes(200_000)),
@@ -221,6 +224,8 @@ def rules(pages: int) -> dict[str, Any]:
     [
         ("/metadata", 403, 1),
         ("/file", 403, 1),
+        ("/malformed", 422, 1),
+        ("/no-number", 403, 1),
         ("/private", 403, 1),
         ("/loop", 422, 4),
         ("/long", 413, 1),

@@ -1,0 +1,53 @@
+"""What holds for every request and every answer, on each port and path."""
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.api.request_handler import new_log_id, respond
+from serving.api.state import State
+from serving.workers.messages import refusal
+from uad.errors import RequestRefused
+
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+class Gate:
+    """Refuses ambiguous requests, and adds the headers that every answer carries.
+
+    A browser is told to do nothing with an answer but show it. While the server is stopping, a
+    client is told to close its connection, so that it sends its next request elsewhere.
+    """
+
+    def __init__(self, app: ASGIApp, state: State) -> None:
+        self.app = app
+        self.state = state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on and its answer back."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        is_ambiguous = "content-length" in headers and "transfer-encoding" in headers
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                answered = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    answered.setdefault(name, value)
+                if self.state.draining or is_ambiguous:
+                    answered["Connection"] = "close"
+            await send(message)
+
+        if is_ambiguous:
+            # RFC 9112, 6.1: two servers in a row could read two different requests.
+            words = "give Content-Length or Transfer-Encoding, not both"
+            refused = respond(refusal(new_log_id(), RequestRefused(400, words)))
+            await refused(scope, receive, send_with_headers)
+            return
+        await self.app(scope, receive, send_with_headers)
