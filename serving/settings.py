@@ -111,6 +111,8 @@ class ServerSettings(Settings):
     """By product: its own alpha or threshold, and smallest defect, instead of those above."""
     admin_port: Annotated[int, Field(ge=0, le=65535)] | None = None
     """A second port, on loopback only, for polls and pins; `/metrics` is then only there."""
+    wait_for_model: bool = False
+    """Start without a model, and be ready when there is one; else the start fails and says why."""
     shadow: bool = False
     """Run the challenger on what the champion has answered, when it is not busy."""
     keep_scores: bool = True

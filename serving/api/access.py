@@ -156,7 +156,7 @@ class Access:
         return f"key {owner}"
 
     def admit(self, request: Request) -> str:
-        """Let one request in; returns who asks.
+        """Let one request in; returns who asks, for `count_images`.
 
         Raises:
             RequestRefused: 401 without a known key, 429 when its owner asks too often.

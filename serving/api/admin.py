@@ -9,7 +9,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.api.bodies import read_body, refuse_too_long
+from serving.api.bodies import read_small_body
 from serving.api.errors import add_error_handlers
 from serving.api.feedback import feedback_router
 from serving.api.middleware import Gate
@@ -21,7 +21,6 @@ from serving.api.state import State, state_of
 from serving.models.pins import pin, unpin
 from serving.models.products import Product
 from serving.page.routes import page_router
-from serving.settings import Limits
 from serving.workers.messages import Reply
 from uad.errors import RegistryError, RequestRefused
 
@@ -59,13 +58,7 @@ async def set_pin(request: Request, name: str) -> Response:
     """Pin a product to a version: `{"version": "3"}`."""
     state = state_of(request)
     product = state.products.get(name)
-    limits = Limits(body_bytes=MOST_BYTES)
-    refuse_too_long(request, limits)
-    charge = state.memory.charge()
-    try:
-        body = await read_body(request, limits, charge)
-    finally:
-        charge.release()
+    body = await read_small_body(request, state, MOST_BYTES)
     try:
         version = orjson.loads(body)["version"]
     except (ValueError, KeyError, TypeError) as exc:

@@ -4,6 +4,7 @@ import asyncio
 
 from starlette.requests import ClientDisconnect, Request
 
+from serving.api.state import State
 from serving.settings import Limits
 from serving.workers.admission import Charge
 from uad.errors import RequestRefused
@@ -23,6 +24,21 @@ def refuse_too_long(request: Request, limits: Limits) -> None:
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > limits.body_bytes:
         raise _too_long(limits)
+
+
+async def read_small_body(request: Request, state: State, most_bytes: int) -> bytes:
+    """A body that is not an image, of at most `most_bytes`.
+
+    Raises:
+        RequestRefused: as `read_body`.
+    """
+    limits = state.settings.limits.model_copy(update={"body_bytes": most_bytes})
+    refuse_too_long(request, limits)
+    charge = state.memory.charge(cut=request.scope.get("state", {}).get("abort"))
+    try:
+        return await read_body(request, limits, charge)
+    finally:
+        charge.release()
 
 
 async def read_body(request: Request, limits: Limits, charge: Charge) -> bytes:

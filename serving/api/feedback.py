@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.api.bodies import read_body
+from serving.api.bodies import read_small_body
 from serving.api.request_handler import new_log_id, respond
 from serving.api.schemas import Answer, envelope
 from serving.api.sessions import refuse_other_sites
@@ -91,8 +91,7 @@ async def feedback(request: Request) -> Response:
     state = state_of(request)
     refuse_other_sites(request)
     client = state.access.admit(request)
-    limits = state.settings.limits.model_copy(update={"body_bytes": MOST_BYTES})
-    asked = _parsed(await read_body(request, limits))
+    asked = _parsed(await read_small_body(request, state, MOST_BYTES))
     image = await asyncio.to_thread(_recorded, state, asked, client)
     found = {"image": image.id, "judged": _judged(image), "said": asked.verdict}
     return respond(Reply(200, envelope(new_log_id(), 0, "Recorded", found)))

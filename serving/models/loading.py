@@ -18,7 +18,7 @@ from serving.settings import ServerSettings
 from serving.workers.pool import WorkerPool
 from uad.bundle import read_bundle
 from uad.devices import parse_devices
-from uad.errors import ConfigError, ServingError, UadError
+from uad.errors import ConfigError, ServingError
 from uad.hot_reload import AliasWatcher, BundleStore, Event, ModelSlot, Served
 from uad.inference.engines.cores import physical_cores
 from uad.registry import CHALLENGER, CHAMPION, ModelAddress, ModelRegistry, is_address
@@ -37,9 +37,14 @@ def open_state(settings: ServerSettings) -> State:
     return State(settings, open_products(settings), access)
 
 
+def existing_registry() -> ModelRegistry:
+    """The registry that the environment names; a server never makes one."""
+    return ModelRegistry(create=False)
+
+
 def open_products(
     settings: ServerSettings,
-    registry: Callable[[], AuditedRegistry] = ModelRegistry,
+    registry: Callable[[], AuditedRegistry] = existing_registry,
     store: Callable[[], BundleStore] = BundleStore,
 ) -> Products:
     """Load a version of everything that the settings name.
@@ -106,20 +111,18 @@ class _FollowedProduct:
     def product(self, workers: int) -> Product:
         """Follow the champion; a version serves on return."""
         registry = RegistryHealth(self.registry, self._pinned)
-        load = self._loader(workers, niceness=0)
-        watcher = self._watcher(self.address, registry, load)
+        watcher = self._watcher(self.address, registry, workers, niceness=0)
         registered = ModelAddress.parse(self.address).name
-        product = Product(
-            self.name, watcher.slot, Followed(watcher, registry), registered, self._shadow()
-        )
+        followed = Followed(watcher, registry, self.settings.poll_seconds)
+        product = Product(self.name, watcher.slot, followed, registered, self._shadow())
         first = threading.Thread(target=watcher.start, name="first-poll", daemon=True)
         first.start()
         first.join(PATIENCE_SECONDS)
         if first.is_alive() and registry.is_asking:
-            self._start_with_copy(watcher.slot, load)
+            self._start_with_copy(watcher)
         if watcher.slot.current is None:
             first.join()
-        if watcher.slot.current is None:
+        if watcher.slot.current is None and not self.settings.wait_for_model:
             product.close()
             message = watcher.status().last_error or f"{self.address} cannot be loaded"
             raise ServingError(message)
@@ -132,19 +135,20 @@ class _FollowedProduct:
             return None
         address = str(target.with_alias(CHALLENGER))
         registry = RegistryHealth(self.registry)
-        watcher = self._watcher(address, registry, self._loader(1, niceness=10))
+        watcher = self._watcher(address, registry, 1, niceness=10)
         threading.Thread(target=watcher.start, name="first-poll", daemon=True).start()
-        return Shadow(self.name, watcher.slot, Followed(watcher, registry))
-
-    def _loader(self, workers: int, *, niceness: int) -> Callable[[Path], WorkerPool]:
-        return lambda bundle: WorkerPool(
-            engine_spec(bundle, self.settings, niceness, product=self.name), workers
+        return Shadow(
+            self.name, watcher.slot, Followed(watcher, registry, self.settings.poll_seconds)
         )
 
     def _watcher(
-        self, address: str, registry: RegistryHealth, load: Callable[[Path], WorkerPool]
+        self, address: str, registry: RegistryHealth, workers: int, *, niceness: int
     ) -> AliasWatcher[WorkerPool]:
-        return AliasWatcher(
+        def load(bundle: Path) -> WorkerPool:
+            spec = engine_spec(bundle, self.settings, niceness, product=self.name)
+            return WorkerPool(spec, workers, repair=watcher.repair)
+
+        watcher: AliasWatcher[WorkerPool] = AliasWatcher(
             address,
             registry,
             self.store,
@@ -153,26 +157,17 @@ class _FollowedProduct:
             on_event=lambda event: _log(address, event),
             note_external=registry.note_external,
         )
+        return watcher
 
     def _pinned(self) -> ModelVersion | None:
         target = ModelAddress.parse(self.address)
         return pinned_version(target.name, self.store) if target.alias else None
 
-    def _start_with_copy(
-        self, slot: ModelSlot[WorkerPool], load: Callable[[Path], WorkerPool]
-    ) -> None:
+    def _start_with_copy(self, watcher: AliasWatcher[WorkerPool]) -> None:
         """Serve what served last, until the registry says what should."""
-        copy = self.store.last_served(ModelAddress.parse(self.address))
-        if copy is None:
-            return
-        words = "%s: the registry is slow; starting with the copy of %s"
-        logger.warning(words, self.name, copy.version)
-        try:
-            engines = load(copy.path)
-        except UadError as exc:
-            logger.error("%s: the copy of %s cannot be loaded: %s", self.name, copy.version, exc)
-        else:
-            slot.swap(Served(engines, copy.version, copy.name))
+        words = "%s: the registry is slow to answer. Starting with the saved copy, if there is one."
+        logger.warning(words, self.name)
+        watcher.start_with_copy()
 
 
 def _log(name: str, event: Event) -> None:

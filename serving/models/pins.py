@@ -4,13 +4,14 @@ A pin is a small file under UAD_HOME that every server on this machine reads wit
 needs no registry when the version is in the local store, as the last three are.
 """
 
-from uad.bundle import MANIFEST, sha256
+from dataclasses import replace
+
 from uad.errors import RegistryError, RegistryUnreachableError
 from uad.files import write_file
-from uad.hot_reload import BundleStore, Stored
-from uad.hot_reload.pins import pin_file, pinned
+from uad.hot_reload import BundleStore
+from uad.hot_reload.pins import PINNED_AT, pin_file, pinned
 from uad.registry import ModelRegistry
-from uad.registry.types import BUNDLE_SHA256, ModelVersion
+from uad.registry.types import ModelVersion
 
 
 def pin(name: str, version: str) -> None:
@@ -44,6 +45,7 @@ def pinned_version(name: str, store: BundleStore) -> ModelVersion | None:
 
     Raises:
         RegistryError: it is pinned to a version that is gone from the local store.
+        OSError: the pin cannot be read.
     """
     version = pinned(name)
     if version is None:
@@ -54,7 +56,9 @@ def pinned_version(name: str, store: BundleStore) -> ModelVersion | None:
             f"'{name}' is pinned to version {version}, which is not on this machine any more: "
             f"`uad pin {name} VERSION`, or `uad pin {name} --off`"
         )
-    return _described(stored)
+    described = stored.described()
+    pinned_at = str(pin_file(name).stat().st_mtime_ns)
+    return replace(described, tags={**described.tags, PINNED_AT: pinned_at})
 
 
 def local_versions(name: str) -> list[str]:
@@ -62,10 +66,3 @@ def local_versions(name: str) -> list[str]:
     folders = BundleStore().folder(name).glob("*-*")
     found = {folder.name.rpartition("-")[0] for folder in folders if folder.is_dir()}
     return sorted(found, key=lambda each: (len(each), each))
-
-
-def _described(stored: Stored) -> ModelVersion:
-    digest = sha256(stored.path / MANIFEST)
-    return ModelVersion(
-        stored.name, stored.version, None, str(stored.path), tags={BUNDLE_SHA256: digest}
-    )

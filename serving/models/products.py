@@ -10,7 +10,6 @@ from serving.models.shadow import Shadow
 from serving.workers.pool import WorkerPool
 from uad.errors import RequestRefused
 from uad.hot_reload import ModelSlot, Served
-from uad.hot_reload.pins import pinned
 
 CLOSE_SECONDS = 10.0
 
@@ -59,7 +58,9 @@ class Product:
             "desired": status.desired,
             "failed": [failure.version for failure in status.failed],
             "registry": "down" if self.followed.registry.is_down else "up",
-            "pinned": pinned(self.registered_name),
+            "pinned": self.followed.registry.pinned,
+            "following": self.followed.is_following(),
+            "lastPollSeconds": _rounded(self.followed.watcher.seconds_since_poll()),
             "offlineCopy": self.followed.registry.answered_at is None,
         }
 
@@ -73,6 +74,10 @@ class Product:
         self.slot.close()
         if served is not None:
             served.detector.join(CLOSE_SECONDS)
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
 
 
 class Products:

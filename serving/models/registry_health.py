@@ -1,5 +1,6 @@
 """A registry that remembers whether it answered."""
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,10 +8,13 @@ from pathlib import Path
 from typing import Protocol
 
 from serving.workers.pool import WorkerPool
-from uad.errors import RegistryUnreachableError
+from uad.errors import RegistryError, RegistryUnreachableError
 from uad.hot_reload import AliasWatcher
 from uad.hot_reload.alias_watcher import Registry
 from uad.registry.types import ModelVersion
+
+OLD_SECONDS = 120.0
+logger = logging.getLogger(__name__)
 
 
 class AuditedRegistry(Registry, Protocol):
@@ -35,16 +39,26 @@ class RegistryHealth:
         """Whether it did not answer when it was last asked."""
         self.is_asking = False
         """Whether an answer is being waited for now."""
+        self.pinned: str | None = None
+        """The version that was pinned at the last poll."""
+        self._last_pin: ModelVersion | None = None
+        self._pin_trouble = ""
 
     def resolve(self, address: str) -> ModelVersion:
         """See `uad.hot_reload.alias_watcher.Registry`."""
-        pinned = self._pinned()
-        if pinned is not None:
+        pinned = self._read_pin()
+        if pinned is not None and pinned.address != address:
             return pinned
         self.is_asking = True
         try:
             version = self._registry.resolve(address)
         except RegistryUnreachableError:
+            self.is_down = True
+            raise
+        except RegistryError:
+            self.is_down = False  # it answers, and says that there is no such version
+            raise
+        except Exception:
             self.is_down = True
             raise
         finally:
@@ -59,7 +73,20 @@ class RegistryHealth:
 
     def note_external(self, name: str, *, alias: str) -> object:
         """See `uad.hot_reload.AliasWatcher`; a pin asks the registry nothing."""
-        return None if self._pinned() else self._registry.note_external(name, alias=alias)
+        return None if self.pinned else self._registry.note_external(name, alias=alias)
+
+    def _read_pin(self) -> ModelVersion | None:
+        """The pinned version; while the pin cannot be read, the one that was read last."""
+        try:
+            found = self._pinned()
+        except (OSError, ValueError) as exc:
+            if str(exc) != self._pin_trouble:
+                logger.warning("The pin could not be read, so nothing changes: %s", exc)
+            self._pin_trouble = str(exc)
+            return self._last_pin
+        self._pin_trouble, self._last_pin = "", found
+        self.pinned = None if found is None else found.version
+        return found
 
 
 @dataclass(frozen=True)
@@ -68,3 +95,9 @@ class Followed:
 
     watcher: AliasWatcher[WorkerPool]
     registry: RegistryHealth
+    poll_seconds: float = 5.0
+
+    def is_following(self) -> bool:
+        """Whether a poll ended not long ago; loading a version counts as part of one."""
+        age = self.watcher.seconds_since_poll()
+        return age is not None and age < OLD_SECONDS + 10 * self.poll_seconds

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from serving.api.bodies import read_body
+from serving.api.bodies import read_small_body
 from serving.api.request_handler import answer, new_log_id, respond
 from serving.api.schemas import envelope
 from serving.api.sessions import COOKIE, refuse_other_sites, set_cookie
@@ -212,8 +212,7 @@ def _picture(state: State, product: Product, identifier: str, kind: str) -> tupl
 
 
 async def _short_body(request: Request) -> bytes:
-    limits = state_of(request).settings.limits.model_copy(update={"body_bytes": MOST_BYTES})
-    return await read_body(request, limits)
+    return await read_small_body(request, state_of(request), MOST_BYTES)
 
 
 async def _told(tell: Callable[..., dict[str, Any]], *values: Any, **options: Any) -> Response:

@@ -9,14 +9,18 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Generic, Protocol
 
 from uad.errors import RegistryError, RegistryUnreachableError
-from uad.hot_reload.bundle_store import BundleStore, Stored
+from uad.hot_reload.bundle_store import BundleStore, copy_name
 from uad.hot_reload.model_slot import D, ModelSlot, Served
+from uad.hot_reload.pins import PINNED_AT
 from uad.hot_reload.status import Event, EventKind, Failure, Status
 from uad.registry import ModelAddress, ModelVersion
+
+logger = logging.getLogger(__name__)
 
 FIRST_RETRY_SECONDS = 30.0
 LONGEST_RETRY_SECONDS = 3600.0
@@ -80,6 +84,9 @@ class AliasWatcher(Generic[D]):
         self._note_external = note_external
         self._clock = clock
         self._failures: dict[str, Failure] = {}
+        self._moved: tuple[str, str | None] | None = None
+        self._is_urged = False
+        self._loaded_version: ModelVersion | None = None
         self._desired: str | None = None
         self._last_error: str | None = None
         self._last_poll: float | None = None
@@ -91,9 +98,26 @@ class AliasWatcher(Generic[D]):
 
     def start(self) -> None:
         """Poll once here, so that a model is there on return if one can be, then in a thread."""
-        self.poll()
-        self._thread = threading.Thread(target=self._run, name="uad-watcher", daemon=True)
+        self._poll_safely()
+        self._thread = threading.Thread(target=self._run, name="uad-alias-watcher", daemon=True)
         self._thread.start()
+
+    def start_with_copy(self) -> bool:
+        """Load what served last while the first poll still waits for an answer; True if it is."""
+        stored = self._store.last_served(self._target)
+        if stored is None:
+            return False
+        try:
+            served, _ = self._opened(stored.described())
+        except Exception as exc:  # noqa: BLE001 - the registry may still answer
+            logger.error("The saved copy of %s cannot be loaded: %s", stored.version, exc)
+            return False
+        if self.slot.current is not None:  # the registry was faster
+            served.close()
+            return False
+        self.slot.swap(served)
+        self._loaded_version = stored.described()
+        return True
 
     def stop(self, timeout_seconds: float = 10.0) -> None:
         """End the thread; the model stays in the slot."""
@@ -103,8 +127,19 @@ class AliasWatcher(Generic[D]):
             self._thread.join(timeout_seconds)
 
     def wake(self) -> None:
-        """Poll now rather than at the end of the wait."""
+        """Poll now rather than at the end of the wait, and try again what failed before."""
+        self._is_urged = True
         self._wake.set()
+
+    def seconds_since_poll(self) -> float | None:
+        """How long ago a poll ended, well or not; None before the first one."""
+        return None if self._last_poll is None else self._clock() - self._last_poll
+
+    def repair(self) -> None:
+        """Fetch the bundle that serves again if its local copy was damaged or removed."""
+        loaded = self._loaded_version
+        if loaded is not None:
+            self._store.ensure(loaded, self._fetch)
 
     def status(self) -> Status:
         """What is wanted, what serves, and what went wrong."""
@@ -121,20 +156,43 @@ class AliasWatcher(Generic[D]):
     def poll(self) -> bool:
         """Look up the address once and swap if it names another version; True if it did."""
         with self._polling:
-            self._last_poll = self._clock()
             try:
-                version = self._registry.resolve(self.address)
-            except RegistryError as exc:
-                return self._unresolved(exc)
-            self._reached()
-            self._desired = version.version
-            if self._serves(version.version) or self._quarantined(version.version):
-                return False
-            return self._attempt(
-                version.name,
-                version.version,
-                lambda: self._store.ensure(version, self._registry.fetch),
-            )
+                return self._poll()
+            finally:
+                self._last_poll = self._clock()
+
+    def _poll(self) -> bool:
+        try:
+            version = self._registry.resolve(self.address)
+        except RegistryError as exc:
+            return self._unresolved(exc)
+        except Exception as exc:
+            logger.warning("%s could not be looked up", self.address, exc_info=exc)
+            return self._unresolved(RegistryUnreachableError(f"{type(exc).__name__}: {exc}"))
+        self._reached()
+        self._desired = version.version
+        self._try_again_if_moved(version)
+        copy = copy_name(version)
+        if self._serves(copy) or self._quarantined(copy):
+            return False
+        return self._attempt(version)
+
+    def _try_again_if_moved(self, version: ModelVersion) -> None:
+        """Somebody promoted, went back, pinned or asked: what failed before is tried again."""
+        since = version.tags.get(PINNED_AT) or version.tags.get(f"uad.{self._target.alias}")
+        moved = (copy_name(version), since)
+        if moved != self._moved or self._is_urged:
+            self._failures = {
+                copy: replace(failure, retry_at=self._clock())
+                for copy, failure in self._failures.items()
+            }
+        self._moved, self._is_urged = moved, False
+
+    def _fetch(self, version: ModelVersion, into: Path) -> Path:
+        """Fetch; a version known from its local copy alone is looked up first."""
+        if not version.source:
+            version = self._registry.resolve(version.address)
+        return self._registry.fetch(version, into)
 
     def _run(self) -> None:
         while not self._stopped.is_set():
@@ -146,25 +204,25 @@ class AliasWatcher(Generic[D]):
     def _poll_safely(self) -> None:
         try:
             self.poll()
-        except Exception as exc:  # noqa: BLE001 - the thread must outlive any failure
+        except Exception as exc:  # the thread must outlive any failure
+            logger.exception("a look at %s failed", self.address)
             self._last_error = f"{type(exc).__name__}: {exc}"
 
-    def _serves(self, version: str) -> bool:
+    def _serves(self, copy: str) -> bool:
         current = self.slot.current
-        return current is not None and current.version == version
+        return current is not None and current.copy == copy
 
-    def _quarantined(self, version: str) -> bool:
-        failure = self._failures.get(version)
+    def _quarantined(self, copy: str) -> bool:
+        failure = self._failures.get(copy)
         if failure is None:
             return False
         self._last_error = failure.error
         return self._clock() < failure.retry_at
 
-    def _attempt(self, name: str, version: str, locate: Callable[[], Path]) -> bool:
+    def _attempt(self, version: ModelVersion) -> bool:
         """Load beside the old model, check, then swap with one assignment."""
         try:
-            path = locate()
-            served = Served(self._loaded(path), version, name)
+            served, path = self._opened(version)
         except RegistryUnreachableError as exc:
             return self._unresolved(exc)
         except Exception as exc:  # noqa: BLE001 - whatever it is, the old version goes on
@@ -172,21 +230,44 @@ class AliasWatcher(Generic[D]):
             return False
         before = self.slot.current
         self.slot.swap(served)
-        self._failures.pop(version, None)
+        self._loaded_version = version
+        self._failures.pop(served.copy, None)
         self._last_error = None
-        self._tell("swapped", version, f"from {before.version if before else 'nothing'}")
-        if self._target.alias is not None:
-            self._keep(name, self._target.alias, path)
+        self._tell("swapped", version.version, f"from {before.version if before else 'nothing'}")
+        self._keep_books(version.name, path)
         return True
 
-    def _keep(self, name: str, alias: str, path: Path) -> None:
-        self._store.remember(name, alias, path)
+    def _opened(self, version: ModelVersion) -> tuple[Served[D], Path]:
+        """A version loaded and checked, and the local copy that it holds a lease on."""
+        lease = self._store.lease(version, self._fetch)
+        try:
+            model = self._loaded(lease.path)
+        except BaseException:
+            lease.release()
+            raise
+        served = Served(model, version.version, version.name, copy_name(version), lease.release)
+        return served, lease.path
+
+    def _keep_books(self, name: str, path: Path) -> None:
+        """Remember what served, and have a move made elsewhere in the audit; failures are told."""
+        alias = self._target.alias
+        if alias is None:
+            return
+        try:
+            self._store.remember(name, alias, path)
+        except Exception as exc:  # noqa: BLE001 - the swap stands
+            logger.warning(
+                "%s: the version that serves could not be noted on the disk, so a start without "
+                "the registry would use an older one: %s",
+                self.address,
+                exc,
+            )
         if self._note_external is None or self._trouble is not None:
             return
         try:
             self._note_external(name, alias=alias)
-        except RegistryError as exc:
-            logging.getLogger(__name__).warning("The audit trail could not be updated: %s", exc)
+        except Exception as exc:  # noqa: BLE001 - the swap stands
+            logger.warning("The audit trail could not be updated: %s", exc)
 
     def _loaded(self, path: Path) -> D:
         model = self._load(path)
@@ -197,16 +278,18 @@ class AliasWatcher(Generic[D]):
             raise
         return model
 
-    def _quarantine(self, version: str, error: Exception) -> None:
-        before = self._failures.get(version)
+    def _quarantine(self, version: ModelVersion, error: Exception) -> None:
+        copy = copy_name(version)
+        before = self._failures.pop(copy, None)
         attempts = 1 if before is None else before.attempts + 1
         wait = min(FIRST_RETRY_SECONDS * 2 ** (attempts - 1), LONGEST_RETRY_SECONDS)
         message = str(error) or type(error).__name__
-        self._failures[version] = Failure(version, attempts, message, self._clock() + wait)
+        failure = Failure(version.version, attempts, message, self._clock() + wait)
+        self._failures[copy] = failure
         while len(self._failures) > MOST_FAILURES:
             del self._failures[next(iter(self._failures))]
         self._last_error = message
-        self._tell("failed", version, f"{message} (next attempt in {wait:.0f} s)")
+        self._tell("failed", version.version, f"{message} (next attempt in {wait:.0f} s)")
 
     def _reached(self) -> None:
         if self._trouble is not None:
@@ -215,7 +298,7 @@ class AliasWatcher(Generic[D]):
         self._last_error = None
 
     def _unresolved(self, error: RegistryError) -> bool:
-        """Go on with what serves; if the registry is down, else the last known good copy."""
+        """Go on with what serves, or with what served last."""
         down = isinstance(error, RegistryUnreachableError)
         trouble: EventKind = "unreachable" if down else "missing"
         if self._trouble != trouble:
@@ -223,22 +306,22 @@ class AliasWatcher(Generic[D]):
         self._trouble = trouble
         self._last_error = str(error)
         self._desired = self._desired if down else None
-        if not down or self.slot.current is not None:
+        if self.slot.current is not None:
             return False
         return self._start_offline(error)
 
     def _start_offline(self, error: RegistryError) -> bool:
-        stored = self._last_known_good()
-        if stored is None or self._quarantined(stored.version):
+        stored = self._store.last_served(self._target)
+        if stored is None:
             return False
-        loaded = self._attempt(stored.name, stored.version, lambda: stored.path)
+        version = stored.described()
+        if self._quarantined(copy_name(version)):
+            return False
+        loaded = self._attempt(version)
         if loaded:
             self._last_error = str(error)
             self._tell("offline", stored.version, "serving the saved copy")
         return loaded
-
-    def _last_known_good(self) -> Stored | None:
-        return self._store.last_served(self._target)
 
     def _tell(self, kind: EventKind, version: str | None, message: str) -> None:
         if self._on_event is None:
@@ -246,4 +329,4 @@ class AliasWatcher(Generic[D]):
         try:
             self._on_event(Event(kind, version, message))
         except Exception:  # a broken listener must not stop the model from being replaced
-            logging.getLogger(__name__).exception("the listener failed on %s", kind)
+            logger.exception("the listener failed on %s", kind)

@@ -2,20 +2,26 @@
 
     <root>/<model>/<version>-<sha>/          a bundle, verified when it came, with `.complete`
     <root>/<model>/@<alias>                  the folder that last served under that alias
+    <root>/<model>/.in-use-<folder>-*        locked by a process that uses the folder
 
 A process killed at any point leaves at most a `.new-*` folder, which the next one removes.
 """
 
+import contextlib
+import glob
 import json
+import logging
 import os
+import secrets
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256 as hash_bytes
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from uad.bundle import MANIFEST, read_bundle, sha256
 from uad.errors import BundleError
@@ -23,8 +29,14 @@ from uad.files import UNFINISHED, new_folder, put_in_place, write_file
 from uad.names import place_of
 from uad.paths import store_dir
 from uad.registry import ModelAddress, ModelVersion
+from uad.registry.types import BUNDLE_SHA256
+
+logger = logging.getLogger(__name__)
 
 MARKER = ".complete"
+IN_USE = ".in-use-"
+LOCAL_COPY = "uad.local_copy"
+"""Tag of a version that is known from its local copy alone: the copy's folder."""
 Fetch = Callable[[ModelVersion, Path], Path]
 
 
@@ -35,6 +47,29 @@ class Stored:
     path: Path
     name: str
     version: str
+
+    def described(self) -> ModelVersion:
+        """As the registry would describe it, but for where its artifacts are: that is not known."""
+        tags = {LOCAL_COPY: self.path.name}
+        if known := _marked(self.path).get("sha256"):
+            tags[BUNDLE_SHA256] = str(known)
+        return ModelVersion(self.name, self.version, None, source="", tags=tags)
+
+
+class Lease:
+    """A local copy in use: no process removes it until `release`, or until this process ends."""
+
+    def __init__(self, path: Path) -> None:
+        """`path`: the copy's folder; it need not exist yet."""
+        self.path = path
+        name = f"{IN_USE}{path.name}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._lock = FileLock(path.parent / name)
+        self._lock.acquire()
+
+    def release(self) -> None:
+        """The copy is not used any more; again is no harm."""
+        self._lock.release()
+        Path(self._lock.lock_file).unlink(missing_ok=True)
 
 
 class BundleStore:
@@ -55,8 +90,26 @@ class BundleStore:
         Raises:
             BundleError: what was fetched is altered, incomplete, or not what was registered.
         """
+        lease = self.lease(version, fetch)
+        lease.release()
+        return lease.path
+
+    def lease(self, version: ModelVersion, fetch: Fetch) -> Lease:
+        """The same, and the copy stays until the lease is released. A sound copy needs no lock."""
         home = self._home(version.name)
-        final = home / f"{version.version}-{_digest(version)}"
+        lease = Lease(home / copy_name(version))
+        try:
+            if not _is_sound(lease.path):
+                self._fetch_alone(version, fetch, lease.path)
+            with contextlib.suppress(OSError):  # only its place in the order of removal
+                os.utime(lease.path / MARKER)
+        except BaseException:
+            lease.release()
+            raise
+        return lease
+
+    def _fetch_alone(self, version: ModelVersion, fetch: Fetch, final: Path) -> None:
+        home = final.parent
         with FileLock(home / ".lock"):
             for prefix in (UNFINISHED, ".fetch-"):  # the second is an earlier version's
                 for leftover in home.glob(f"{prefix}*"):
@@ -64,9 +117,10 @@ class BundleStore:
             if not _is_sound(final):
                 shutil.rmtree(final, ignore_errors=True)
                 self._fetch(version, fetch, final)
-            os.utime(final / MARKER)
-            self._prune(home)
-        return final
+            try:
+                self._prune(home)
+            except OSError as exc:  # the bundle is there: old ones that stay cost space alone
+                logger.warning("Old copies in %s could not be removed: %s", home, exc)
 
     def remember(self, name: str, alias: str, path: Path) -> None:
         """Note that `path`, a folder of this store, served under the alias."""
@@ -78,6 +132,9 @@ class BundleStore:
         try:
             folder = home / (home / f"@{alias}").read_text(encoding="utf-8")
         except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as exc:
+            logger.warning("What served last under %s@%s cannot be read: %s", name, alias, exc)
             return None
         return _stored(folder)
 
@@ -115,7 +172,8 @@ class BundleStore:
         try:
             bundle = fetch(version, unfinished)
             _verify(version, bundle)
-            (bundle / MARKER).write_text(json.dumps({"version": version.version}))
+            marked = {"version": version.version, "sha256": sha256(bundle / MANIFEST)}
+            (bundle / MARKER).write_text(json.dumps(marked))
             _sync(bundle)
             put_in_place(bundle, final)
             _sync_folder(final.parent)
@@ -126,13 +184,41 @@ class BundleStore:
         aliased = {file.read_text(encoding="utf-8") for file in home.glob("@*")}
         markers = sorted(home.glob(f"*/{MARKER}"), key=lambda file: file.stat().st_mtime_ns)
         for marker in markers[: -self.keep]:
-            if marker.parent.name not in aliased:
+            if marker.parent.name not in aliased and not is_in_use(marker.parent):
                 shutil.rmtree(marker.parent, ignore_errors=True)
 
 
-def _digest(version: ModelVersion) -> str:
+def copy_name(version: ModelVersion) -> str:
+    """What tells one registered bundle from another: its number, and the hash of its content.
+
+    A product that was deleted and registered again has another bundle under an old number.
+    """
+    if LOCAL_COPY in version.tags:
+        return version.tags[LOCAL_COPY]
     known = version.bundle_sha256 or hash_bytes(version.source.encode()).hexdigest()
-    return known[:8]
+    return f"{version.version}-{known[:8]}"
+
+
+def is_in_use(copy: Path) -> bool:
+    """Whether a process holds a lease on a copy; leases of processes that ended are removed."""
+    for file in copy.parent.glob(f"{glob.escape(IN_USE + copy.name)}-*"):
+        lock = FileLock(file)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        file.unlink(missing_ok=True)
+        lock.release()
+    return False
+
+
+def _marked(folder: Path) -> dict[str, Any]:
+    """What the mark of a complete copy says; nothing in those that are older."""
+    try:
+        values = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 def _stored(folder: Path) -> Stored | None:

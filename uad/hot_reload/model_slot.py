@@ -1,7 +1,7 @@
 """The model that answers now, replaceable while requests are under way."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -29,6 +29,15 @@ class Served(Generic[D]):
     detector: D
     version: str
     name: str
+    copy: str = ""
+    """Version and hash of a registered bundle: two bundles may have had the same number."""
+    release: Callable[[], object] = lambda: None
+    """Called after the model is closed."""
+
+    def close(self) -> None:
+        """Close the model, then release what it was loaded from."""
+        self.detector.close()
+        self.release()
 
 
 class _Counted(Generic[D]):
@@ -78,7 +87,7 @@ class ModelSlot(Generic[D]):
             old, self._slot = self._slot, slot
             unused = old is not None and self._retire(old)
         if old is not None and unused:
-            old.served.detector.close()
+            old.served.close()
 
     def close(self) -> None:
         """Let go of the current model."""
@@ -94,4 +103,4 @@ class ModelSlot(Generic[D]):
             slot.users -= 1
             last = slot.retired and slot.users == 0
         if last:
-            slot.served.detector.close()
+            slot.served.close()

@@ -36,6 +36,7 @@ DEFAULTS = {
 }
 _FILE_SIGNS = ("readonly", "read-only", "unable to open", "disk is full", "disk I/O error")
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+BROKEN = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
 PROBE_SECONDS = 4.0
 LOCK_SECONDS = 120.0
 
@@ -75,9 +76,13 @@ class Connection:
 class RegistryClient:
     """Opens the registry on first use and tells its failures as RegistryError."""
 
-    def __init__(self, uri: str | None = None) -> None:
-        """`uri`: None means MLFLOW_TRACKING_URI, else an SQLite database under UAD_HOME."""
+    def __init__(self, uri: str | None = None, *, create: bool = True) -> None:
+        """`uri`: None means MLFLOW_TRACKING_URI, else an SQLite database under UAD_HOME.
+
+        `create`: make an SQLite database that is not there; else it counts as unreachable.
+        """
         self.uri = uri or tracking_uri()
+        self._create = create
 
     @cached_property
     def _connection(self) -> Connection:
@@ -85,6 +90,8 @@ class RegistryClient:
 
     @contextmanager
     def _open(self) -> Iterator[Connection]:
+        if not self._create:
+            refuse_missing(self.uri)
         connection = self._connection
         with translated(self.uri):
             yield connection
@@ -93,6 +100,16 @@ class RegistryClient:
 def tracking_uri() -> str:
     """MLFLOW_TRACKING_URI, or the embedded SQLite database under UAD_HOME."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{mlflow_dir() / 'mlflow.db'}"
+
+
+def refuse_missing(uri: str) -> None:
+    """Refuse an SQLite database that is not there, empty or damaged, and touch nothing.
+
+    Raises:
+        RegistryUnreachableError: it cannot be used.
+    """
+    if urlsplit(uri).scheme.startswith("sqlite") and not _has_tables(uri):
+        raise unreachable(uri, "the database is missing or empty")
 
 
 def connect(uri: str) -> Connection:
@@ -106,6 +123,9 @@ def connect(uri: str) -> Connection:
         os.environ.setdefault(name, value)
     spare_loopback()
     scheme = urlsplit(uri).scheme
+    if scheme.startswith("sqlite"):
+        # A connection that is kept would go on reading a file that was replaced.
+        os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
     if scheme in ("", "file"):
         raise RegistryError(
             f"MLflow keeps no registry in the folder {uri}: set MLFLOW_TRACKING_URI to "
@@ -145,6 +165,8 @@ def translated(uri: str) -> Iterator[None]:
                 f"the database {uri} was made by another MLflow: back it up, then run "
                 f"`mlflow db upgrade {uri}`"
             ) from exc
+        if "(sqlite3." in message or exc.error_code in BROKEN:
+            raise unreachable(uri, message) from exc
         raise RegistryError(f"the registry at {uri} refuses: {message}") from exc
     except RequestException as exc:
         raise unreachable(uri, _first_line(exc)) from exc
@@ -234,7 +256,9 @@ def _has_tables(uri: str) -> bool:
         query = "SELECT count(*) FROM sqlite_master WHERE name = 'model_versions'"
         return bool(database.execute(query).fetchone()[0])
     except sqlite3.DatabaseError as exc:
-        raise RegistryError(f"{file} is no SQLite database ({exc}): move it away") from exc
+        raise RegistryUnreachableError(
+            f"The registry's database {file} is damaged ({exc}). Put a backup of it in its place."
+        ) from exc
     finally:
         database.close()
 
