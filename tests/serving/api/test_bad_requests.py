@@ -109,7 +109,7 @@ def test_a_bad_body_is_refused_in_our_own_words(
     [
         ("GET", "/image-anomaly-detection", 405),
         ("POST", "/readyz", 405),
-        ("GET", "/", 404),
+        ("GET", "/nothing", 404),
         ("GET", "/docs", 404),
         ("POST", "/../../etc/passwd", 404),
     ],
