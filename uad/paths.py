@@ -8,6 +8,8 @@ from pathlib import Path
 
 from uad.errors import ConfigError, DiskError
 
+NAME_ERRORS = frozenset({errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL})
+"""The disk does not take a file's name; other files can be written."""
 DISK_ERRORS = frozenset(
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EIO}
 )

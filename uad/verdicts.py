@@ -28,6 +28,8 @@ COLUMNS = (
     "error",
 )
 """Of the CSV file. `largest_box` is x, y, width and height in pixels, with spaces between."""
+_MAX_STEM_BYTES = 230
+"""A file's name has at most 255; `-12345_res.jpeg` and the like come behind."""
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -58,7 +60,7 @@ class Verdict:
         count = self.regions.count
         marked = f"  {count} region{'s' if count > 1 else ''}" if count else ""
         return (
-            f"{self.name}: {'ANOMALOUS' if self.is_anomalous else 'normal'}  "
+            f"{one_line(self.name)}: {'ANOMALOUS' if self.is_anomalous else 'normal'}  "
             f"score {self.score:.6g}  threshold {self.threshold:.6g}  p {self.p_value:.4g}"
             f"{marked}  version {self.model_version}"
         )
@@ -66,7 +68,7 @@ class Verdict:
     def as_json(self) -> str:
         """One line of JSON."""
         values = {
-            "input": self.name,
+            "input": self.name.encode("utf-8", "replace").decode(),
             "is_anomalous": self.is_anomalous,
             "score": self.score,
             "threshold": self.threshold,
@@ -154,20 +156,36 @@ def spreadsheet_text(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
+def one_line(text: str) -> str:
+    """The text as one line that can be printed; what cannot be is escaped, or `?` if not UTF-8."""
+    shown = text.encode("utf-8", "replace").decode()
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+
+
 class FileNames:
-    """File names of one run: `x`, then `x-2` for another image called x."""
+    """File names of one run: `x`, then `x-2` for another image called x.
+
+    A long name is cut, so that it and what is put behind it fit into 255 bytes.
+    """
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
     def free(self, stem: str) -> str:
         """A name that no earlier image of the run has; letter case does not tell names apart."""
+        stem = _cut(stem)
         name, number = stem, 1
         while name.casefold() in self._taken:
             number += 1
             name = f"{stem}-{number}"
         self._taken.add(name.casefold())
         return name
+
+
+def _cut(stem: str) -> str:
+    while len(stem.encode("utf-8", "surrogatepass")) > _MAX_STEM_BYTES:
+        stem = stem[:-1]
+    return stem
 
 
 def regions_of(listed: Iterable[Mapping[str, Any]], omitted: int) -> Regions:

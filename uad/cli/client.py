@@ -8,6 +8,7 @@ import typer
 from uad.cli.predict import AsJson, Csv, VerdictPrinter
 from uad.console import console
 from uad.errors import ImageError, RequestRefused, ServingError
+from uad.paths import NAME_ERRORS
 
 if TYPE_CHECKING:
     from uad.client import Prediction
@@ -65,9 +66,10 @@ def client(
         uad client --json *.png | jq .score
     """
     from uad.client import Client
-    from uad.verdicts import verdict_file
+    from uad.verdicts import one_line, verdict_file
 
     failures: list[str] = []
+    unsaved: list[str] = []
     names = _expanded(images)
     with (
         Client(url, api_key=api_key, timeout_seconds=timeout) as asked,
@@ -85,16 +87,25 @@ def client(
                 )
             except (ImageError, RequestRefused) as exc:
                 failures.append(name)
-                console().print(f"{name}: {exc}", style="red")
+                console().print(one_line(f"{name}: {exc}"), style="red")
                 if table is not None:
                     table.add_error(name, str(exc))
                 continue
             printer.tell(found.verdict(name))
-            _save(found, file)
+            try:
+                _save(found, file)
+            except OSError as exc:
+                if exc.errno not in NAME_ERRORS:
+                    raise ServingError(f"cannot write {file}: {exc.strerror or exc}") from exc
+                unsaved.append(name)
+                told = f"{name} was judged, but {file} cannot be written: {exc.strerror}"
+                console().print(one_line(told), style="red")
     if failures:
         raise ServingError(
             f"{len(failures)} of {len(names)} images have no verdict. The reasons are above."
         )
+    if unsaved:
+        raise ServingError(f"{len(unsaved)} pictures were not saved. The reasons are above.")
 
 
 def _expanded(names: list[str]) -> list[str]:
@@ -128,8 +139,5 @@ def _pictures(names: list[str], folder: Path | None) -> list[Path | None]:
 def _save(found: "Prediction", file: Path | None) -> None:
     if file is None or found.picture is None:
         return
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(found.picture)
-    except OSError as exc:
-        raise ServingError(f"cannot write {file}: {exc.strerror or exc}") from exc
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(found.picture)

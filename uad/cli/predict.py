@@ -9,8 +9,10 @@ from uad.cli import show_version
 from uad.console import console
 from uad.devices import ENGINE_NAMES, PRECISION_NAMES
 from uad.errors import ConfigError, ImageError
+from uad.paths import NAME_ERRORS
 
 if TYPE_CHECKING:
+    from uad.pipeline import Result
     from uad.verdicts import Verdict, VerdictFile
 
 PIPELINE_HELP = (
@@ -130,8 +132,9 @@ def predict(
             printer.tell(result.verdict)
             counts[result["is_anomalous"]] += 1
             if save_path is not None:
-                result.save_to_img(save_path, mask_only=mask_only)
-                result.save_to_json(save_path)
+                error = _save(result, save_path, mask_only=mask_only)
+                if error is not None:
+                    _report(error, errors, table)
     _summary(counts, errors, save_path)
 
 
@@ -196,9 +199,26 @@ def root(
 
 def _report(error: ImageError, errors: list[ImageError], table: "VerdictFile | None") -> None:
     errors.append(error)
-    typer.secho(f"error: {error}", fg="red", err=True)
+    from uad.verdicts import one_line
+
+    typer.secho(f"error: {one_line(str(error))}", fg="red", err=True)
     if table is not None:
         table.add_error(error.image or "", str(error))
+
+
+def _save(result: "Result", folder: Path, *, mask_only: bool) -> ImageError | None:
+    """Write picture and JSON; the error of a name that the disk does not take."""
+    try:
+        result.save_to_img(folder, mask_only=mask_only)
+        result.save_to_json(folder)
+    except OSError as exc:
+        if exc.errno not in NAME_ERRORS:
+            raise
+        name = result.verdict.name
+        error = ImageError(f"{name} was judged, but its files cannot be written: {exc.strerror}")
+        error.image = name
+        return error
+    return None
 
 
 def _summary(counts: list[int], errors: list[ImageError], save_path: Path | None) -> None:
@@ -206,7 +226,7 @@ def _summary(counts: list[int], errors: list[ImageError], save_path: Path | None
     saved = f"; saved in {save_path}" if save_path is not None and normal + anomalous else ""
     console().print(f"{normal + anomalous} judged, {anomalous} anomalous{saved}")
     if errors:
-        console().print(f"{len(errors)} could not be read. The reasons are above.")
+        console().print(f"{len(errors)} could not be read or saved. The reasons are above.")
         raise typer.Exit(1)
 
 

@@ -130,7 +130,8 @@ class Result(dict[str, Any]):
         facts = {**self._facts(), "pred": "..."}
         text = json.dumps(facts, indent=indent, ensure_ascii=ensure_ascii)
         rows = json.dumps(self["pred"].tolist(), separators=(",", ":"))
-        file.write_text(text.replace('"pred": "..."', f'"pred": {rows}') + "\n", encoding="utf-8")
+        whole = text.replace('"pred": "..."', f'"pred": {rows}') + "\n"
+        file.write_text(whole, encoding="utf-8", errors="replace")  # a name may not be UTF-8
         return file
 
     def save_to_img(self, save_path: str | Path, *, mask_only: bool = False) -> Path:

@@ -1,5 +1,7 @@
 import csv
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +15,7 @@ import yaml
 
 from uad.bundle import read_bundle
 from uad.config.pipeline import PipelineConfig, parse_pipeline
+from uad.image_files import list_files
 from uad.registry import ModelRegistry
 
 Bundles = Callable[[int], Path]
@@ -188,3 +191,38 @@ with uad.create_pipeline({str(random_bundle(1))!r}) as pipeline:
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
     assert len(list((photos / "out").iterdir())) == 4
+
+
+def test_names_that_are_too_long_or_cannot_be_printed_stop_no_run(
+    uad: Uad, random_bundle: Bundles, photos: Path, tmp_path: Path
+) -> None:
+    data = (photos / "a.png").read_bytes()
+    (photos / f"{'long ' * 50}.png").write_bytes(data)
+    (photos / f"{'long ' * 50}b.png").write_bytes(data)
+    (photos / "two\nlines [b].png").write_bytes(data)
+    (photos / os.fsdecode(b"not utf-8 \xfc.png")).write_bytes(data)
+    out, table = tmp_path / "out", tmp_path / "verdicts.csv"
+    ran = uad("predict", "-p", random_bundle(1), "-i", photos, "--save_path", out, "--csv", table)
+    assert ran.status == 0
+    assert len(ran.out.splitlines()) == 6
+    assert "6 judged" in ran.err
+    assert len(list(out.glob("*_res.json"))) == 6
+    assert any(r"two\nlines [b].png: " in line for line in ran.out.splitlines())
+
+
+def test_predict_lists_what_ingest_lists(
+    uad: Uad, random_bundle: Bundles, photos: Path, tmp_path: Path
+) -> None:
+    linked = tmp_path / "elsewhere"
+    linked.mkdir()
+    shutil.copy(photos / "a.png", linked / "c.png")
+    (photos / "link").symlink_to(linked)
+    (linked / "loop").symlink_to(photos)
+    (photos / "._a.png").write_bytes(b"resource fork")
+    (photos / "d.heic").write_bytes(b"")
+    os.mkfifo(photos / "pipe.png")
+    ran = uad("predict", "-p", random_bundle(1), "-i", photos)
+    assert [line.partition(":")[0] for line in ran.out.splitlines()] == [
+        str(photos / name) for name in ("a.png", "b.JPG", "link/c.png")
+    ]
+    assert [file.name for file in list_files(photos).unreadable] == ["d.heic", "pipe.png"]
