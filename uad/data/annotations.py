@@ -1,7 +1,7 @@
-"""Files in which labelling tools note what a picture shows: COCO, YOLO, LabelMe, Pascal VOC.
+"""Files that note what pictures show: COCO, YOLO, LabelMe, Pascal VOC, and tables of labels.
 
-They mark objects, and uad cannot know which objects are defects. They are only recognised, so that
-their pictures are not taken for good ones.
+They mark objects or name classes, and uad cannot know which are defects. They are only recognised,
+so that their pictures are not taken for good ones.
 """
 
 import json
@@ -9,9 +9,17 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
+from uad.data.words import words_of
 from uad.image_files import FolderFiles
 
 _YOLO = re.compile(r"\s*\d+(\s+-?\d*\.?\d+(e-?\d+)?){4,}\s*", re.IGNORECASE)
+_LABEL_COLUMNS = frozenset(
+    {"label", "labels", "class", "classid", "category", "target", "encodedpixels", "pixels"}
+    | {"defect", "defects", "defective", "anomaly", "anomalous", "good", "ok", "ng", "klasse"}
+    | {"fehler", "defaut", "classe", "defecto", "difetto"}
+)
+_SHORTEST_STEM = 5
+"""Shorter names of files may be any other number or word of a table."""
 _MOST_BYTES = 64 * 2**20
 """Of a file of annotations; larger ones are of another kind."""
 
@@ -25,13 +33,17 @@ def find_annotations(files: FolderFiles, images: set[Path]) -> tuple[Path, set[P
     first: Path | None = None
     marked: set[Path] = set()
     for file in files.others:
-        if file.suffix.lower() not in (".json", ".xml", ".txt"):
-            continue
-        if file.suffix.lower() != ".json" and file.stem not in by_stem:
-            continue
-        found = by_stem.get(file.stem, set()) if _marks_objects(file) else set()
-        for name in _coco_names(file):
+        suffix = file.suffix.lower()
+        found: set[Path] = set()
+        if suffix in (".json", ".xml", ".txt") and file.stem in by_stem and _marks_objects(file):
+            found |= by_stem[file.stem]
+        named = _coco_names(file) if suffix == ".json" else ()
+        if suffix in (".csv", ".tsv"):
+            named = _table_names(file)
+        for name in named:
             found |= by_name.get(name, set())
+            if len(name) >= _SHORTEST_STEM:  # a table may leave out the suffix
+                found |= by_stem.get(name, set())
         if found:
             first, marked = first or file, marked | found
     return None if first is None else (first, marked)
@@ -48,10 +60,21 @@ def _marks_objects(file: Path) -> bool:
     return isinstance(content, dict) and bool(content.get("shapes"))
 
 
+def _table_names(file: Path) -> set[str]:
+    """File names in the cells of a table that has a column of labels."""
+    lines = _text(file).splitlines()
+    words = {word for name in _cells(lines[0]) for word in words_of(name)} if lines else set()
+    if not words & _LABEL_COLUMNS:
+        return set()
+    return {Path(cell.replace("\\", "/")).name for line in lines[1:] for cell in _cells(line)}
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip().strip('"') for cell in re.split(r"[,;\t]", line)]
+
+
 def _coco_names(file: Path) -> set[str]:
     """File names of the pictures that a COCO file has annotations of."""
-    if file.suffix.lower() != ".json":
-        return set()
     content = _json(_text(file))
     if not isinstance(content, dict) or not isinstance(content.get("annotations"), list):
         return set()

@@ -7,6 +7,7 @@ clear is refused, with a list of what each folder would be taken for. Nothing is
 lists; `checks` looks at the pictures.
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ from uad.errors import DataError
 from uad.image_files import FolderFiles, image_files, list_files, no_images, told_unreadable
 from uad.images import looks_like_mask
 
+_OF_PREDICT = re.compile(r"(.+?)(?:-\d+)?_res")
+"""Names of the pictures that `uad predict` writes."""
 _SHOWN = 12
 """Folders that a refusal lists."""
 
@@ -263,6 +266,8 @@ def _say_by_folders(picture: _Picture, spoken: Spoken) -> None:
         picture.use = _UNCLEAR
     elif good:
         picture.use = _GOOD
+    elif not defect and _beside_classes(picture, says, spoken):
+        picture.use = _UNLABELLED
     elif defect or _beside_good(picture, says, spoken):
         picture.use, picture.kind = _DEFECT, _kind(picture, says)
     elif picture.split == TEST:
@@ -284,23 +289,39 @@ def _beside_good(picture: _Picture, says: Sequence[Meaning], spoken: Spoken) -> 
     )
 
 
+def _beside_classes(picture: _Picture, says: Sequence[Meaning], spoken: Spoken) -> bool:
+    """Whether pictures lie beside good ones, or under test, in a folder that is no defect's.
+
+    That is one of a day or a camera, or of what nobody has sorted. Numbers may be kinds of defects.
+    """
+    for depth, (name, said) in enumerate(zip(picture.folders, says, strict=True)):
+        beside = picture.split == TEST or _any_good(spoken[picture.folders[:depth]])
+        place = said.place and not (name.isdigit() and len(name) < 4) and not said.structural
+        if beside and not said.split and (said.aside or place):
+            return True
+    return False
+
+
 def _any_good(inside: dict[str, Meaning]) -> bool:
     return any(said.good and not said.mask for said in inside.values())
 
 
 def _kind(picture: _Picture, says: Sequence[Meaning]) -> str:
     """`kratzer` of NG/kratzer, `bad` of test/bad: the first name that is more than a class."""
-    named = _first_unknown(picture, says)
-    if named:
-        return named
-    defects = (n for n, said in zip(picture.folders, says, strict=True) if said.defect)
-    return next(defects, picture.folders[-1])
+    names = list(zip(picture.folders, says, strict=True))
+    depth = next((d for d, said in enumerate(says) if said.defect), None)
+    if depth is None:
+        return _first_unknown(picture, says) or picture.folders[-1]
+    below = (n for n, said in names[depth:] if not said.structural and not said.place)
+    return next(below, picture.folders[depth])
 
 
 def _first_unknown(picture: _Picture, says: Sequence[Meaning]) -> str | None:
-    names = zip(picture.folders, says, strict=True)
+    """The first name below the split that is no place, else the first that is no known word."""
+    names = list(zip(picture.folders, says, strict=True))
     split = next((d for d, said in enumerate(says) if said.split), -1)
-    return next((n for d, (n, said) in enumerate(names) if d > split and not said.structural), None)
+    found = [(name, said) for name, said in names[split + 1 :] if not said.structural]
+    return next((n for n, said in found if not said.place), found[0][0] if found else None)
 
 
 def _is_other_sensor(picture: _Picture, spoken: Spoken) -> bool:
@@ -317,13 +338,14 @@ def _say_by_file_names(folder: _Folder, masks_by_content: frozenset[Path]) -> No
     beside: dict[tuple[str, ...], dict[str, int]] = defaultdict(Counter)
     for picture in folder.pictures:
         beside[picture.folders][picture.stem] += picture.use != _MASK
+    everywhere = {picture.stem for picture in folder.pictures}
     for picture in folder.of(_GOOD, _DEFECT, _ASSUMED, _UNLABELLED, _UNCLEAR, _LOOSE):
         stems = beside[picture.folders]
         owners = any(stems[stem] for stem in mask_stems(picture.stem)[1:])
         twin = stems[picture.stem] > 1 and looks_like_mask(picture.path)  # x.png beside x.jpg
         if owners or twin or picture.path in masks_by_content:
             picture.use = _MASK
-        elif picture.stem.endswith("_res") and stems[picture.stem[:-4]]:
+        elif (match := _OF_PREDICT.fullmatch(picture.stem)) and match[1] in everywhere:
             picture.use = _DERIVED
     for use in (_ASSUMED, _UNLABELLED):
         _classes_in_file_names(folder, folder.of(use))
@@ -336,7 +358,8 @@ def _classes_in_file_names(folder: _Folder, pictures: list[_Picture]) -> None:
     if not odd:
         return
     example = relative_name(folder.root, odd[0].path)
-    if len({class_words(picture.path.stem) for picture in pictures}) < 2:
+    whole = all(each.defect and each.structural for each in said.values())  # as in `bad_12`
+    if not whole and len({class_words(picture.path.stem) for picture in pictures}) < 2:
         folder.remarks.append(f"all files are named like {example}, but are taken for good images")
         return
     for picture in pictures:
@@ -409,7 +432,7 @@ def _say_by_annotations(folder: _Folder) -> None:
     if found is None:
         return
     file, marked = found
-    folder.remarks.append(f"{relative_name(folder.root, file)} marks objects in pictures")
+    folder.remarks.append(f"{relative_name(folder.root, file)} says what pictures show")
     for picture in folder.of(_ASSUMED):
         if picture.path in marked or picture.split != TRAIN:
             picture.use = _UNCLEAR
@@ -469,11 +492,13 @@ def _remark_on_unknown_folders(folder: _Folder, spoken: Spoken) -> None:
     if not assumed:
         return
     for parent, inside in sorted(spoken.items()):
-        odd = sorted(n for n, said in inside.items() if not said.place and not said.structural)
-        if len(inside) > 1 and odd:
+        used = {p.folders[len(parent)] for p in assumed if p.folders[: len(parent)] == parent
+                and len(p.folders) > len(parent)}  # fmt: skip
+        odd = sorted(n for n in used if not inside[n].place and not inside[n].structural)
+        if len(used) > 1 and odd:
             where = "/".join(parent) or "this folder"
             folder.remarks.append(
-                f"the folders {natural(sorted(inside))} of {where} are all taken for good images; "
+                f"the folders {natural(sorted(used))} of {where} are all taken for good images; "
                 f"if one holds defects, say so: --defects {'/'.join((*parent, odd[0]))}"
             )
     said = meaning(folder.root.absolute().name)

@@ -29,6 +29,8 @@ class Meaning:
     """A class, but which (`positive`, `class 1`), or several at once (`ok and ng`)."""
     structural: bool = False
     """Every word is known: a split, a class, a mask or a word like `images`."""
+    aside: bool = False
+    """Pictures that nobody has sorted (`unknown`, `to check`), or that are kept (`backup`)."""
     place: bool = False
     """Where or when pictures were taken: a number, a date, a camera, a shift."""
 
@@ -63,9 +65,9 @@ _SPLIT_PARTS: dict[str, SplitName] = {
 
 _GOOD = _words(
     # English
-    "good goods ok okay oks normal normals pass passed accept accepted acceptable intact flawless "
-    "perfect undamaged healthy conform conforming conformity defectfree faultfree faultless "
-    "nodefect nodefects nondefect nondefective nonanomalous nonanomaly nofault unbroken "
+    "good golden goods ok okay oks normal normals pass passed accept accepted acceptable intact "
+    "flawless perfect undamaged healthy conform conforming conformity defectfree faultfree "
+    "faultless nodefect nodefects nondefect nondefective nonanomalous nonanomaly nofault unbroken "
     # German, Dutch, Swedish, Danish, Norwegian, Finnish
     "gut gute guter gutes gutteil gutteile gutbild gutbilder fehlerfrei fehlerfreie einwandfrei "
     "mangelfrei intakt bestanden ordnung goed goede goedgekeurd godkand godkendt godkjent hyva "
@@ -177,7 +179,11 @@ _UNCLEAR = _words(
     "clusters suspect suspects suspicious unsure doubtful borderline grenzfall rework nacharbeit "
     "uncertain ambiguous класс"
 )
-_ALONE_UNCLEAR = _words("pos neg true false yes no y n ja nein mixed")
+_ALONE_UNCLEAR = _words("pos neg true false yes no ja nein mixed")
+_ASIDE = _words(
+    "unknown unsorted uncategorized check todo review misc other others backup old archive temp "
+    "tmp inbox new unbekannt sonstige alt neu pruefen prufen inconnu autres desconocido otros"
+)
 _NOT = _words("no not non nicht kein keine ohne un sin sans sem senza bez nie ne neg not без не")
 _FREE = _words("free frei frie libre")
 _NEUTRAL = _words(
@@ -206,6 +212,9 @@ _PLACE_PARTS = ("年", "月", "日", "班", "相机", "相機", "线", "カメ�
 _SURE_MASK = _words("mask masks masken masques maschere mascaras gt groundtruth groundtruths")
 """At the end of a name these say so whatever comes before: `pcb_masks`; not so `front_label`."""
 _ENDINGS = _words("mask masks label labels gt seg anno annotation groundtruth truth segmentation")
+_WORD = re.compile(r"\d*([^\W\d_]+)\d*")
+_IDENTIFIER = re.compile(r"[0-9a-fA-F]{4,}(-[0-9a-fA-F]{2,}){2,}|[0-9a-fA-F]{16,}")
+"""A UUID or a hash."""
 _LETTERS = str.maketrans("\u0131\u0142\u00f8", "ilo")
 """Letters that are no accented ones to Unicode: dotless i, l and o with a stroke."""
 _SPLIT_WORDS = _TRAIN | _TEST | _VALIDATION | _UNLABELLED
@@ -217,14 +226,14 @@ def meaning(name: str) -> Meaning:
     words = words_of(name)
     whole = "".join(words)
     good, defect = _classes(words, whole)
-    good, defect = _with_parts(name, good, defect)
+    good, defect, rest = _with_parts(name, good, defect)
     split = _split(words) or next((s for part, s in _SPLIT_PARTS.items() if part in name), None)
     mask = _has(words, _MASK) or "groundtruth" in whole or any(p in name for p in _MASK_PARTS)
     derived = _has(words, _DERIVED) or whole in ("anomalymap", "anomalymaps")
     unclear = _has(words, _UNCLEAR) or whole in _ALONE_UNCLEAR or (good and defect)
     known = _GOOD | _DEFECT | _MASK | _NEUTRAL | _SPLIT_WORDS | _NOT | _FREE | {"ground"}
-    structural = bool(words) and all(word in known for word in words)
-    if split is not None and not structural and not any(part in name for part in _SPLIT_PARTS):
+    structural = bool(words) and all(word in known for word in words_of(rest))
+    if split is not None and not structural:
         split = None  # `test station 3` is a place
     return Meaning(
         split=split,
@@ -234,17 +243,23 @@ def meaning(name: str) -> Meaning:
         derived=derived,
         unclear=unclear and not mask,
         structural=structural,
-        place=all(len(word) == 1 or word in _PLACES | _NEUTRAL for word in words)
-        or any(part in name for part in _PLACE_PARTS),
+        aside=_has(words, _ASIDE),
+        place=_is_place(words) or any(part in name for part in _PLACE_PARTS),
     )
 
 
 def words_of(name: str) -> tuple[str, ...]:
-    """The words of a name, lower case, without accents and digits."""
+    """The words of a name, lower case, without accents and numbers (`NG12` gives `ng`).
+
+    What mixes letters and digits, such as `bad5f00d`, is an identifier and no word.
+    """
+    if _IDENTIFIER.fullmatch(name):
+        return ()
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", " ", name)  # camelCase
     plain = unicodedata.normalize("NFKD", spaced.casefold().translate(_LETTERS))
     letters = "".join(c for c in plain if not unicodedata.combining(c))
-    return tuple(word for word in re.split(r"[\W\d_]+", letters) if word)
+    found = (_WORD.fullmatch(piece) for piece in re.split(r"[\W_]+", letters))
+    return tuple(match[1] for match in found if match)
 
 
 def mask_stems(stem: str) -> list[str]:
@@ -314,11 +329,20 @@ def _class_of(word: str) -> tuple[bool, bool]:
     return False, word in _DEFECT or word in _KINDS or word.startswith(_DEFECT_STEMS)
 
 
-def _with_parts(name: str, good: bool, defect: bool) -> tuple[bool, bool]:
+def _is_place(words: tuple[str, ...]) -> bool:
+    """Numbers, and words for places and times; a letter may come with them (`shift A`)."""
+    known = [word for word in words if word in _PLACES | _NEUTRAL]
+    letters = [word for word in words if len(word) == 1]
+    return not words or (bool(known) and len(set(known + letters)) == len(set(words)))
+
+
+def _with_parts(name: str, good: bool, defect: bool) -> tuple[bool, bool, str]:
     """Chinese, Japanese and Korean words are taken out when found, so that none counts twice."""
     rest = name
     for part in (*_GOOD_PARTS[:8], *_DEFECT_PARTS, *_GOOD_PARTS[8:]):
         if part in rest:
             good, defect = good or part in _GOOD_PARTS, defect or part in _DEFECT_PARTS
             rest = rest.replace(part, " ")
-    return good, defect
+    for part in (*_MASK_PARTS, *_SPLIT_PARTS):
+        rest = rest.replace(part, " ")
+    return good, defect, rest

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator
 
 from uad.errors import DataError, ImageError
 from uad.images import Image
-from uad.pipeline.inputs import Item
+from uad.pipeline.inputs import InputImage
 
-Batch = list[tuple[Item, Image]]
+Batch = list[tuple[InputImage, Image]]
 
 
 def batches(
-    stream: Iterator[Item], size: int, on_bad_image: Callable[[ImageError], None] | None
+    stream: Iterator[InputImage], size: int, on_bad_image: Callable[[ImageError], None] | None
 ) -> Iterator[tuple[Batch, DataError | None]]:
     """Full batches and a ragged last one; an error comes with the images before it.
 

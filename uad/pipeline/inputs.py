@@ -28,7 +28,7 @@ MAX_REDIRECTS = 5
 
 
 @dataclass(frozen=True)
-class Item:
+class InputImage:
     """One image, not read yet."""
 
     path: str | None
@@ -41,7 +41,7 @@ class Item:
     """(H, W, 3) uint8 BGR; ImageError if it is none."""
 
 
-def items(value: Any) -> Iterator[Item]:
+def items(value: Any) -> Iterator[InputImage]:
     """All images that `value` stands for, in its order; folders sorted, with their subfolders.
 
     Raises:
@@ -49,7 +49,7 @@ def items(value: Any) -> Iterator[Item]:
         ImageError: a file that is not there.
     """
     if isinstance(value, np.ndarray):
-        yield Item(None, "image", ".png", partial(from_array, value))
+        yield InputImage(None, "image", ".png", partial(from_array, value))
     elif isinstance(value, (str, Path)):
         yield from _named(value)
     elif isinstance(value, Mapping):
@@ -136,7 +136,7 @@ def _unwrapped(value: Mapping[Any, Any]) -> Any:
     )
 
 
-def _named(value: str | Path) -> Iterator[Item]:
+def _named(value: str | Path) -> Iterator[InputImage]:
     text = str(value)
     if text.lower().startswith(("http://", "https://")):
         name = Path(unquote(urlsplit(text).path))
@@ -147,7 +147,7 @@ def _named(value: str | Path) -> Iterator[Item]:
         yield _item(text, Path(text), partial(read, Path(text)))
 
 
-def _folder(folder: Path) -> Iterator[Item]:
+def _folder(folder: Path) -> Iterator[InputImage]:
     files = list_files(folder)
     if not files.images:
         raise DataError(no_images(folder, files))
@@ -157,7 +157,7 @@ def _folder(folder: Path) -> Iterator[Item]:
         yield _item(str(path), path, partial(read, path))
 
 
-def _item(text: str, path: Path, load: Callable[[], Image]) -> Item:
+def _item(text: str, path: Path, load: Callable[[], Image]) -> InputImage:
     suffix = path.suffix.lower()
     writable = suffix in (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-    return Item(text, path.stem or "image", suffix if writable else ".png", load)
+    return InputImage(text, path.stem or "image", suffix if writable else ".png", load)

@@ -9,7 +9,7 @@ from uad.hot_reload import AliasWatcher, ModelSlot, Status
 from uad.images import Image
 from uad.inference.detector import Detection
 from uad.pipeline.batches import Batch, batches
-from uad.pipeline.inputs import Item, items
+from uad.pipeline.inputs import InputImage, items
 from uad.pipeline.multi_device import Judge
 from uad.pipeline.result import Result
 from uad.verdicts import FileNames
@@ -105,7 +105,7 @@ class Pipeline:
 
     def _predict(
         self,
-        stream: Iterator[Item],
+        stream: Iterator[InputImage],
         size: int,
         detect: Detect,
         on_bad_image: Callable[[ImageError], None] | None,

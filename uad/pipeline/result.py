@@ -12,7 +12,7 @@ import PIL.Image
 from uad.errors import ConfigError
 from uad.images import Image
 from uad.inference.detector import Detection
-from uad.pipeline.inputs import Item
+from uad.pipeline.inputs import InputImage
 from uad.verdicts import Verdict, regions_of
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -50,7 +50,7 @@ class Result(dict[str, Any]):
     """
 
     def __init__(
-        self, item: Item, stem: str, image: Image, detection: Detection, version: str
+        self, item: InputImage, stem: str, image: Image, detection: Detection, version: str
     ) -> None:
         """`stem` is what its files are called; unlike that of any other image of the call."""
         super().__init__(

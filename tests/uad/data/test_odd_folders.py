@@ -35,6 +35,13 @@ def draw(kind: str, file: Path, seed: int) -> None:
     file.write_bytes(cv2.imencode(file.suffix.lower(), pixels)[1].tobytes())
 
 
+TEXTS = {
+    "text": "1\n",
+    "yolo": "0 0.5 0.5 0.1 0.1\n",
+    "table": "ImageId,ClassId\nx0.jpg,3\nx1.jpg,1\n",
+}
+
+
 @dataclass(frozen=True)
 class Case:
     """A folder, and what is right."""
@@ -193,7 +200,7 @@ CASES = {
     "classes below lots": Case(
         "good lot 1/OK/{}.png 3; defect lot 1/NG/{}.png 2; good lot 2/OK/1{}.png 3; "
         "defect lot 2/NG/1{}.png 1",
-        "lot 1/NG: defective (lot 1); lot 2/OK: good, for training",
+        "lot 1/NG: defective (NG); lot 2/OK: good, for training",
         test=3,
     ),
     "classes in file names": Case(
@@ -285,6 +292,26 @@ CASES = {
         "good train/{}.jpg 6; defect train/x{}.jpg 2; yolo train/x{}.txt 2",
         refusal="train: 2 not clear: good or defective?",
     ),
+    "a table of labels": Case(
+        "good train_images/{}.jpg 6; defect train_images/x{}.jpg 2; table train.csv 1",
+        refusal="train_images: 2 not clear: good or defective?",
+    ),
+    "unsorted images beside good ones": Case(
+        "good good/{}.png 6; defect to check/{}.png 2; good 2024-05-01/{}.png 2",
+        "to check: used for nothing; 2024-05-01: used for nothing",
+    ),
+    "pictures of predict": Case(
+        "good {}.png 6; defect out/{}_res.jpg 6", "out: used for nothing: made from other pictures"
+    ),
+    "names that are identifiers": Case(
+        "good {}bad5f00-ba1d-bad1-9def-0123456789ab.png 6", ".: good, for training"
+    ),
+    "Chinese splits": Case(
+        "good 训练/良品/{}.png 6; good 测试/良品/{}.png 2; defect 测试/划痕/{}.png 2",
+        "测试/划痕: defective",
+        test=4,
+    ),
+    "all file names say bad": Case("defect NG_{}.png 6", refusal=".: 6 defective (defect)"),
     "several datasets": Case(
         "good bottle/good/{}.png 3; defect bottle/crack/{}.png 1; good cable/good/{}.png 3",
         refusal="holds 2 datasets",
@@ -300,9 +327,9 @@ def build(root: Path, files: str) -> dict[str, str]:
         pattern, count = rest.rsplit(" ", 1)
         for number in range(int(count)):
             file = root / pattern.format(number)
-            if kind in ("text", "yolo"):
+            if kind in TEXTS:
                 file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text("0 0.5 0.5 0.1 0.1\n" if kind == "yolo" else "1\n")
+                file.write_text(TEXTS[kind])
             else:
                 draw("empty mask" if kind == "empty" else kind, file, 1000 * index + number)
             kinds[file.relative_to(root).as_posix()] = M if kind == "empty" else kind

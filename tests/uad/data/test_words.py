@@ -58,6 +58,12 @@ def test_what_may_be_either_is_not_clear(name: str) -> None:
     assert not (said.good or said.defect or said.mask)
 
 
+def test_identifiers_are_no_words() -> None:
+    for name in ("0bad5f00-ba1d-bad1-9def-0123456789ab", "3def9ng7", "bad5f00d", "9" * 16 + "bad"):
+        assert not meaning(name).says_class
+    assert meaning("NG12").defect
+
+
 def test_a_mask_is_named_after_its_picture() -> None:
     assert mask_stems("000_mask") == ["000_mask", "000"]
     assert mask_stems("Part0_label") == ["Part0_label", "Part0"]
