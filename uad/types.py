@@ -39,3 +39,15 @@ class EpochMetrics:
     """From 1."""
     values: Mapping[str, float]
     """By metric name, for example `train_loss`, `selection_loss`, `seconds`."""
+
+
+@dataclass(frozen=True)
+class TrainedStudent:
+    """All that the training loop decided; numpy only."""
+
+    weights: Weights
+    """Of the chosen epoch."""
+    whitening: Mapping[str, NDArray[np.float32]]
+    """`whitening1`..: of the selection images, see `uad.models.whitening`."""
+    history: tuple[EpochMetrics, ...]
+    chosen_epoch: int

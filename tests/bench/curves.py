@@ -39,9 +39,9 @@ from uad.models.whitening import SecondMoments
 from uad.paddle_runtime import paddle
 from uad.scoring.maps import anomaly_map, image_score
 from uad.scoring.selection import LevelMaps, candidates, level_statistics, plant_in, quality
-from uad.training import fit
-from uad.training.cache import network_input
 from uad.training.checkpoint import load_checkpoint
+from uad.training.loop import fit
+from uad.training.teacher_features import network_input
 from uad.types import EpochMetrics, Teacher, Weights
 
 

@@ -31,7 +31,8 @@ from uad.metrics import image_auroc
 from uad.models.teacher import load_teacher
 from uad.suspects import find_suspects
 from uad.suspects.find import suspect_limit
-from uad.training import fit, train
+from uad.training import train
+from uad.training.loop import fit
 from uad.types import Teacher
 
 FOLDS = 3

@@ -56,13 +56,15 @@ def suspects(
 
     require("paddle", "sklearn", "scipy")
     from uad.data import load_dataset
+    from uad.data.input_shape import fitted_input
     from uad.models.teacher import load_teacher
     from uad.suspects import find_suspects
     from uad.suspects.page import write_suspects_page
 
     dataset = load_dataset(data, settings.data)
     chosen = load_teacher(teacher, width=settings.model.width, seed=settings.training.seed)
-    ranking = find_suspects(dataset, chosen, settings.input, progress=True)
+    spec = fitted_input(settings.input, dataset.normals).spec()
+    ranking = find_suspects(dataset, chosen, spec, progress=True)
     found = ranking.suspects
     rows = [(each.sample.name, f"{each.score / ranking.limit:.2f}") for each in found[:_SHOWN]]
     if len(found) > _SHOWN:

@@ -12,7 +12,14 @@ from uad.config import TrainingConfig, load_settings
 from uad.console import console, print_table
 
 if TYPE_CHECKING:
+    from uad.bundle import Bundle
     from uad.data import Dataset
+
+QUICK = (
+    "No student: a model in seconds from what the teacher sees of good images, in half the time an "
+    "image. The same as --set detector.student=false."
+)
+WITHOUT_STUDENT = "detector.student=false"
 
 
 def register(app: typer.Typer) -> None:
@@ -46,6 +53,7 @@ def train(
     normal: Normal = None,
     defects: Defects = None,
     masks: Masks = None,
+    quick: Annotated[bool, typer.Option("--quick", help=QUICK)] = False,
     resume: Annotated[
         bool, typer.Option(help="Continue from the checkpoint of this training, if there is one.")
     ] = True,
@@ -53,21 +61,26 @@ def train(
         bool, typer.Option("--overwrite", help="Replace the bundle in the output folder.")
     ] = False,
 ) -> None:
-    """Fine-tune a student on normal images and write a bundle.
+    """Fit a detector to normal images and write a bundle.
 
-    The normal images are split: most teach the student, a share chooses the epoch, and another
-    share, which has no other use, sets the threshold for the false alarm rate alpha. Test images
-    are not looked at. Interrupted or killed, the same command goes on from the last epoch; after
-    its end it trains nothing. Another training's bundle is only replaced with [b]--overwrite[/b].
+    The normal images are split: most fill the memory and teach the student, a share chooses the
+    epoch and the score, and another share, which has no other use, sets the threshold for the false
+    alarm rate alpha. Test images are not looked at. Interrupted or killed, the same command goes on
+    from the last epoch; after its end it trains nothing. Another training's bundle is only replaced
+    with [b]--overwrite[/b].
 
         uad train --data cookie --output bundles/cookie
+        uad train --data cookie --output bundles/cookie-quick --quick
         uad train --data ./my-images --output out --set training.epochs=20 --set data.alpha=0.01
     """
     asked = folder_settings(data, normal, defects, masks)
     asked += ["data.without_suspects=true"] if without_suspects else []
+    asked += [WITHOUT_STUDENT] if quick else []
     settings = load_settings(TrainingConfig, config, [*(set_ or []), *asked])
 
-    prepare_training("paddle", folder=output.absolute().parent)
+    prepare_training(
+        *(["paddle"] if settings.detector.student else []), folder=output.absolute().parent
+    )
     from uad.data import load_dataset
     from uad.models.teacher import load_teacher
     from uad.suspects import leave_out_suspects
@@ -87,8 +100,7 @@ def train(
         ("images (train / selection / calibration)", _counts(dataset)),
         *_left_out(dataset),
         ("teacher", chosen.id),
-        ("epoch kept", f"{bundle.manifest.chosen_epoch} of {len(bundle.manifest.history)}"),
-        ("selection loss", bundle.manifest.metrics["selection_loss"]),
+        *_made(bundle),
         ("false alarm rate alpha", entry.alpha),
         ("threshold", f"{entry.threshold:.6g}"),
         ("runs on", ", ".join(sorted(bundle.manifest.calibration))),
@@ -101,6 +113,24 @@ def _next(output: Path, data: str, *, measurable: bool) -> str:
     if measurable:
         return shlex.join(["uad", "evaluate", str(output), "--data", data])
     return shlex.join(["uad", "register", str(output), "--name"]) + " NAME"
+
+
+def _made(bundle: "Bundle") -> list[tuple[str, object]]:
+    """The input, the parts, and of a student its epoch."""
+    from uad.scoring.parts import described_parts
+
+    made = bundle.manifest
+    rows: list[tuple[str, object]] = [
+        ("input (height x width)", f"{made.input.height} x {made.input.width}"),
+        ("parts", described_parts(made.detector)),
+    ]
+    if made.chosen_epoch is None:
+        return rows
+    return [
+        *rows,
+        ("epoch kept", f"{made.chosen_epoch} of {len(made.history)}"),
+        ("selection loss", made.metrics["selection_loss"]),
+    ]
 
 
 def _left_out(dataset: "Dataset") -> list[tuple[str, str]]:

@@ -2,11 +2,20 @@
 
 from uad.config.loading import Settings, load_settings
 from uad.config.score import DetectorDefinition, PartDefinition, ScoreDefinition
-from uad.config.training import ExportConfig, InputSpec, SplitConfig, TrainingConfig
+from uad.config.training import (
+    DetectorConfig,
+    ExportConfig,
+    InputConfig,
+    InputSpec,
+    SplitConfig,
+    TrainingConfig,
+)
 
 __all__ = [
+    "DetectorConfig",
     "DetectorDefinition",
     "ExportConfig",
+    "InputConfig",
     "InputSpec",
     "PartDefinition",
     "ScoreDefinition",

@@ -3,7 +3,7 @@
 import math
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from uad.config.loading import Settings
 from uad.config.score import ScoreDefinition
@@ -39,15 +39,33 @@ class SplitConfig(Settings):
     """Folders of masks, which mark where a defect is."""
 
 
+Side = Annotated[int, Field(ge=32, le=4096, multiple_of=16)]
+
+
 class InputSpec(Settings):
     """What the network sees; the same in training, evaluation and serving."""
 
-    height: Annotated[int, Field(ge=32, le=4096, multiple_of=16)] = 256
-    width: Annotated[int, Field(ge=32, le=4096, multiple_of=16)] = 256
+    height: Side = 256
+    width: Side = 256
     interpolation: Literal["area", "linear", "cubic"] = "area"
     mean: Channels = (0.485, 0.456, 0.406)
     """Per channel, RGB order, of pixel values scaled to [0, 1]."""
     std: Channels = (0.229, 0.224, 0.225)
+
+
+class InputConfig(Settings):
+    """The same before the images are known."""
+
+    height: Side | Literal["auto"] = "auto"
+    """`auto`: the images' own shape at the area of 256 x 256; `uad.data.input_shape`."""
+    width: Side | Literal["auto"] = "auto"
+    interpolation: Literal["area", "linear", "cubic"] = "area"
+    mean: Channels = InputSpec().mean
+    std: Channels = InputSpec().std
+
+    def spec(self) -> InputSpec:
+        """What a network can be made for; both sides must be numbers by now."""
+        return InputSpec.model_validate(self.model_dump())
 
 
 class ModelConfig(Settings):
@@ -55,6 +73,25 @@ class ModelConfig(Settings):
 
     width: Annotated[int, Field(ge=4, le=256, multiple_of=4)] = 64
     """Channels of the first level; 64 is ResNet-18, tests use 8."""
+
+
+class DetectorConfig(Settings):
+    """Which parts the detector has; how much each weighs is chosen on normal images."""
+
+    student: bool = True
+    """STFPM's: the only part that needs training. Off: a model in seconds, as by `--quick`."""
+    memory: bool = True
+    """How far each location's features are from those of normal images."""
+    whole_image: bool = True
+    """How unusual the whole image's mean and spread of each feature are."""
+    memory_features: Annotated[int, Field(ge=1, le=50_000)] = 4000
+    """The most that the memory holds; each costs time in every inference."""
+
+    @model_validator(mode="after")
+    def _not_nothing(self) -> "DetectorConfig":
+        if not (self.student or self.memory):
+            raise ValueError("student and memory cannot both be off: nothing would say where")
+        return self
 
 
 class AugmentationConfig(Settings):
@@ -125,8 +162,9 @@ class TrainingConfig(Settings):
     """Everything that decides a training's outcome besides the images and the teacher's file."""
 
     data: SplitConfig = SplitConfig()
-    input: InputSpec = InputSpec()
+    input: InputConfig = InputConfig()
     model: ModelConfig = ModelConfig()
+    detector: DetectorConfig = DetectorConfig()
     training: OptimisationConfig = OptimisationConfig()
     score: Literal["auto"] | ScoreDefinition = "auto"
     """`auto` compares candidates on the selection normals with planted defects."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uad.bundle import Bundle, DatasetRef, write_bundle
-from uad.config import InputSpec, ScoreDefinition, TrainingConfig
+from uad.config import DetectorConfig, InputConfig, InputSpec, ScoreDefinition, TrainingConfig
 from uad.config.loading import validate
 from uad.config.training import ModelConfig
 from uad.data import Dataset
@@ -106,7 +106,11 @@ def _model(file: Path, normals: Dataset, spec: InputSpec) -> TrainedModel:
         input=spec,
         score=ScoreDefinition(reason="PaddleX multiplies the level maps"),
         statistics={},
-        config=TrainingConfig(input=spec, model=ModelConfig(width=len(student["bn1.weight"]))),
+        config=TrainingConfig(
+            input=InputConfig.model_validate(spec.model_dump()),
+            model=ModelConfig(width=len(student["bn1.weight"])),
+            detector=DetectorConfig(memory=False, whole_image=False),
+        ),
         golden=tuple(
             resize(image, (spec.height, spec.width), spec.interpolation) for image in images
         ),

@@ -6,9 +6,10 @@ The memory, the whole image's statistics and the search for suspects learn from 
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,12 @@ from uad.data import Sample
 from uad.images import Image, read, resize
 from uad.inference.engines import Engine, open_model
 from uad.inference.engines.loading import installed
-from uad.inference.graph import MOMENTS, PATCHES, build_features
+from uad.inference.graph import MOMENTS, PATCHES, build, build_features
+from uad.models.parts import Parts
 from uad.types import Outputs, Weights
+
+if TYPE_CHECKING:
+    import onnx
 
 BATCH = 8
 
@@ -47,19 +52,30 @@ class FeatureExtractor:
 
 
 @contextmanager
-def feature_extractor(
-    teacher: Weights, spec: InputSpec, *, threads: int | None = None
-) -> Iterator[FeatureExtractor]:
-    """Load the teacher on OpenVINO where it is installed, else on ONNX Runtime; in float32."""
+def feature_extractor(teacher: Weights, spec: InputSpec) -> Iterator[FeatureExtractor]:
+    """Load the teacher."""
+    with _running(build_features(teacher, spec), spec) as engine:
+        yield FeatureExtractor(engine)
+
+
+def outputs_of(parts: Parts, spec: InputSpec, images: NDArray[np.uint8]) -> Outputs:
+    """What the parts say of images at the input size, (N, H, W, 3) uint8 BGR."""
+    with _running(build(parts, spec), spec) as engine:
+        found = [
+            engine.outputs(images[start : start + BATCH]) for start in range(0, len(images), BATCH)
+        ]
+    return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
+
+
+@contextmanager
+def _running(model: "onnx.ModelProto", spec: InputSpec) -> Iterator[Engine]:
+    """The model on OpenVINO where it is installed, else on ONNX Runtime; in float32."""
     name = "openvino" if installed("openvino") else "onnxruntime"
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "teacher.onnx"
-        file.write_bytes(build_features(teacher, spec).SerializeToString())
-        engine = open_model(file, name, "fp32", spec, threads=threads)
-        try:
-            yield FeatureExtractor(engine)
-        finally:
-            engine.close()
+        file = Path(folder) / "model.onnx"
+        file.write_bytes(model.SerializeToString())
+        with closing(open_model(file, name, "fp32", spec)) as engine:
+            yield engine
 
 
 def decoded_batches(

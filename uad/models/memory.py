@@ -21,6 +21,9 @@ CANDIDATES = 512
 """Farthest points among which several are chosen at once."""
 ROUNDING = 1e-6
 """Squared distances below this share of the points' squared length are rounding: the same point."""
+SMOOTHING = (0.25, 0.5, 0.25)
+"""Of squared distances, by the location before, itself and the one after: without it a location
+that one image of many shows by chance is as loud as a defect."""
 BLOCK = 1024
 """Queries compared at once, to bound the memory that distances take."""
 
@@ -37,10 +40,14 @@ class Memory:
     """(K, C) the memory, in those components."""
 
     def distances(self, patches: Array) -> Array:
-        """(..., D) features to their (...) Euclidean distances to the nearest of the memory."""
+        """(N, h, w, D) features to (N, h, w): how far they are from the memory.
+
+        The root of the squared Euclidean distance to the nearest of it, smoothed.
+        """
         flat = patches.reshape(-1, patches.shape[-1])
         queries = np.asarray((flat - self.mean) @ self.projection, np.float32)
-        return nearest_distances(queries, self.features).reshape(patches.shape[:-1])
+        squares = nearest_distances(queries, self.features) ** 2
+        return np.sqrt(smoothed(squares.reshape(patches.shape[:-1])))
 
     def arrays(self) -> dict[str, Array]:
         """As they are stored."""
@@ -136,6 +143,20 @@ def squared_distances(a: Array, b: Array) -> Array:
     products += np.einsum("ij,ij->i", a, a)[:, None]
     products += np.einsum("ij,ij->i", b, b)
     return np.asarray(np.maximum(products, 0, out=products), np.float32)
+
+
+def smoothed(maps: Array) -> Array:
+    """(N, h, w), each location a mean weighted by `SMOOTHING` both ways; the border is repeated."""
+    for axis in (1, 2):
+        padding = [(0, 0), (0, 0), (0, 0)]
+        padding[axis] = (1, 1)
+        padded, size = np.pad(maps, padding, mode="edge"), maps.shape[axis]
+        parts = [
+            np.float32(weight) * np.take(padded, range(start, start + size), axis)
+            for start, weight in enumerate(SMOOTHING)
+        ]
+        maps = np.asarray(np.sum(parts, axis=0), np.float32)
+    return maps
 
 
 def nearest_distances(queries: Array, references: Array) -> Array:

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from uad.models.backbone import Tensor
-from uad.models.memory import Memory
+from uad.models.memory import SMOOTHING, Memory
 from uad.models.statistics import WholeImage
 from uad.paddle_runtime import nn, paddle
 
@@ -19,13 +21,17 @@ class MemoryDistance(nn.Layer):  # type: ignore[misc]
         self.register_buffer("offset", paddle.to_tensor(-(directions @ memory.mean)))
         self.register_buffer("factor", paddle.to_tensor(-2 * memory.features.T))
         self.register_buffer("squares", paddle.to_tensor(squares))
+        kernel = np.outer(SMOOTHING, SMOOTHING).astype(np.float32)[None, None]
+        self.register_buffer("smoothing", paddle.to_tensor(kernel))
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
         """See the class."""
         projected = nn.functional.conv2d(patches(levels), self.directions, self.offset)
         rows = projected.transpose([0, 2, 3, 1])  # (N, h, w, C)
         nearest = (paddle.matmul(rows, self.factor) + self.squares).min(axis=-1)
-        return paddle.sqrt(nn.functional.relu((rows * rows).sum(axis=-1) + nearest))
+        squares = nn.functional.relu((rows * rows).sum(axis=-1) + nearest).unsqueeze(1)
+        padded = nn.functional.pad(squares, [1, 1, 1, 1], mode="replicate")
+        return paddle.sqrt(nn.functional.conv2d(padded, self.smoothing)).squeeze(1)
 
 
 class WholeImageDistance(nn.Layer):  # type: ignore[misc]

@@ -96,7 +96,10 @@ class Scoring:
             size: (H, W) before it was resized.
             min_area: smaller places of the maps do not count; in pixels of the image.
         """
-        found = self.part_scores(outputs, index)
+        return self.together(self.part_scores(outputs, index), size, min_area)
+
+    def together(self, found: "PartScores", size: tuple[int, int], min_area: int = 0) -> Scored:
+        """An image of which the parts said `found`; arguments as `one`'s."""
         if self._parts:
             full, score = resize_map(self._map(found.maps), size), 0.0
         else:
@@ -149,11 +152,11 @@ class Scoring:
         return PartScores(scores, maps)
 
     def _map(self, maps: Mapping[PartName, Map]) -> Map:
-        weights = {name: self._parts[name].map_weight for name in maps}
+        weights = {name: part.map_weight for name, part in self._parts.items() if part.map_weight}
         total = sum(weights.values())
         parts = [
-            np.float32(weights[name] / total / self._parts[name].map_mean) * one
-            for name, one in maps.items()
+            np.float32(weight / total / self._parts[name].map_mean) * maps[name]
+            for name, weight in weights.items()
         ]
         return np.asarray(np.sum(parts, axis=0), np.float32)
 
@@ -165,6 +168,20 @@ def _opened(values: Map, size: tuple[int, ...], min_area: int) -> float:
     grid = (max(1, round(height * scale)), max(1, round(width * scale)))
     area = min_area * grid[0] * grid[1] / (height * width)
     return opened_maximum(resize_map(values, grid), area)
+
+
+def described_parts(detector: DetectorDefinition | None) -> str:
+    """`student (map alone), memory, 0.5 whole image`, as they weigh in the image score."""
+    if detector is None:
+        return WORDS["student"]
+    return ", ".join(
+        f"{WORDS[name]} (map alone)"
+        if part.weight == 0
+        else WORDS[name]
+        if part.weight == 1
+        else f"{part.weight:g} {WORDS[name]}"
+        for name, part in detector.parts().items()
+    )
 
 
 def exponents(detector: DetectorDefinition) -> dict[PartName, float]:

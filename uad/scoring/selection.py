@@ -1,8 +1,9 @@
 """Choose the score's definition on normal images alone, by defects planted in them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from uad.data.synthetic import plant
 from uad.metrics import PixelStream, image_auroc
 from uad.scoring.maps import anomaly_map, describe, image_score
 
+T = TypeVar("T")
 LevelMaps = list[NDArray[np.float32]]
 """Per level (N, h_l, w_l) float32 distances."""
 Statistics = dict[str, NDArray[np.float32]]
@@ -97,28 +99,27 @@ def level_statistics(levels: LevelMaps, normalise: str) -> Statistics:
 
 
 def choose_score(
-    level_maps: Callable[[NDArray[np.uint8]], Mapping[Distance, LevelMaps]],
-    normals: NDArray[np.uint8],
-    *,
-    seed: int = 0,
+    clean: Mapping[Distance, LevelMaps],
+    defective: Mapping[Distance, LevelMaps],
+    masks: Sequence[NDArray[np.bool_]],
 ) -> Choice:
-    """Compare the candidates on `normals` with and without planted defects.
+    """Compare the candidates on normal images without and with planted defects.
 
     Args:
-        level_maps: the model: (N, H, W, 3) uint8 BGR to its level maps by each distance.
-        normals: selection images at the input size, (N, H, W, 3) uint8 BGR; of more than `MOST`
-            some that are spread evenly.
-        seed: of the defects.
+        clean: level maps of the selection images by each distance.
+        defective: level maps of images with a planted defect each.
+        masks: of those, at the first level's size.
     """
-    normals = normals[:: -(-len(normals) // MOST)]
-    planted = plant_in(normals, seed=seed)
-    clean, defective = level_maps(normals), level_maps(planted.images)
-    masks = planted.masks_at(clean["cosine"][0].shape[1:])
     table = {
         score: quality(score, clean[score.distance], defective[score.distance], masks)
-        for score in candidates(len(normals))
+        for score in candidates(len(clean["cosine"][0]))
     }
     return _chosen(table)
+
+
+def looked_at(samples: Sequence[T]) -> Sequence[T]:
+    """At most `MOST` of the selection images, evenly spread."""
+    return samples[:: -(-len(samples) // MOST)]
 
 
 def plant_in(normals: NDArray[np.uint8], *, seed: int = 0) -> Planted:

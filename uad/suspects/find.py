@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from uad.config import InputSpec, TrainingConfig
 from uad.data import Dataset, Sample, load_dataset
+from uad.data.input_shape import fitted_input
 from uad.data.split import capture, compile_pattern
 from uad.errors import DataError
 from uad.files import replacing
@@ -22,7 +23,7 @@ from uad.types import Teacher
 
 STRICTNESS = 2.5
 """See `suspect_limit`."""
-METHOD = 1
+METHOD = 2
 """Part of the cached results' names: raise it when the scores change."""
 
 
@@ -80,7 +81,8 @@ def leave_out_suspects(
     if not config.data.without_suspects:
         return config
     dataset = load_dataset(data, config.data, progress=progress)
-    found = find_suspects(dataset, teacher, config.input, progress=progress)
+    spec = fitted_input(config.input, dataset.normals).spec()
+    found = find_suspects(dataset, teacher, spec, progress=progress)
     names = {suspicion.sample.name for suspicion in found.suspects}
     exclude = tuple(sorted({*config.data.exclude, *names}))
     settled = {"exclude": exclude, "without_suspects": False}

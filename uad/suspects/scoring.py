@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uad.console import progress_bar
+from uad.models.memory import nearest_distances
 from uad.suspects.features import Features
 
 FELLOWS = 20
@@ -66,7 +67,6 @@ def _fellows(
 def _unlikeness(features: Features, index: int, near: NDArray[np.intp]) -> NDArray[np.float32]:
     own = features.patches[index].astype(np.float32)  # (P, D)
     theirs = features.patches[near].astype(np.float32)  # (K, P, D)
-    similarity = own @ theirs.reshape(-1, own.shape[1]).T  # (P, K * P)
-    nearest = similarity.reshape(len(own), *theirs.shape[:2]).max(axis=2)  # (P, K)
+    nearest = np.stack([nearest_distances(own, other) ** 2 / 2 for other in theirs])  # (K, P)
     agreeing = max(1, round(AGREEING * len(near)))
-    return np.asarray(1.0 - np.sort(nearest, axis=1)[:, -agreeing:].mean(axis=1), np.float32)
+    return np.asarray(np.sort(nearest, axis=0)[:agreeing].mean(axis=0), np.float32)

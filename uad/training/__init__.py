@@ -1,6 +1,5 @@
-"""Fit a student to a teacher on normal images, and make the bundle that serves it."""
+"""Fit a detector to normal images, and make the bundle that serves it."""
 
-from uad.training.loop import fit
-from uad.training.train import train, training_key
+from uad.training.train import settled, train, training_key
 
-__all__ = ["fit", "train", "training_key"]
+__all__ = ["settled", "train", "training_key"]

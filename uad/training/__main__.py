@@ -8,7 +8,6 @@ import threading
 from dataclasses import asdict
 from pathlib import Path
 
-from uad.config import ScoreDefinition
 from uad.errors import UadError
 from uad.files import write_file
 from uad.training.distributed import EPOCHS, JOB, MODEL, Job, join
@@ -21,20 +20,17 @@ def main(folder: Path) -> None:
     threading.Thread(target=_end_with_the_one_who_asked, daemon=True).start()
     job: Job = pickle.loads((folder / JOB).read_bytes())
     ranks = join(job.device)
-    config = job.config
-    if not ranks.first:  # the score is chosen after training, and by the first alone
-        config = config.model_copy(update={"score": ScoreDefinition()})
 
     def report(metrics: EpochMetrics) -> None:
         with (folder / EPOCHS).open("a") as stream:
             stream.write(json.dumps(asdict(metrics)) + "\n")
 
     try:
-        model = fit(
+        student = fit(
             job.teacher,
             job.train,
             job.selection,
-            config,
+            job.config,
             on_epoch=report,
             checkpoints=job.checkpoints,
             key=job.key,
@@ -44,7 +40,7 @@ def main(folder: Path) -> None:
         (folder / f"error-{ranks.rank}").write_text(str(exc))
         raise SystemExit(1) from exc
     if ranks.first:
-        write_file(folder / MODEL, pickle.dumps(model))
+        write_file(folder / MODEL, pickle.dumps(student))
 
 
 def _end_with_the_one_who_asked() -> None:

@@ -31,10 +31,9 @@ from uad.data import Sample
 from uad.devices import parse_devices
 from uad.errors import TrainingError
 from uad.models.backbone import Pyramid
-from uad.models.parts import TrainedModel
 from uad.paddle_runtime import paddle, require
 from uad.paths import cache_dir
-from uad.types import EpochMetrics, Teacher
+from uad.types import EpochMetrics, Teacher, TrainedStudent
 
 JOB, EPOCHS, MODEL, LOGS = "job.pickle", "epochs.jsonl", "model.pickle", "logs"
 STOP_SECONDS = 20.0
@@ -151,7 +150,7 @@ def fit_on(
     checkpoints: Path | None = None,
     key: str = "",
     progress: bool = False,
-) -> TrainedModel:
+) -> TrainedStudent:
     """`uad.training.fit` on several devices of this machine.
 
     Raises:
@@ -245,10 +244,10 @@ def _reported(process: "subprocess.Popen[bytes]", file: Path) -> Iterator[EpochM
         seen = len(whole)
 
 
-def _outcome(folder: Path, devices: Sequence[str]) -> TrainedModel:
+def _outcome(folder: Path, devices: Sequence[str]) -> TrainedStudent:
     if (folder / MODEL).is_file():
-        model: TrainedModel = pickle.loads((folder / MODEL).read_bytes())
-        return model
+        student: TrainedStudent = pickle.loads((folder / MODEL).read_bytes())
+        return student
     for told in sorted(folder.glob("error-*")):
         raise TrainingError(told.read_text())
     kept = cache_dir() / f"{folder.name}-logs"

@@ -2,9 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +11,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uad.config import TrainingConfig
-from uad.config.score import Distance
 from uad.config.training import OptimisationConfig
 from uad.console import progress_bar
 from uad.data import Sample
 from uad.errors import TrainingError
 from uad.models.backbone import Pyramid, Tensor
-from uad.models.parts import TrainedModel
 from uad.models.resnet import random_weights
-from uad.models.stfpm import differences, distance_maps, loss, mahalanobis, unit
+from uad.models.stfpm import differences, distance_maps, loss, unit
 from uad.models.whitening import SecondMoments
 from uad.paddle_runtime import paddle
 from uad.paths import cache_dir
-from uad.scoring.selection import MOST, LevelMaps, choose_score, level_statistics
+from uad.scoring.selection import MOST
 from uad.training.augmentation import augmented
-from uad.training.cache import Cache, TeacherFeatures, decoded, network_input
+from uad.training.cache import Cache, decoded
 from uad.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from uad.training.distributed import ALONE, Ranks
 from uad.training.ema import Average
-from uad.types import EpochMetrics, Teacher
+from uad.training.teacher_features import TeacherFeatures, network_input
+from uad.types import EpochMetrics, Teacher, TrainedStudent
 
 unique_name = paddle.utils.unique_name
 OnEpoch = Callable[[EpochMetrics], None]
-GOLDEN_IMAGES = 3
 
 
 def fit(
@@ -48,14 +45,14 @@ def fit(
     key: str = "",
     progress: bool = False,
     ranks: Ranks = ALONE,
-) -> TrainedModel:
+) -> TrainedStudent:
     """Train a student on `train`; `selection` chooses the epoch. Both are normal images.
 
     Args:
         teacher: the frozen network; its width is the student's.
         train: images that the student learns from.
         selection: images that only judge: the epoch with the lowest loss on them is kept.
-        config: input size, optimiser, number of epochs.
+        config: input size, in numbers; optimiser, number of epochs.
         on_epoch: called after each epoch with its metrics.
         checkpoints: folder of this training's checkpoint; if it holds one, training goes on
             from there and ends with the same weights as an uninterrupted one.
@@ -93,9 +90,9 @@ class _Trainer:
     ) -> None:
         self.config, self.teacher, self.progress = config, teacher, progress
         self.ranks = ranks
-        self.options = config.training
-        self.images = decoded(train, config.input, cache, progress=progress)
-        self.held_out = decoded(selection, config.input, cache, progress=progress)
+        self.options, self.spec = config.training, config.input.spec()
+        self.images = decoded(train, self.spec, cache, progress=progress)
+        self.held_out = decoded(selection, self.spec, cache, progress=progress)
         width = len(teacher.weights["bn1.weight"])
         self.frozen = Pyramid(width).load(teacher.weights).frozen()
         self.held_out_targets = self._features(self.held_out, cache)
@@ -115,7 +112,7 @@ class _Trainer:
     def _features(self, images: NDArray[np.uint8], cache: Cache) -> TeacherFeatures:
         batch_size = self.options.batch_size
         return TeacherFeatures(
-            self.frozen, images, self.config.input, cache,
+            self.frozen, images, self.spec, cache,
             batch_size=batch_size, progress=self.progress,
         )  # fmt: skip
 
@@ -158,28 +155,9 @@ class _Trainer:
                 note = f"selection loss {metrics.values['selection_loss']:.4f}"
                 bar.update(task, completed=self.epoch, note=note)
 
-    def result(self) -> TrainedModel:
+    def result(self) -> TrainedStudent:
         self.average.network.load(self.best)
-        whitening = self._whitening()
-        level_maps = partial(self._level_maps, whitening)
-        score = self.config.score
-        if score == "auto":
-            score = choose_score(level_maps, self.held_out, seed=self.options.seed).score
-        normals = level_maps(self.held_out)[score.distance]
-        statistics = level_statistics(normals, score.normalise)
-        if score.distance == "mahalanobis":
-            statistics |= whitening
-        return TrainedModel(
-            student=self.best,
-            teacher=self.teacher,
-            input=self.config.input,
-            score=score,
-            statistics=statistics,
-            config=self.config,
-            history=self.history,
-            chosen_epoch=self.best_epoch,
-            golden=tuple(np.array(image) for image in self.held_out[:GOLDEN_IMAGES]),
-        )
+        return TrainedStudent(self.best, self._whitening(), self.history, self.best_epoch)
 
     def _epoch(self) -> EpochMetrics:
         started = time.monotonic()
@@ -237,10 +215,10 @@ class _Trainer:
         def gather(batch: NDArray[np.intp]) -> tuple[Any, ...]:
             images = self.images[batch]
             if self.targets is not None:
-                return batch, network_input(images, self.config.input), self.targets.batch(batch)
+                return batch, network_input(images, self.spec), self.targets.batch(batch)
             rng = np.random.default_rng([self.options.seed, self.epoch, *batch])
             changed = augmented(images, self.options.augmentation, rng)
-            return batch, network_input(changed, self.config.input), None
+            return batch, network_input(changed, self.spec), None
 
         with ThreadPoolExecutor(1) as pool:
             coming = pool.submit(gather, batches[0])
@@ -267,7 +245,7 @@ class _Trainer:
         for start in starts:
             images = self.held_out[start : start + self.options.batch_size]
             targets = self.held_out_targets.batch(np.arange(start, start + len(images)))
-            network = paddle.to_tensor(network_input(images, self.config.input))
+            network = paddle.to_tensor(network_input(images, self.spec))
             yield _tensors(targets), self.average.network(network)
 
     def _whitening(self) -> dict[str, NDArray[np.float32]]:
@@ -278,22 +256,6 @@ class _Trainer:
             for targets, features in self._held_out(starts[:: -(-len(self.held_out) // MOST)]):
                 moments.add(differences(targets, features))
         return moments.whitening()
-
-    def _level_maps(
-        self, whitening: Mapping[str, NDArray[np.float32]], images: NDArray[np.uint8]
-    ) -> dict[Distance, LevelMaps]:
-        """Of any images at the input size, (N, H, W, 3) uint8 BGR."""
-        matrices = _tensors(list(whitening.values()))
-        cosines, whitened = [], []
-        with paddle.no_grad():
-            for start in range(0, len(images), self.options.batch_size):
-                batch = images[start : start + self.options.batch_size]
-                network = paddle.to_tensor(network_input(batch, self.config.input))
-                targets, features = self._targets(network), self.average.network(network)
-                cosines.append([level.numpy() for level in distance_maps(targets, features)])
-                pairs = zip(targets, features, matrices, strict=True)
-                whitened.append([mahalanobis(*level).numpy() for level in pairs])
-        return {"mahalanobis": _joined(whitened), "cosine": _joined(cosines)}
 
     def _stalled(self) -> bool:
         waited = self.epoch - self.best_epoch
@@ -320,10 +282,6 @@ def _optimizer(options: OptimisationConfig, student: Pyramid) -> Any:
     if options.optimizer == "adamw":
         return paddle.optimizer.AdamW(**shared)
     return paddle.optimizer.Momentum(momentum=options.momentum, **shared)
-
-
-def _joined(batches: Sequence[LevelMaps]) -> LevelMaps:
-    return [np.concatenate(level) for level in zip(*batches, strict=True)]
 
 
 def _tensors(arrays: Sequence[NDArray[np.float32]]) -> list[Any]:

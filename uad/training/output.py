@@ -8,6 +8,7 @@ from uad.bundle import Bundle, read_bundle, refuse_foreign
 from uad.config import TrainingConfig
 from uad.data import Dataset
 from uad.errors import BundleError, TrainingError
+from uad.training.train import settled
 from uad.types import Teacher
 
 
@@ -33,6 +34,7 @@ def finished(
         TrainingError: another training's bundle lies there, or one that cannot be read.
     """
     refuse_foreign(output)
+    config = settled(config, dataset)
     if not output.exists() or not any(output.iterdir()):
         return None
     try:

@@ -3,27 +3,22 @@
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from uad.bundle import Bundle, DatasetRef, refuse_foreign, write_bundle
-from uad.config import InputSpec, TrainingConfig
-from uad.data import Dataset, Sample
+from uad.config import TrainingConfig
+from uad.data import Dataset
+from uad.data.input_shape import fitted_input, remarks
 from uad.errors import DataError
 from uad.inference.calibrate import calibrate
 from uad.inference.quantization.automatic import add_int8_where_accepted
-from uad.paddle_runtime import paddle
 from uad.paths import checkpoints_dir
-from uad.training.distributed import check_devices, fit_on, training_devices
-from uad.training.loop import fit
-from uad.types import EpochMetrics, Teacher
+from uad.training.parts import fit_parts, put_together
+from uad.types import EpochMetrics, Teacher, TrainedStudent
 
 log = logging.getLogger(__name__)
-SQUASHED = 1.5
-"""Images whose shape differs from the input's by more than this factor get a word about it."""
 
 
 def train(
@@ -38,7 +33,7 @@ def train(
     resume: bool = True,
     progress: bool = False,
 ) -> Bundle:
-    """Fine-tune a student on the dataset's normals and write a calibrated bundle to `output`.
+    """Fit a detector to the dataset's normals and write a calibrated bundle to `output`.
 
     Only normal images decide anything: `train` teaches, `selection` chooses the epoch and the
     score, `calibration` sets the threshold. The test images are not looked at.
@@ -61,26 +56,28 @@ def train(
             f"{dataset.name} has too few normal images to train, choose and calibrate apart: "
             "3 are the least, 30 a useful number"
         )
-    if word := squashed(dataset.train, config.input):
-        log.warning(word)
-    devices = training_devices(device)
-    check_devices(devices)
-    if len(devices) == 1:
-        paddle.set_device(devices[0])
+    config = settled(config, dataset)
+    for remark in remarks(config.input.spec(), dataset.normals):
+        log.warning(remark)
     key = training_key(dataset, config, teacher)
     folder = checkpoints or checkpoints_dir() / f"{dataset.name}-{key[:12]}"
     if not resume:
         forget_checkpoint(folder)
-    model = (fit if len(devices) == 1 else partial(fit_on, devices))(
+    student = None
+    if config.detector.student:
+        student = _train_student(
+            dataset, config, teacher,
+            device=device, on_epoch=on_epoch, checkpoints=folder, key=key, progress=progress,
+        )  # fmt: skip
+    parts = fit_parts(
         teacher,
         dataset.train,
-        dataset.selection,
-        config,
-        on_epoch=on_epoch,
-        checkpoints=folder,
-        key=key,
+        config.input.spec(),
+        config.detector,
+        seed=config.training.seed,
         progress=progress,
     )
+    model = put_together(teacher, student, *parts, dataset.selection, config)
     bundle = write_bundle(output, model, dataset=_reference(dataset))
     if config.export.int8 == "auto":
         bundle = add_int8_where_accepted(
@@ -104,6 +101,7 @@ def train(
 
 def training_key(dataset: Dataset, config: TrainingConfig, teacher: Teacher) -> str:
     """Hash of the images, settings and teacher: trainings with one key end alike."""
+    config = settled(config, dataset)
     facts = {
         # Which folders the images lay in says nothing beyond the images.
         "config": config.model_dump(mode="json", exclude={"data": {"normal", "defects", "masks"}}),
@@ -114,24 +112,42 @@ def training_key(dataset: Dataset, config: TrainingConfig, teacher: Teacher) -> 
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def squashed(images: Sequence[Sample], spec: InputSpec) -> str | None:
-    """What to set where the input's shape is far from the images'; None where it is near.
+def settled(config: TrainingConfig, dataset: Dataset) -> TrainingConfig:
+    """The settings with all that follows from the dataset's images: the input's sides."""
+    return config.model_copy(update={"input": fitted_input(config.input, dataset.normals)})
 
-    The networks are convolutions and take any shape, so long images need not be cut into tiles.
-    """
-    ratio = float(np.median([sample.size[1] / sample.size[0] for sample in images]))
-    if max(ratio * spec.height / spec.width, spec.width / spec.height / ratio) <= SQUASHED:
-        return None
-    long = 16 * round(min(spec.height, spec.width) * max(ratio, 1 / ratio) / 16)
-    side = "width" if ratio > 1 else "height"
-    other = "height" if ratio > 1 else "width"
-    return (
-        f"these images are {max(ratio, 1 / ratio):.1f} times as {'wide' if ratio > 1 else 'high'} "
-        f"as {'high' if ratio > 1 else 'wide'} and are squashed to {spec.width} x {spec.height}, "
-        f"where fine defects fade: --set input.{side}={long} --set "
-        f"input.{other}={min(spec.height, spec.width)} keeps their shape, in proportionally more "
-        "time"
+
+def _train_student(
+    dataset: Dataset,
+    config: TrainingConfig,
+    teacher: Teacher,
+    *,
+    device: str,
+    on_epoch: Callable[[EpochMetrics], None] | None,
+    checkpoints: Path,
+    key: str,
+    progress: bool,
+) -> TrainedStudent:
+    from uad.paddle_runtime import paddle
+    from uad.training.distributed import check_devices, fit_on, training_devices
+    from uad.training.loop import fit
+
+    devices = training_devices(device)
+    check_devices(devices)
+    if len(devices) == 1:
+        paddle.set_device(devices[0])
+    run = fit if len(devices) == 1 else partial(fit_on, devices)
+    student: TrainedStudent = run(
+        teacher,
+        dataset.train,
+        dataset.selection,
+        config,
+        on_epoch=on_epoch,
+        checkpoints=checkpoints,
+        key=key,
+        progress=progress,
     )
+    return student
 
 
 def forget_checkpoint(folder: Path) -> None:

@@ -9,6 +9,7 @@ from uad.models.memory import (
     fit_memory,
     greedy_coreset,
     nearest_distances,
+    smoothed,
     squared_distances,
 )
 
@@ -49,8 +50,9 @@ def test_the_nearest_distance_is_that_to_the_nearest() -> None:
 def test_a_memory_knows_what_it_was_fitted_to_and_not_what_is_elsewhere() -> None:
     sample = points(400, 200)
     memory = fit_memory(sample, 400)
-    strange = sample[:5] + 30 * np.eye(200, dtype=np.float32)[:5]
-    assert memory.distances(sample).max() < 0.5 * memory.distances(strange).min()
+    strange = sample[:6] + 30 * np.eye(200, dtype=np.float32)[:6]
+    known, other = (values.reshape(1, -1, 2, 200) for values in (sample, strange))
+    assert memory.distances(known).max() < 0.5 * memory.distances(other).min()
     assert memory.features.shape == (400, 128)
 
 
@@ -59,9 +61,19 @@ def test_few_features_make_a_small_memory() -> None:
     assert len(memory.features) == 6
 
 
-def test_the_shape_of_the_locations_is_kept() -> None:
-    memory = fit_memory(points(50), 10)
-    assert memory.distances(points(24).reshape(2, 3, 4, 12)).shape == (2, 3, 4)
+def test_a_strange_location_shows_on_its_neighbours_too_and_most_on_itself() -> None:
+    sample = points(50)
+    image = sample[:20].reshape(1, 4, 5, 12).copy()
+    image[0, 0, 2] += 40
+    found = fit_memory(sample, 50).distances(image)
+    assert found.shape == (1, 4, 5)
+    assert np.unravel_index(found[0].argmax(), (4, 5)) == (0, 2)
+    assert (found[0] > 1).sum() == 6  # it lies at the border
+
+
+def test_smoothing_changes_no_map_that_is_the_same_everywhere() -> None:
+    even = np.full((2, 3, 4), 7, np.float32)
+    np.testing.assert_allclose(smoothed(even), even, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("images", "kept"), [(3, 30), (40, 80), (500, 500)])

@@ -7,7 +7,16 @@ from tests.images import part
 from uad.config.score import Distance
 from uad.data.synthetic import plant
 from uad.scoring.maps import describe
-from uad.scoring.selection import MOST, LevelMaps, candidates, choose_score, level_statistics
+from uad.scoring.selection import (
+    MOST,
+    Choice,
+    LevelMaps,
+    candidates,
+    choose_score,
+    level_statistics,
+    looked_at,
+    plant_in,
+)
 
 Model = Callable[[NDArray[np.uint8]], dict[Distance, LevelMaps]]
 IMAGES = np.stack([part(seed, size=(64, 64)) for seed in range(4)])
@@ -48,28 +57,27 @@ def distance(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     return float(np.median(np.abs(a.astype(int) - b)))
 
 
+def chosen_for(model: Model) -> Choice:
+    planted = plant_in(IMAGES)
+    clean, defective = model(IMAGES), model(planted.images)
+    return choose_score(clean, defective, planted.masks_at((16, 16)))
+
+
 def test_a_blind_noisy_level_is_left_out() -> None:
-    choice = choose_score(shares((0.0, 1.0, 1.0)), IMAGES)
+    choice = chosen_for(shares((0.0, 1.0, 1.0)))
     assert choice.score.weights[0] < 1.0
 
 
 def test_the_choice_says_why_and_shows_every_candidate() -> None:
-    choice = choose_score(shares((1.0, 1.0, 1.0)), IMAGES)
+    choice = chosen_for(shares((1.0, 1.0, 1.0)))
     assert "planted defects" in choice.score.reason
     assert list(choice.table) == [describe(score) for score in candidates(len(IMAGES))]
     assert all(0.0 <= value <= 1.0 for value in choice.table.values())
 
 
 def test_of_many_selection_images_some_are_looked_at() -> None:
-    seen: list[int] = []
-    model = shares((1.0, 1.0, 1.0))
-
-    def level_maps(images: NDArray[np.uint8]) -> dict[Distance, LevelMaps]:
-        seen.append(len(images))
-        return model(images)
-
-    choose_score(level_maps, IMAGES[np.arange(MOST + 2) % len(IMAGES)])
-    assert seen == [MOST / 2 + 1, MOST / 2 + 1]
+    assert len(looked_at(range(MOST))) == MOST
+    assert list(looked_at(range(MOST + 2)))[:3] == [0, 2, 4]
 
 
 def test_level_statistics_are_the_means_on_normal_images() -> None:

@@ -19,12 +19,12 @@ from uad.errors import EngineError, TrainingError, UadError
 from uad.images import read
 from uad.inference.detector import load_detector
 from uad.models.backbone import Pyramid
-from uad.models.parts import TrainedModel
 from uad.models.resnet import random_weights
-from uad.training import fit, train
+from uad.training import train
 from uad.training.checkpoint import FILE
 from uad.training.distributed import ALONE, Ranks, fit_on, training_devices
-from uad.types import EpochMetrics, Teacher, Weights
+from uad.training.loop import fit
+from uad.types import EpochMetrics, Teacher, TrainedStudent, Weights
 
 TWO = ("cpu", "cpu")
 
@@ -102,7 +102,7 @@ def test_every_image_of_a_batch_weighs_the_same_in_uneven_shares(
     def learned(train: Sequence[Sample], ranks: Ranks = ALONE) -> tuple[Weights, float]:
         model = fit(teacher, train, dataset.selection, config, ranks=ranks)
         start = random_weights(8, config.training.seed + 1)
-        steps = {n: w - start[n] for n, w in model.student.items() if "running" not in n}
+        steps = {n: w - start[n] for n, w in model.weights.items() if "running" not in n}
         return steps, model.history[0].values["train_loss"]
 
     (steps, loss), (others, rest) = (learned(images, Unheard(rank, 2)) for rank in range(2))
@@ -122,8 +122,8 @@ def test_two_devices_learn_from_equal_images_what_one_learns(
     images = dataset.train[:1] * 11
     one = fit(teacher, images, dataset.selection, config)
     two = fit_on(TWO, teacher, images, dataset.selection, config)
-    for name, weights in one.student.items():
-        np.testing.assert_allclose(two.student[name], weights, rtol=1e-3, atol=1e-4)
+    for name, weights in one.weights.items():
+        np.testing.assert_allclose(two.weights[name], weights, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.slow
@@ -155,7 +155,7 @@ def test_interrupted_and_gone_on_with_two_devices_end_with_the_same_weights(
     def interrupt(metrics: EpochMetrics) -> None:
         raise KeyboardInterrupt
 
-    def run(name: str, on_epoch: Callable[[EpochMetrics], None]) -> TrainedModel:
+    def run(name: str, on_epoch: Callable[[EpochMetrics], None]) -> TrainedStudent:
         return fit_on(
             TWO, teacher, dataset.train, dataset.selection, brief(tiny_config, epochs=20),
             checkpoints=tmp_path / name, key="k", on_epoch=on_epoch,
@@ -167,7 +167,7 @@ def test_interrupted_and_gone_on_with_two_devices_end_with_the_same_weights(
     seen: list[EpochMetrics] = []
     resumed, whole = run("a", seen.append), run("b", lambda _: None)
     assert 1 < seen[0].epoch <= 20
-    assert all(np.array_equal(resumed.student[n], whole.student[n]) for n in whole.student)
+    assert all(np.array_equal(resumed.weights[n], whole.weights[n]) for n in whole.weights)
 
 
 @pytest.mark.slow

@@ -5,19 +5,17 @@ import numpy as np
 import pytest
 
 from uad.bundle import read_bundle
-from uad.config import InputSpec, TrainingConfig
+from uad.config import TrainingConfig
 from uad.config.training import AugmentationConfig
 from uad.data import Dataset
 from uad.errors import EngineError, TrainingError
 from uad.images import read
 from uad.inference.detector import load_detector
-from uad.models.parts import TrainedModel
 from uad.models.teacher import load_teacher
-from uad.training import fit, train
+from uad.training import train
 from uad.training.augmentation import augmented
-from uad.training.loop import learning_rate
-from uad.training.train import squashed
-from uad.types import EpochMetrics, Teacher
+from uad.training.loop import fit, learning_rate
+from uad.types import EpochMetrics, Teacher, TrainedStudent
 
 
 def brief(config: TrainingConfig, **options: object) -> TrainingConfig:
@@ -62,7 +60,7 @@ def test_an_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(
         if metrics.epoch == 2:
             raise KeyboardInterrupt
 
-    def run(folder: Path, **options: object) -> TrainedModel:
+    def run(folder: Path, **options: object) -> TrainedStudent:
         return fit(
             teacher, dataset.train, dataset.selection, config, checkpoints=folder, key="k",
             **options,  # type: ignore[arg-type]
@@ -73,13 +71,13 @@ def test_an_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(
     seen: list[EpochMetrics] = []
     resumed, whole = run(tmp_path / "a", on_epoch=seen.append), run(tmp_path / "b")
     assert [metrics.epoch for metrics in seen] == [3]
-    assert all(np.array_equal(resumed.student[n], whole.student[n]) for n in whole.student)
+    assert all(np.array_equal(resumed.weights[n], whole.weights[n]) for n in whole.weights)
 
 
 def test_a_checkpoint_of_another_training_is_refused(
     teacher: Teacher, dataset: Dataset, tiny_config: TrainingConfig, tmp_path: Path
 ) -> None:
-    def run(key: str) -> TrainedModel:
+    def run(key: str) -> TrainedStudent:
         return fit(
             teacher, dataset.train, dataset.selection, brief(tiny_config, epochs=1),
             checkpoints=tmp_path, key=key,
@@ -124,7 +122,7 @@ def test_the_bundle_does_not_depend_on_where_cached_arrays_lie(
     students = [
         fit(
             teacher, dataset.train, dataset.selection, brief(tiny_config, cache_bytes=limit)
-        ).student
+        ).weights
         for limit in (0, 2**30)
     ]
     assert all(np.array_equal(students[0][name], students[1][name]) for name in students[0])
@@ -161,21 +159,6 @@ def test_the_bundle_says_what_it_was_made_of(
     assert manifest.dataset.version == dataset.version
     assert manifest.dataset.calibration == len(dataset.calibration)
     assert (manifest.teacher.id, manifest.teacher.sha256) == ("random", teacher.sha256)
-
-
-@pytest.mark.parametrize(
-    ("size", "advice"),
-    [
-        ((500, 1250), "--set input.width=640 --set input.height=256"),
-        ((1000, 400), "--set input.height=640 --set input.width=256"),
-        ((480, 640), None),
-    ],
-)
-def test_images_that_would_be_squashed_get_a_word_about_the_shape_to_set(
-    dataset: Dataset, size: tuple[int, int], advice: str | None
-) -> None:
-    word = squashed([replace(sample, size=size) for sample in dataset.train], InputSpec())
-    assert word is None if advice is None else advice in str(word)
 
 
 def test_with_augmentation_the_teacher_sees_what_the_student_sees(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from uad.inference.graph.nodes import Array, Graph
-from uad.models.memory import Memory
+from uad.models.memory import SMOOTHING, Memory
 from uad.models.statistics import WholeImage
 from uad.types import MEMORY, WHOLE_IMAGE, Weights
 
@@ -28,7 +28,7 @@ def add_features(graph: Graph, levels: Sequence[str], teacher: Weights) -> None:
 
 
 def add_memory(graph: Graph, levels: Sequence[str], memory: Memory) -> None:
-    """The output `memory`: |q - m| of the nearest m, as |q|^2 - 2 q.m + |m|^2."""
+    """The output `memory`: |q - m| of the nearest m, from |q|^2 - 2 q.m + |m|^2, smoothed."""
     height, width = _grid(graph)
     directions = memory.projection.T
     projected = graph.node(
@@ -50,9 +50,20 @@ def add_memory(graph: Graph, levels: Sequence[str], memory: Memory) -> None:
     )
     nearest = graph.node("Add", [lengths, _nearest(graph, rows, memory, height * width)])
     zero = graph.constant("memory.zero", np.array(0.0, np.float32))
-    distances = graph.node("Sqrt", [graph.node("Max", [nearest, zero])])
-    grid = graph.constant("memory.grid", np.array([-1, height, width], np.int64))
-    graph.node("Reshape", [distances, grid], MEMORY)
+    grid = graph.constant("memory.grid", np.array([-1, 1, height, width], np.int64))
+    squares = graph.node("Reshape", [graph.node("Max", [nearest, zero]), grid])
+    border = graph.constant("memory.border", np.array([0, 0, 1, 1] * 2, np.int64))
+    kernel = np.outer(SMOOTHING, SMOOTHING).astype(np.float32)[None, None]
+    smoothed = graph.node(
+        "Conv",
+        [
+            graph.node("Pad", [squares, border], mode="edge"),
+            graph.constant("memory.smoothing", kernel),
+        ],
+        kernel_shape=[3, 3],
+    )
+    plane = graph.constant("memory.plane", np.array([1], np.int64))
+    graph.node("Squeeze", [graph.node("Sqrt", [smoothed]), plane], MEMORY)
     graph.output(MEMORY, (height, width))
 
 
