@@ -14,6 +14,7 @@ from uad.models.teacher import load_teacher
 from uad.names import place_of
 from uad.paths import bundles_dir
 from uad.registry import RunTracker
+from uad.scoring.parts import described_parts
 from uad.types import Teacher
 
 
@@ -27,7 +28,7 @@ def finetune(
     run_id: str | None = None,
     resumed: bool = False,
 ) -> str:
-    """Train, calibrate and check a bundle; returns its folder.
+    """Fit, calibrate and check a detector; returns its bundle's folder.
 
     After a kill the same call goes on from the last epoch, or takes the finished bundle if it is
     `resumed`. No retries: what fails here, bad images or a loss that is not finite, fails again.
@@ -44,7 +45,12 @@ def finetune(
         on_epoch=EpochLog(RunTracker(), run_id) if run_id else None,
         progress=True,
     )
-    logs.logger.info("trained: epoch %s kept, bundle %s", bundle.manifest.chosen_epoch, output)
+    made = bundle.manifest
+    kept = "no student" if made.chosen_epoch is None else f"epoch {made.chosen_epoch} kept"
+    logs.logger.info(
+        "trained: input %d x %d (height x width), parts %s, %s, bundle %s",
+        *(made.input.height, made.input.width, described_parts(made.detector), kept, output),
+    )
     return str(bundle.path)
 
 

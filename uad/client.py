@@ -47,6 +47,11 @@ class Prediction:
     """The false alarm rate that the threshold stands for."""
     requested_alpha: float | None
     """What was asked for, where the calibration images can only promise the larger `alpha`."""
+    map_threshold: float
+    """The label map marks the places whose value in the anomaly map lies above."""
+    raised_by: str | None
+    """The part that raised the alarm: `student`, `memory` or `whole image`; None: no alarm, or an
+    older server."""
     regions: Regions
     """The marked regions, largest score first; none from an older server."""
     model_version: str
@@ -68,6 +73,7 @@ class Prediction:
             alpha=self.alpha,
             requested_alpha=self.requested_alpha,
             p_value=self.p_value,
+            raised_by=self.raised_by,
             regions=self.regions,
             model_version=self.model_version,
             extra={
@@ -265,6 +271,8 @@ def _prediction(answer: Mapping[str, Any], url: str) -> Prediction:
             picture=None if picture is None else base64.b64decode(picture),
             alpha=float(result["alpha"]),
             requested_alpha=result.get("requestedAlpha"),
+            map_threshold=float(result.get("mapThreshold", result["threshold"])),
+            raised_by=result.get("raisedBy"),
             regions=regions_of(result.get("regions", ()), result.get("regionsOmitted", 0)),
             model_version=str(result["modelVersion"]),
             log_id=str(answer["logId"]),

@@ -22,6 +22,7 @@ COLUMNS = (
     "alpha",
     "requested_alpha",
     "verdict",
+    "raised_by",
     "regions",
     "largest_box",
     "model_version",
@@ -45,6 +46,9 @@ class Verdict:
     requested_alpha: float | None
     """What was asked for, where the calibration images can only promise the larger `alpha`."""
     p_value: float
+    raised_by: str | None
+    """The part that raised the alarm: `student`, `memory` or `whole image`; None: no alarm, or an
+    older server that does not say."""
     regions: Regions
     model_version: str
     extra: Mapping[str, Any]
@@ -58,11 +62,12 @@ class Verdict:
     def line(self) -> str:
         """One line for a person."""
         count = self.regions.count
+        raised = f"  by {self.raised_by}" if self.raised_by else ""
         marked = f"  {count} region{'s' if count > 1 else ''}" if count else ""
         return (
             f"{one_line(self.name)}: {'ANOMALOUS' if self.is_anomalous else 'normal'}  "
             f"score {self.score:.6g}  threshold {self.threshold:.6g}  p {self.p_value:.4g}"
-            f"{marked}  version {self.model_version}"
+            f"{raised}{marked}  version {self.model_version}"
         )
 
     def as_json(self) -> str:
@@ -75,6 +80,7 @@ class Verdict:
             "alpha": self.alpha,
             "requested_alpha": self.requested_alpha,
             "p_value": self.p_value,
+            "raised_by": self.raised_by,
             "regions": [region.as_json() for region in self.regions.listed],
             "regions_omitted": self.regions.omitted,
             "model_version": self.model_version,
@@ -92,6 +98,7 @@ class Verdict:
             f"{self.alpha:.9g}",
             "" if self.requested_alpha is None else f"{self.requested_alpha:.9g}",
             self.word,
+            self.raised_by or "",
             str(self.regions.count),
             _box(largest) if largest else "",
             self.model_version,

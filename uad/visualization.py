@@ -72,10 +72,15 @@ def picture(
     threshold: float,
     is_anomalous: bool,
     boxes: Sequence[Box] = (),
+    *,
+    map_threshold: float | None = None,
+    raised_by: str | None = None,
 ) -> Image:
     """The image under its heat map, with what lies above the threshold outlined, and a caption.
 
-    Small images are enlarged so that the caption can be read; the caption comes below the image.
+    Where an anomalous image has no such place, as when its whole is unusual, the most unusual place
+    is circled and the caption says so. Small images are enlarged so that the caption can be read;
+    the caption comes below the image.
 
     Args:
         image: (H, W, 3) uint8 BGR.
@@ -84,15 +89,33 @@ def picture(
         threshold: the one in force.
         is_anomalous: the verdict.
         boxes: of the marked regions, drawn round them.
+        map_threshold: the map's own; None: `threshold`.
+        raised_by: the part that raised the alarm, for the caption.
 
     Returns:
         (H', W', 3) uint8 BGR, H' > H, W' >= W.
     """
-    shown = _enlarged(heatmap_overlay(image, anomaly_map, threshold), cv2.INTER_NEAREST)
-    found = _enlarged(np.asarray(anomaly_map > threshold, np.uint8), cv2.INTER_NEAREST)
-    draw_outline(shown, found)
-    draw_boxes(shown, boxes, scale=shown.shape[0] // image.shape[0])
-    return _captioned(shown, _caption(score, threshold, is_anomalous), is_anomalous)
+    marks = threshold if map_threshold is None else map_threshold
+    shown = _enlarged(heatmap_overlay(image, anomaly_map, marks), cv2.INTER_NEAREST)
+    found = np.asarray(anomaly_map > marks, np.uint8)
+    caption = _caption(score, threshold, is_anomalous, raised_by)
+    scale = shown.shape[0] // image.shape[0]
+    if is_anomalous and not found.any():
+        circle_most_unusual(shown, anomaly_map, scale=scale)
+        caption += "  circled: most unusual place"
+    draw_outline(shown, _enlarged(found, cv2.INTER_NEAREST))
+    draw_boxes(shown, boxes, scale=scale)
+    return _captioned(shown, caption, is_anomalous)
+
+
+def circle_most_unusual(image: Image, anomaly_map: Map, *, scale: int = 1) -> None:
+    """Circle the map's highest place in `image`, which is the map's image enlarged, in place."""
+    y, x = np.unravel_index(int(anomaly_map.argmax()), anomaly_map.shape)
+    size = max(image.shape[:2])
+    width = max(1, round(size / 256))
+    centre = (round((x + 0.5) * scale), round((y + 0.5) * scale))
+    for colour, line in ((_BLACK, width + 2), (_WHITE, width)):
+        cv2.circle(image, centre, size // 16, colour, line, cv2.LINE_AA)
 
 
 def draw_outline(image: Image, mask: NDArray[np.uint8], colour: Colour = _WHITE) -> None:
@@ -160,8 +183,10 @@ def _enlarged(image: NDArray[np.uint8], interpolation: int) -> NDArray[np.uint8]
     return np.asarray(cv2.resize(image, size, interpolation=interpolation), np.uint8)
 
 
-def _caption(score: float, threshold: float, is_anomalous: bool) -> str:
+def _caption(score: float, threshold: float, is_anomalous: bool, raised_by: str | None) -> str:
     verdict = "ANOMALOUS" if is_anomalous else "NORMAL"
+    if raised_by:
+        verdict += f" by {raised_by}"
     return f"{verdict}  score {score:.4g}  threshold {threshold:.4g}"
 
 

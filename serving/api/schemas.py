@@ -98,6 +98,10 @@ class Result(BaseModel):
     image: str | None = Field(default=None, description="Base64 JPEG: the picture of the verdict.")
     score: float = Field(description="Higher = more anomalous.")
     threshold: float = Field(description="An image is anomalous when its score lies above.")
+    map_threshold: float = Field(
+        alias="mapThreshold",
+        description="The label map marks the places whose value in the anomaly map lies above.",
+    )
     alpha: float = Field(description="The false alarm rate that the threshold stands for.")
     requested_alpha: float | None = Field(
         default=None,
@@ -111,6 +115,11 @@ class Result(BaseModel):
     )
     p_value: float = Field(alias="pValue", description="Small = unusual among good images.")
     is_anomalous: bool = Field(alias="isAnomalous")
+    raised_by: Literal["student", "memory", "whole image"] | None = Field(
+        alias="raisedBy",
+        description="The part that raised the alarm; null: no alarm. With `whole image` the label "
+        "map may mark nothing: something is missing, extra or in the wrong place.",
+    )
     regions: list[Region] = Field(
         description="The marked regions, largest score first; at most 100. Empty: nothing marked."
     )

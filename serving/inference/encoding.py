@@ -60,6 +60,8 @@ def encoded_picture(image: Image, detection: Detection) -> str:
         detection.threshold,
         detection.is_anomalous,
         [region.box for region in detection.regions.listed],
+        map_threshold=detection.map_threshold,
+        raised_by=detection.raised_by,
     )
     return _base64(".jpg", _within_jpeg(drawn), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
 

@@ -27,7 +27,7 @@ def kept_image(
 ) -> KeptImage:
     """The file `data`, its preview, its heat map and the facts of its result."""
     preview = _small(image)
-    heatmap = heatmap_layer(_small(detection.anomaly_map), detection.threshold)
+    heatmap = heatmap_layer(_small(detection.anomaly_map), detection.map_threshold)
     facts = {name: value for name, value in result.items() if name in FACTS}
     return KeptImage(
         facts=facts,

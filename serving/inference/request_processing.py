@@ -382,11 +382,13 @@ def _numbers(detection: Detection, version: str) -> dict[str, Any]:
         "size": detection.anomaly_map.shape,
         "score": detection.score,
         "threshold": detection.threshold,
+        "mapThreshold": detection.map_threshold,
         "alpha": detection.alpha,
         "requestedAlpha": detection.requested_alpha,
         "minArea": detection.min_area,
         "pValue": detection.p_value,
         "isAnomalous": detection.is_anomalous,
+        "raisedBy": detection.raised_by,
         "modelVersion": version,
     }
 

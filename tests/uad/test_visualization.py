@@ -84,6 +84,25 @@ def test_what_lies_above_the_threshold_is_outlined() -> None:
     assert shown[35 * factor, 60 * factor].tolist() != [255, 255, 255]
 
 
+def test_an_alarm_without_a_marked_place_circles_the_most_unusual_one_and_says_so() -> None:
+    values = np.full((400, 600), 0.1, np.float32)
+    values[100, 500] = 0.4
+    image = np.full((400, 600, 3), 90, np.uint8)
+    whole = picture(image, values, 1.3, 1.2, True, map_threshold=0.5, raised_by="whole image")
+    ys, xs = np.nonzero((whole[:400, :600] == 255).all(axis=2))
+    assert (abs(xs.mean() - 500), abs(ys.mean() - 100)) < (2, 2)
+    good = picture(image, values, 1.0, 1.2, False, map_threshold=0.5)
+    assert not (good[:400, :600] == 255).all(axis=2).any()
+    marked = picture(image, values, 1.3, 1.2, True, map_threshold=0.3, raised_by="memory")
+    assert (marked[:400, :600] == 255).all(axis=2).sum() < 20
+
+
+def test_the_map_is_coloured_by_its_own_threshold() -> None:
+    alike = picture(GREY, flat(2.0), 1.3, 1.2, True, map_threshold=4.0)
+    usual = picture(GREY, flat(2.0), 1.3, 4.0, True)
+    assert np.array_equal(alike[:80, :300], usual[:80, :300])
+
+
 def test_the_outline_of_a_single_pixel_can_be_seen() -> None:
     mask = np.zeros((80, 120), np.uint8)
     mask[40, 60] = 1

@@ -9,6 +9,7 @@ import typer
 
 from uad.cli import prepare_training
 from uad.cli.data import Defects, Masks, Normal, folder_settings
+from uad.cli.train import QUICK, WITHOUT_STUDENT
 from uad.config import TrainingConfig, load_settings
 from uad.console import console, print_table
 
@@ -77,6 +78,7 @@ WithFeedback = Annotated[
         help="Add what people said about judged images: see `uad feedback`.",
     ),
 ]
+Quick = Annotated[bool, typer.Option("--quick", help=QUICK)]
 
 
 def register(app: typer.Typer) -> None:
@@ -101,6 +103,7 @@ def retrain(
     normal: Normal = None,
     defects: Defects = None,
     masks: Masks = None,
+    quick: Quick = False,
 ) -> None:
     """Ingest, fine-tune, evaluate, register, and promote if the gate passes: one run of all.
 
@@ -112,13 +115,15 @@ def retrain(
     MLFLOW_TRACKING_URI point it at yours.
 
         uad retrain --data ./photos/cookie --name cookie
+        uad retrain --data ./photos/cookie --name cookie --quick
         uad retrain --data cookie --name cookie --set training.epochs=20 --promote never
         uad retrain --data ./photos/cookie --name cookie --with-feedback
     """
     set_ = [*(set_ or []), *folder_settings(data, normal, defects, masks)]
+    set_ += [WITHOUT_STUDENT] if quick else []
     parameters = _parameters(teacher, config, set_, device, promote, gate, recent, alpha, settle)
     parameters["with_feedback"] = with_feedback
-    prepare_training("paddle")
+    prepare_training(*([] if quick else ["paddle"]))
     _check_images(data, name, parameters)
     console().print(
         f"Retraining {name}. Prefect's engine starts first; this takes about 10 seconds."
@@ -160,6 +165,7 @@ def deploy(
     normal: Normal = None,
     defects: Defects = None,
     masks: Masks = None,
+    quick: Quick = False,
     port: Annotated[
         int | None,
         typer.Option(
@@ -184,9 +190,10 @@ def deploy(
         uad deploy --name cookie --data /mnt/camera --watch 60 --drift 3600
     """
     set_ = [*(set_ or []), *folder_settings(data, normal, defects, masks)]
+    set_ += [WITHOUT_STUDENT] if quick else []
     parameters = _parameters(teacher, config, set_, device, promote, gate, recent, alpha, settle)
     parameters["with_feedback"] = with_feedback
-    prepare_training("paddle")
+    prepare_training(*([] if quick else ["paddle"]))
     _check_folder(data, parameters)
     _prepare()
     from flows.deployments import (
@@ -284,7 +291,8 @@ def _parameters(
     """The chain's parameters as JSON holds them, checked before anything starts."""
     overrides = [*(set_ or []), *([f"data.alpha={alpha}"] if alpha is not None else [])]
     settings = load_settings(TrainingConfig, config, overrides)
-    _check_device(device)
+    if settings.detector.student:
+        _check_device(device)
     rule = _rule(gate)
     return {
         "teacher": _absolute(teacher),

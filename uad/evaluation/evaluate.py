@@ -26,7 +26,7 @@ from uad.metrics import (
     image_metrics,
 )
 from uad.scoring.conformal import beta_binomial_range, dependence
-from uad.scoring.maps import describe
+from uad.scoring.parts import described, described_parts
 
 if TYPE_CHECKING:
     from uad.inference.detector import Detector
@@ -184,7 +184,8 @@ def _provenance(detector: "Detector", samples: Sequence[Sample]) -> Provenance:
         dataset=trained_on.name if trained_on else None,
         dataset_version=trained_on.version if trained_on else None,
         input_size=(manifest.input.height, manifest.input.width),
-        score=f"{describe(manifest.score)} ({manifest.score.reason})",
+        parts=described_parts(manifest.detector),
+        score=described(manifest.score, manifest.detector),
         chosen_epoch=manifest.chosen_epoch,
         git_revision=manifest.git_revision,
         test_fingerprint=_fingerprint(samples),

@@ -1,5 +1,6 @@
 """The figures in plain words, for the page and the terminal."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from uad.evaluation.report import DefectResult, Report, short
@@ -35,6 +36,7 @@ def figures(report: Report) -> list[Row]:
         ("threshold", f"{report.threshold:.6g}", ("alarm above this score; false alarm rate "
                                                  f"{short(report.alpha, 3)} from "
                                                  f"{report.n_calibration} calibration images")),
+        ("parts", report.provenance.parts or "student", report.provenance.score),
         ("time an image", f"{report.latency.median_ms:.1f} ms",
          f"median; 95 % within {report.latency.p95_ms:.1f} ms, {report.latency.batch_size} at a "
          f"time, {report.provenance.engine}"),
@@ -59,6 +61,7 @@ def sentences(report: Report) -> list[str]:
         for sentence in (
             _found(report),
             _false_alarms(report),
+            _raised_by(report),
             _unmet_alpha(report),
             _dependence(report),
             _located(report),
@@ -140,6 +143,17 @@ def _false_alarms(report: Report) -> str:
     return text + (
         ": this is more. The good test images differ from the training images (light, position, "
         "batch). Add such images to the training folder and train again."
+    )
+
+
+def _raised_by(report: Report) -> str:
+    counts = Counter(image.raised_by for image in report.images if image.raised_by)
+    if len(counts) < 2 and "whole image" not in counts:
+        return ""
+    told = ", ".join(f"{part} {count}" for part, count in counts.most_common())
+    return (
+        f"The part that raised the alarm: {told}. An alarm of the whole image may mark no place: "
+        "something is missing, extra or in the wrong place."
     )
 
 

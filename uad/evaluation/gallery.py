@@ -15,7 +15,7 @@ from uad.evaluation.report import ImageResult
 from uad.evaluation.scoring import read_mask
 from uad.images import Image
 from uad.metrics.pixel import Mask
-from uad.visualization import draw_outline, heatmap_overlay
+from uad.visualization import circle_most_unusual, draw_outline, heatmap_overlay
 
 if TYPE_CHECKING:
     from uad.inference.detector import Detector
@@ -49,9 +49,11 @@ def pictures(
         sample = samples[result.name]
         image = images.read(sample.path)
         (detection,) = detector.detect([image])
-        heat = heatmap_overlay(image, detection.anomaly_map, detection.threshold)
+        heat = heatmap_overlay(image, detection.anomaly_map, detection.map_threshold)
+        if detection.is_anomalous and not detection.label_map.any():
+            circle_most_unusual(heat, detection.anomaly_map)
         heat = tile(heat)
-        draw_outline(heat, _small_mask(detection.anomaly_map > detection.threshold))
+        draw_outline(heat, _small_mask(detection.label_map > 0))
         yield Picture(result, tile(image), heat, masked(sample, image))
 
 

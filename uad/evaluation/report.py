@@ -27,6 +27,9 @@ class ImageResult(_Part):
     is_anomalous: bool
     """Whether the alarm was raised."""
     p_value: float
+    raised_by: str | None = None
+    """The part that raised the alarm: `student`, `memory` or `whole image`; None: no alarm, or a
+    report older than this."""
     has_mask: bool
     """Whether its defect pixels are known and counted."""
     peak_in_mask: bool | None = None
@@ -79,7 +82,9 @@ class Provenance(_Part):
     input_size: tuple[int, int]
     """(H, W) pixels that the network sees."""
     score: str
-    """How level maps become a score, and why."""
+    """How the parts become a score, and why."""
+    parts: str | None = None
+    """The parts and how they weigh in the score; None in reports older than the parts."""
     chosen_epoch: int | None
     git_revision: str | None
     test_fingerprint: str

@@ -103,7 +103,10 @@ def _write(file: Path, text: str) -> Path:
 
 
 def _write_scores(report: Report, file: Path) -> Path:
-    names = ("name", "label", "defect", "score", "is_anomalous", "p_value", "peak_in_mask")
+    names = (
+        *("name", "label", "defect", "score", "is_anomalous", "raised_by", "p_value"),
+        "peak_in_mask",
+    )
     with file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(names)

@@ -87,6 +87,7 @@ def _judge(
         score=detection.score,
         is_anomalous=detection.is_anomalous,
         p_value=detection.p_value,
+        raised_by=detection.raised_by,
         has_mask=mask is not None,
         peak_in_mask=None if mask is None else bool(mask[peak]),
     )

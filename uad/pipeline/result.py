@@ -34,8 +34,11 @@ class Result(dict[str, Any]):
         input_path: path or URL as given; None for an array.
         pred: label map, (H, W) uint8 at the image's own size: 255 anomalous, 0 normal.
         anomaly_map: (H, W) float32; higher = more anomalous.
-        score: the map's maximum.
+        score: higher = more anomalous.
         threshold: the image is anomalous when its score lies above.
+        map_threshold: `pred` marks where `anomaly_map` lies above.
+        raised_by: the part that raised the alarm, `student`, `memory` or `whole image`; None if
+            there is none. Of the whole image `pred` may be empty.
         alpha: the false alarm rate that the threshold stands for.
         requested_alpha: what was asked for, where the calibration images can only promise the
             larger `alpha`; None otherwise.
@@ -59,6 +62,8 @@ class Result(dict[str, Any]):
             anomaly_map=detection.anomaly_map,
             score=detection.score,
             threshold=detection.threshold,
+            map_threshold=detection.map_threshold,
+            raised_by=detection.raised_by,
             alpha=detection.alpha,
             requested_alpha=detection.requested_alpha,
             min_area=detection.min_area,
@@ -84,6 +89,7 @@ class Result(dict[str, Any]):
             alpha=self["alpha"],
             requested_alpha=self["requested_alpha"],
             p_value=self["p_value"],
+            raised_by=self["raised_by"],
             regions=regions_of(self["regions"], self["regions_omitted"]),
             model_version=self["model_version"],
             extra={
@@ -171,6 +177,8 @@ class Result(dict[str, Any]):
             self["threshold"],
             self["is_anomalous"],
             [region["box"] for region in self["regions"]],
+            map_threshold=self["map_threshold"],
+            raised_by=self["raised_by"],
         )
 
     def _file(

@@ -49,6 +49,8 @@ def write_model(folder: Path, bundle: Bundle) -> None:
         "score": number,
         "threshold": number,
         "p_value": number,
+        "map_threshold": number,
+        "raised_by": text,
         "is_anomalous": truth,
         "label_map": text,
     }
@@ -81,8 +83,9 @@ class PyfuncModel:
             params: `alpha` or `threshold`, and `min_area`, for this call.
 
         Returns:
-            A row an image: score, threshold, p_value, is_anomalous, and label_map, a base64 PNG of
-            the image's own size, 255 anomalous, 0 normal.
+            A row an image: score, threshold, p_value, map_threshold, raised_by (empty: no alarm),
+            is_anomalous, and label_map, a base64 PNG of the image's own size, 255 anomalous, 0
+            normal.
         """
         import pandas as pd
 
@@ -128,6 +131,8 @@ def _row(detection: Detection) -> dict[str, Any]:
         "score": detection.score,
         "threshold": detection.threshold,
         "p_value": detection.p_value,
+        "map_threshold": detection.map_threshold,
+        "raised_by": detection.raised_by or "",
         "is_anomalous": detection.is_anomalous,
         "label_map": base64.b64encode(_png(detection.label_map)).decode("ascii"),
     }

@@ -21,7 +21,7 @@ IMAGE_WEIGHTS: Mapping[PartName, float] = {"student": 0.5, "memory": 1.0, "whole
 """In the image score, where nothing speaks for others."""
 MAP_WEIGHTS: Mapping[PartName, float] = {"student": 1.0, "memory": 4.0}
 """In the map."""
-USUAL_SPREAD: Mapping[PartName, float] = {"student": 0.2, "memory": 0.15, "whole_image": 0.1}
+USUAL_SPREAD: Mapping[PartName, float] = {"student": 0.15, "memory": 0.07, "whole_image": 0.15}
 """Standard deviation of the logarithm of a part's scores on normal images of most products."""
 PRIOR_IMAGES = 8
 """The usual spread counts as if so many more images had shown it: few images say little."""
@@ -97,7 +97,8 @@ def compose(composition: Composition, clean: Sequence[PartScores]) -> DetectorDe
 def _part(name: PartName, composition: Composition, clean: Sequence[PartScores]) -> PartDefinition:
     logs = np.log([max(one.scores[name], LEAST) for one in clean])
     spread = USUAL_SPREAD[name]
-    variance = (len(logs) * logs.var() + PRIOR_IMAGES * spread**2) / (len(logs) + PRIOR_IMAGES)
+    squares = ((logs - logs.mean()) ** 2).sum()
+    variance = (squares + PRIOR_IMAGES * spread**2) / (len(logs) - 1 + PRIOR_IMAGES)
     mean = np.mean([one.maps[name].mean() for one in clean]) if name in clean[0].maps else 1.0
     return PartDefinition(
         weight=composition.image.get(name, 0.0),

@@ -19,7 +19,7 @@ import numpy as np
 
 from uad.config import DetectorDefinition, ScoreDefinition
 from uad.config.score import PartName
-from uad.scoring.maps import Map, Statistics, combined, image_score, resize_map
+from uad.scoring.maps import Map, Statistics, combined, describe, image_score, resize_map
 from uad.scoring.regions import opened_maximum
 from uad.types import LEVELS, MEMORY, WHOLE_IMAGE, Outputs
 
@@ -168,6 +168,16 @@ def _opened(values: Map, size: tuple[int, ...], min_area: int) -> float:
     grid = (max(1, round(height * scale)), max(1, round(width * scale)))
     area = min_area * grid[0] * grid[1] / (height * width)
     return opened_maximum(resize_map(values, grid), area)
+
+
+def described(score: ScoreDefinition, detector: DetectorDefinition | None) -> str:
+    """What makes the score, and why so, for a report."""
+    student = f"{describe(score)} ({score.reason})"
+    if detector is None:
+        return student
+    if detector.student is None:
+        return f"{described_parts(detector)} ({detector.reason})"
+    return f"{described_parts(detector)} ({detector.reason}); the student's map: {student}"
 
 
 def described_parts(detector: DetectorDefinition | None) -> str:

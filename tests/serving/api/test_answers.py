@@ -35,6 +35,8 @@ def test_it_answers_what_the_library_answers(
     assert result["score"] == pytest.approx(expected.score, rel=1e-5)
     assert result["pValue"] == pytest.approx(expected.p_value)
     assert result["threshold"] == pytest.approx(expected.threshold)
+    assert result["mapThreshold"] == pytest.approx(expected.map_threshold)
+    assert result["raisedBy"] == expected.raised_by
     assert np.reshape(result["labelMap"], (48, 64)).tolist() == expected.label_map.tolist()
     boxes = [list(region.box) for region in expected.regions.listed]
     assert [region["box"] for region in result["regions"]] == boxes
