@@ -52,9 +52,11 @@ class FeatureExtractor:
 
 
 @contextmanager
-def feature_extractor(teacher: Weights, spec: InputSpec) -> Iterator[FeatureExtractor]:
-    """Load the teacher."""
-    with _running(build_features(teacher, spec), spec) as engine:
+def feature_extractor(
+    teacher: Weights, spec: InputSpec, *, averaged: bool = True
+) -> Iterator[FeatureExtractor]:
+    """Load the teacher; `averaged`: see `build_features`."""
+    with _running(build_features(teacher, spec, averaged=averaged), spec) as engine:
         yield FeatureExtractor(engine)
 
 

@@ -1,7 +1,7 @@
 """From a model's outputs for one image to its anomaly map and score. Higher = more anomalous.
 
-Each part gives the image a score: the student and the memory the maximum of their maps, the whole
-image its distance. Divided by what it is on a usual image, s_p / typical_p, they are put together
+Each part gives the image a score: the student the maximum of its map, the memory the mean of its
+highest locations, the whole image its distance. Divided by what it is on a usual image, s_p / typical_p, they are put together
 as a weighted geometric mean,
 
     log score = sum_p e_p log(s_p / typical_p),   e_p = (w_p / spread_p) / sum_q (w_q / spread_q)
@@ -27,6 +27,8 @@ LEAST = 1e-12
 """Smaller scores of a part count as this: an image of the memory itself is at distance 0."""
 OPENED_PX = 256
 """Areas are measured on a map of so many pixels on its longer side, where the image has more."""
+HIGHEST = 0.02
+"""Share of the memory's locations that make its image score: one alone is more often chance."""
 FINER = 4
 """The anomaly map is put together at this many times the memory's locations a side."""
 WORDS: Mapping[PartName, str] = {
@@ -146,7 +148,7 @@ class Scoring:
         if MEMORY in outputs:
             height, width = outputs[MEMORY].shape[1:]
             maps["memory"] = resize_map(outputs[MEMORY][index], (FINER * height, FINER * width))
-            scores["memory"] = float(outputs[MEMORY][index].max())
+            scores["memory"] = highest(outputs[MEMORY][index])
         if WHOLE_IMAGE in outputs:
             scores["whole_image"] = float(outputs[WHOLE_IMAGE][index])
         return PartScores(scores, maps)
@@ -192,6 +194,18 @@ def described_parts(detector: DetectorDefinition | None) -> str:
         else f"{part.weight:g} {WORDS[name]}"
         for name, part in detector.parts().items()
     )
+
+
+def highest(distances: Map) -> float:
+    """The mean of the memory's `HIGHEST` share of locations, at least one: (h, w)."""
+    flat = distances.ravel()
+    count = highest_count(flat.size)
+    return float(np.partition(flat, -count)[-count:].mean())
+
+
+def highest_count(locations: int) -> int:
+    """How many locations make the memory's image score."""
+    return max(1, round(HIGHEST * locations))
 
 
 def exponents(detector: DetectorDefinition) -> dict[PartName, float]:

@@ -19,6 +19,10 @@ from uad.types import Outputs
 ANY_NOISE = Bounds(noise=99.0, maps=99.0)
 
 
+def moved(maps: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.roll(maps, (maps.shape[1] // 2, maps.shape[2] // 2), axis=(1, 2))
+
+
 @dataclass
 class Displaced:
     """An engine whose maps are moved by half their size: the same scores in wrong places."""
@@ -30,8 +34,8 @@ class Displaced:
 
     def outputs(self, batch: NDArray[np.uint8]) -> Outputs:
         return {
-            name: np.roll(level, (level.shape[1] // 2, level.shape[2] // 2), axis=(1, 2))
-            for name, level in self.inner.outputs(batch).items()
+            name: moved(values) if values.ndim == 3 else values
+            for name, values in self.inner.outputs(batch).items()
         }
 
     def close(self) -> None:

@@ -40,15 +40,22 @@ def build(parts: Parts, spec: InputSpec) -> "onnx.ModelProto":
     return graph.model()
 
 
-def build_features(teacher: Weights, spec: InputSpec) -> "onnx.ModelProto":
+def build_features(
+    teacher: Weights, spec: InputSpec, *, averaged: bool = True
+) -> "onnx.ModelProto":
     """Build the graph of what the memory and the whole image's statistics learn from.
+
+    Args:
+        teacher: as `Parts.teacher`.
+        spec: see `build`.
+        averaged: whether patches are means over 3 x 3 locations, as the memory takes them.
 
     Returns:
         A checked model with outputs `patches`, (N, H / 16, W / 16, D), and `moments`, (N, D').
     """
     graph = Graph(spec)
     levels = _pyramid(graph, "teacher", teacher, graph.pixels())
-    add_features(graph, levels, teacher)
+    add_features(graph, levels, teacher, averaged=averaged)
     return graph.model()
 
 
