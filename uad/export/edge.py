@@ -7,6 +7,7 @@ from pathlib import Path
 from uad.bundle import INT8_MODEL, Bundle, CalibrationEntry
 from uad.errors import BundleError, CalibrationError, EngineError
 from uad.inference.graph import with_scoring
+from uad.scoring.parts import exponents
 
 KEY = "onnxruntime/int8"
 INTERPOLATIONS = ("area", "linear")
@@ -41,11 +42,15 @@ def export_edge(bundle: Bundle, output: Path) -> list[Path]:
         bundle.manifest.score,
         bundle.arrays("statistics"),
         spec,
+        bundle.manifest.detector,
     )
     settings = (
         f"height {spec.height}\nwidth {spec.width}\ninterpolation {spec.interpolation}\n"
         f"threshold {entry.threshold!r}\n"
     )
+    if detector := bundle.manifest.detector:
+        settings += f"map_threshold {entry.map_threshold!r}\n"
+        settings += "".join(f"part {name}\n" for name in exponents(detector))
     try:
         output.mkdir(parents=True, exist_ok=True)
         (output / "model.onnx").write_bytes(model.SerializeToString())

@@ -53,10 +53,10 @@ class FeatureExtractor:
 
 @contextmanager
 def feature_extractor(
-    teacher: Weights, spec: InputSpec, *, averaged: bool = True
+    teacher: Weights, spec: InputSpec, *, as_directions: bool = False
 ) -> Iterator[FeatureExtractor]:
-    """Load the teacher; `averaged`: see `build_features`."""
-    with _running(build_features(teacher, spec, averaged=averaged), spec) as engine:
+    """Load the teacher; `as_directions`: see `build_features`."""
+    with _running(build_features(teacher, spec, as_directions=as_directions), spec) as engine:
         yield FeatureExtractor(engine)
 
 

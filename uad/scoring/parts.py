@@ -1,8 +1,8 @@
 """From a model's outputs for one image to its anomaly map and score. Higher = more anomalous.
 
 Each part gives the image a score: the student the maximum of its map, the memory the mean of its
-highest locations, the whole image its distance. Divided by what it is on a usual image, s_p / typical_p, they are put together
-as a weighted geometric mean,
+highest locations, the whole image its distance. Divided by what it is on a usual image,
+s_p / typical_p, they are put together as a weighted geometric mean,
 
     log score = sum_p e_p log(s_p / typical_p),   e_p = (w_p / spread_p) / sum_q (w_q / spread_q)
 
@@ -88,6 +88,7 @@ class Scoring:
         self._statistics = statistics
         self._parts = detector.parts() if detector else {}
         self._exponents = exponents(detector) if detector else {}
+        self._factors = map_factors(detector) if detector else {}
 
     def one(self, outputs: Outputs, index: int, size: tuple[int, int], min_area: int = 0) -> Scored:
         """The image number `index` of a batch, which was (H, W) before it was resized.
@@ -154,12 +155,7 @@ class Scoring:
         return PartScores(scores, maps)
 
     def _map(self, maps: Mapping[PartName, Map]) -> Map:
-        weights = {name: part.map_weight for name, part in self._parts.items() if part.map_weight}
-        total = sum(weights.values())
-        parts = [
-            np.float32(weight / total / self._parts[name].map_mean) * maps[name]
-            for name, weight in weights.items()
-        ]
+        parts = [np.float32(factor) * maps[name] for name, factor in self._factors.items()]
         return np.asarray(np.sum(parts, axis=0), np.float32)
 
 
@@ -206,6 +202,13 @@ def highest(distances: Map) -> float:
 def highest_count(locations: int) -> int:
     """How many locations make the memory's image score."""
     return max(1, round(HIGHEST * locations))
+
+
+def map_factors(detector: DetectorDefinition) -> dict[PartName, float]:
+    """What each part's map is multiplied by before they are added."""
+    known = {name: part for name, part in detector.parts().items() if part.map_weight}
+    total = sum(part.map_weight for part in known.values())
+    return {name: part.map_weight / total / part.map_mean for name, part in known.items()}
 
 
 def exponents(detector: DetectorDefinition) -> dict[PartName, float]:

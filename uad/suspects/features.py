@@ -41,7 +41,7 @@ def describe(
     patches = cache.empty((len(samples), grid[0] * grid[1], 6 * width), np.float16)
     with (
         progress_bar(visible=progress) as bar,
-        feature_extractor(teacher.weights, spec, averaged=False) as extractor,
+        feature_extractor(teacher.weights, spec, as_directions=True) as extractor,
     ):
         task, start = bar.add_task("describe", total=len(samples), note=""), 0
         for batch in decoded_batches(samples, spec):

@@ -92,6 +92,9 @@ def test_the_program_gives_pythons_scores_verdicts_and_label_maps(
         # Resizing rounds a pixel now and then to the neighbouring value.
         assert answer["score"] == pytest.approx(detection.score, rel=5e-2)
         assert answer["threshold"] == pytest.approx(detection.threshold)
+        assert answer["mapThreshold"] == pytest.approx(detection.map_threshold)
+        if answer["isAnomalous"] and detection.is_anomalous:
+            assert answer["raisedBy"] == detection.raised_by
         if abs(detection.score / detection.threshold - 1) > 0.05:
             assert answer["isAnomalous"] == detection.is_anomalous
         labels = cv2.imread(str(label_map), cv2.IMREAD_GRAYSCALE)

@@ -1,7 +1,8 @@
 // uad_edge FOLDER IMAGE [LABELMAP.pgm]
 //
-// Reads an image, runs FOLDER/model.onnx and prints one line of JSON: score, threshold, verdict.
-// Writes the label map (255 where the anomaly map exceeds the threshold) if a third name is given.
+// Reads an image, runs FOLDER/model.onnx and prints one line of JSON: score, threshold, verdict, and
+// the part that raised the alarm. Writes the label map (255 where the anomaly map exceeds its own
+// threshold) if a third name is given.
 // Needs ONNX Runtime's shared library and nothing else.
 
 #include <algorithm>
@@ -206,22 +207,27 @@ Image resize(const Image &image, int height, int width, const std::string &inter
 // ---- FOLDER/settings.txt: a name and a value a line.
 struct Settings {
   int height = 0, width = 0;
-  double threshold = 0;
+  double threshold = 0, map_threshold = 0;
   std::string interpolation;
+  std::vector<std::string> parts;  // whose shares of the score the model gives; none: the student's
 };
 
 Settings read_settings(const std::string &path) {
   std::ifstream in(path);
   Settings settings;
+  bool own_map_threshold = false;
   for (std::string name; in >> name;) {
     if (name == "height") in >> settings.height;
     else if (name == "width") in >> settings.width;
     else if (name == "threshold") in >> settings.threshold;
+    else if (name == "map_threshold") own_map_threshold = bool(in >> settings.map_threshold);
+    else if (name == "part") in >> settings.parts.emplace_back();
     else if (name == "interpolation") in >> settings.interpolation;
     else throw std::runtime_error(path + ": unknown setting " + name);
   }
   if (settings.height < 1 || settings.width < 1 || settings.interpolation.empty())
     throw std::runtime_error(path + " is missing or incomplete");
+  if (!own_map_threshold) settings.map_threshold = settings.threshold;
   return settings;
 }
 
@@ -231,6 +237,15 @@ void write_label_map(const std::string &path, const float *map, const Image &ima
   out << "P5\n" << image.width << ' ' << image.height << "\n255\n";
   for (size_t at = 0; at < size_t(image.width) * image.height; ++at)
     out.put(map[at] > threshold ? char(255) : char(0));
+}
+
+// The part with the largest share of the score, as people read it.
+std::string leading_part(const Settings &settings, const float *shares) {
+  if (settings.parts.empty()) return "student";
+  const auto largest = std::max_element(shares, shares + settings.parts.size()) - shares;
+  std::string name = settings.parts[size_t(largest)];
+  std::replace(name.begin(), name.end(), '_', ' ');
+  return name;
 }
 
 int run(const std::string &folder, const std::string &path, const std::string &label_map) {
@@ -246,15 +261,24 @@ int run(const std::string &folder, const std::string &path, const std::string &l
       runtime.tensor(size, sizeof size, {2}, kInt64),
   };
   const char *input_names[] = {"image", "size"};
-  const char *output_names[] = {"map", "score"};
-  Value *outputs[2] = {nullptr, nullptr};
-  runtime.run(input_names, inputs, 2, output_names, 2, outputs);
+  const char *output_names[] = {"map", "score", "shares"};
+  Value *outputs[3] = {nullptr, nullptr, nullptr};
+  runtime.run(input_names, inputs, 2, output_names, settings.parts.empty() ? 2 : 3, outputs);
 
   const double score = *runtime.floats(outputs[1]);
-  std::printf("{\"score\": %.9g, \"threshold\": %.9g, \"isAnomalous\": %s}\n", score,
-              settings.threshold, score > settings.threshold ? "true" : "false");
+  const bool anomalous = score > settings.threshold;
+  const std::string raised_by =
+      anomalous ? '"' + leading_part(settings, settings.parts.empty() ? nullptr
+                                                                      : runtime.floats(outputs[2])) +
+                      '"'
+                : "null";
+  std::printf(
+      "{\"score\": %.9g, \"threshold\": %.9g, \"mapThreshold\": %.9g, \"isAnomalous\": %s, "
+      "\"raisedBy\": %s}\n",
+      score, settings.threshold, settings.map_threshold, anomalous ? "true" : "false",
+      raised_by.c_str());
   if (!label_map.empty())
-    write_label_map(label_map, runtime.floats(outputs[0]), image, settings.threshold);
+    write_label_map(label_map, runtime.floats(outputs[0]), image, settings.map_threshold);
   return 0;
 }
 

@@ -41,21 +41,22 @@ def build(parts: Parts, spec: InputSpec) -> "onnx.ModelProto":
 
 
 def build_features(
-    teacher: Weights, spec: InputSpec, *, averaged: bool = True
+    teacher: Weights, spec: InputSpec, *, as_directions: bool = False
 ) -> "onnx.ModelProto":
     """Build the graph of what the memory and the whole image's statistics learn from.
 
     Args:
         teacher: as `Parts.teacher`.
         spec: see `build`.
-        averaged: whether patches are means over 3 x 3 locations, as the memory takes them.
+        as_directions: patches are not means over 3 x 3 locations, as the memory takes them, but
+            unit vectors of each level, as the search for suspects does.
 
     Returns:
         A checked model with outputs `patches`, (N, H / 16, W / 16, D), and `moments`, (N, D').
     """
     graph = Graph(spec)
     levels = _pyramid(graph, "teacher", teacher, graph.pixels())
-    add_features(graph, levels, teacher, averaged=averaged)
+    add_features(graph, levels, teacher, as_directions=as_directions)
     return graph.model()
 
 

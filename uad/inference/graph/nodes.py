@@ -104,14 +104,15 @@ class Graph:
 
     def _mahalanobis(self, output: str, teacher: str, student: str, whitening: Array) -> None:
         """`output` = |W r|^2 / 2, r the difference of unit vectors: see `uad.models.whitening`."""
-        units = [
-            self.node("Div", [value, self._root(self._dot(value, value, keepdims=1))])
-            for value in (teacher, student)
-        ]
+        units = [self.unit(value) for value in (teacher, student)]
         kernel = (whitening * np.float32(np.sqrt(0.5)))[:, :, None, None]
         weight = self.constant(f"{output}.whitening", kernel)
         whitened = self.node("Conv", [self.node("Sub", units), weight], kernel_shape=[1, 1])
         self._dot(whitened, whitened, output=output)
+
+    def unit(self, value: str) -> str:
+        """`value` scaled to length 1 along the channels."""
+        return self.node("Div", [value, self._root(self._dot(value, value, keepdims=1))])
 
     def _dot(self, a: str, b: str, *, keepdims: int = 0, output: str = "") -> str:
         axes = self.constant("channels", np.array([1], np.int64))

@@ -17,12 +17,17 @@ BLOCK = 4096
 """Locations compared with the memory at once: their distances to all of it are kept meanwhile."""
 
 
-def add_features(graph: Graph, levels: Sequence[str], teacher: Weights, *, averaged: bool) -> None:
-    """The outputs that the parts are fitted to; without the 3 x 3 mean if not `averaged`."""
+def add_features(
+    graph: Graph, levels: Sequence[str], teacher: Weights, *, as_directions: bool
+) -> None:
+    """The outputs that the parts are fitted to; see `build_features`."""
     width = len(teacher["bn1.weight"])
     height, breadth = _grid(graph)
     graph.node(
-        "Transpose", [_patches(graph, levels, averaged=averaged)], PATCHES, perm=[0, 2, 3, 1]
+        "Transpose",
+        [_patches(graph, levels, as_directions=as_directions)],
+        PATCHES,
+        perm=[0, 2, 3, 1],
     )
     graph.output(PATCHES, (height, breadth, 6 * width))
     graph.node("Identity", [_moments(graph, levels)], MOMENTS)
@@ -103,20 +108,20 @@ def _nearest(graph: Graph, rows: str, memory: Memory, locations: int) -> str:
     return graph.node("Concat", found, axis=1)
 
 
-def _patches(graph: Graph, levels: Sequence[str], *, averaged: bool = True) -> str:
-    """(N, D, H / 16, W / 16): levels 2 and 3 side by side, each a 3 x 3 mean if `averaged`.
+def _patches(graph: Graph, levels: Sequence[str], *, as_directions: bool = False) -> str:
+    """(N, D, H / 16, W / 16): levels 2 and 3 side by side, each a 3 x 3 mean.
 
     The zeros of the padding count: they damp the border, where the networks' own padding makes
     features of normal images vary.
     """
-    second, third = levels[1:]
-    if averaged:
-        second, third = (
-            graph.node(
-                "AveragePool", [level], kernel_shape=[3, 3], pads=[1] * 4, count_include_pad=1
-            )
-            for level in (second, third)
+    second, third = (
+        graph.unit(level)
+        if as_directions
+        else graph.node(
+            "AveragePool", [level], kernel_shape=[3, 3], pads=[1] * 4, count_include_pad=1
         )
+        for level in levels[1:]
+    )
     second = graph.node("AveragePool", [second], kernel_shape=[2, 2], strides=[2, 2])
     return graph.node("Concat", [second, third], axis=1)
 

@@ -1,24 +1,31 @@
 """What `uad.scoring.maps` does, as part of the graph, for devices without Python."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
-from uad.config import InputSpec, ScoreDefinition
+from uad.config import DetectorDefinition, InputSpec, ScoreDefinition
+from uad.config.score import PartName
 from uad.errors import EngineError
 from uad.inference.graph.nodes import INPUT, output_sizes
 from uad.scoring.maps import Statistics
-from uad.types import LEVELS
+from uad.scoring.parts import LEAST, exponents, highest_count, map_factors
+from uad.types import LEVELS, MEMORY, WHOLE_IMAGE
 
 if TYPE_CHECKING:
     import onnx
 
-SIZE, MAP, SCORE = "size", "map", "score"
+SIZE, MAP, SCORE, SHARES = "size", "map", "score", "shares"
 
 
 def with_scoring(
-    model: "onnx.ModelProto", score: ScoreDefinition, statistics: Statistics, spec: InputSpec
+    model: "onnx.ModelProto",
+    score: ScoreDefinition,
+    statistics: Statistics,
+    spec: InputSpec,
+    detector: DetectorDefinition | None = None,
 ) -> "onnx.ModelProto":
     """A copy of `model` for one image, from which the anomaly map and the score come out.
 
@@ -27,15 +34,17 @@ def with_scoring(
         score: how level maps become one map.
         statistics: what `score` normalises with, see `uad.scoring.maps.anomaly_map`.
         spec: the model's input.
+        detector: how the parts are put together; None: the student alone.
 
     Returns:
         Inputs `image` (1, H, W, 3) uint8 BGR and `size` (2,) int64, the original image's height and
-        width; outputs `map`, that size, float32, and `score`, its maximum, a float32 scalar.
+        width; outputs `map`, that size, float32, and `score`, a float32 scalar; of several parts
+        also `shares`, what each part of `exponents(detector)` adds to the score's logarithm.
 
     Raises:
         EngineError: smoothing reaches further than the first level's map is wide.
     """
-    tail = _Tail(score, statistics, spec)
+    tail = _Tail(score, statistics, spec, detector)
     tail.add()
     return tail.appended_to(model)
 
@@ -43,28 +52,99 @@ def with_scoring(
 class _Tail:
     """The nodes after the network."""
 
-    def __init__(self, score: ScoreDefinition, statistics: Statistics, spec: InputSpec) -> None:
+    def __init__(
+        self,
+        score: ScoreDefinition,
+        statistics: Statistics,
+        spec: InputSpec,
+        detector: DetectorDefinition | None,
+    ) -> None:
         self._score = score
         self._statistics = statistics
         self._spec = spec
+        self._detector = detector
         self._finest = output_sizes(spec)[0]
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
 
     def add(self) -> None:
+        if self._detector is None:
+            self._full_map(self._student())
+            self._node("ReduceMax", [MAP], output=SCORE, keepdims=0)
+            return
+        known = self._detector.parts()
+        maps: dict[PartName, str] = {}
+        if "student" in known:
+            maps["student"] = self._student()
+        if "memory" in known:
+            maps["memory"] = self._memory()
+        weights = map_factors(self._detector)
+        weighted = [
+            self._node("Mul", [maps[name], self._number(f"map_{name}", factor)])
+            for name, factor in weights.items()
+        ]
+        self._full_map(self._sum(weighted))
+        self._image_score(maps, exponents(self._detector))
+
+    def _image_score(self, maps: Mapping[PartName, str], powers: Mapping[PartName, float]) -> None:
+        """`shares` and `score` from each part's own score."""
+        one = self._constant("one", np.array([1], np.int64))
+        shares = []
+        for name, exponent in powers.items():
+            value = self._node("Reshape", [self._part_score(name, maps), one])
+            value = self._node("Max", [value, self._number("least", LEAST)])
+            typical = getattr(self._detector, name).typical
+            value = self._node("Div", [value, self._number(f"typical_{name}", typical)])
+            log = self._node("Log", [value])
+            shares.append(self._node("Mul", [log, self._number(f"power_{name}", exponent)]))
+        self._node("Concat", shares, output=SHARES, axis=0)
+        total = self._node("ReduceSum", [SHARES], keepdims=0)
+        self._node("Exp", [total], output=SCORE)
+
+    def _part_score(self, name: PartName, maps: Mapping[PartName, str]) -> str:
+        if name == "student":
+            return self._node("ReduceMax", [maps["student"]], keepdims=0)
+        if name == "whole_image":
+            return WHOLE_IMAGE
+        locations = (self._spec.height // 16) * (self._spec.width // 16)
+        flat = self._node("Reshape", [MEMORY, self._constant("flat", np.array([-1], np.int64))])
+        count = np.array([highest_count(locations)], np.int64)
+        top = self._node("TopK", [flat, self._constant("highest", count)], axis=0)
+        return self._node("ReduceMean", [top], keepdims=0)
+
+    def _memory(self) -> str:
+        axes = self._constant("planes", np.array([1], np.int64))
+        plane = self._node("Unsqueeze", [MEMORY, axes])
+        return self._resized(plane, self._finest_size())
+
+    def _student(self) -> str:
+        """The student's map at the first level's size, (1, 1, h, w)."""
         axes = self._constant("planes", np.array([1], np.int64))
         levels = [self._level(index, axes) for index in range(len(LEVELS))]
         operator = "Add" if self._score.combine == "sum" else "Mul"
         combined = levels[0]
         for level in levels[1:]:
             combined = self._node(operator, [combined, level])
-        if self._score.smooth_sigma > 0:
-            combined = self._smoothed(combined)
+        return self._smoothed(combined) if self._score.smooth_sigma > 0 else combined
+
+    def _full_map(self, value: str) -> None:
+        """`map`: the map at the original image's size."""
         one = self._constant("one_plane", np.array([1, 1], np.int64))
-        full = self._resized(combined, self._node("Concat", [one, SIZE], axis=0))
+        full = self._resized(value, self._node("Concat", [one, SIZE], axis=0))
         both = self._constant("both_planes", np.array([0, 1], np.int64))
         self._node("Squeeze", [full, both], output=MAP)
-        self._node("ReduceMax", [MAP], output=SCORE, keepdims=0)
+
+    def _sum(self, values: Sequence[str]) -> str:
+        total = values[0]
+        for value in values[1:]:
+            total = self._node("Add", [total, value])
+        return total
+
+    def _number(self, name: str, value: float) -> str:
+        return self._constant(name, np.array(value, np.float32))
+
+    def _finest_size(self) -> str:
+        return self._constant("finest", np.array([1, 1, *self._finest], np.int64))
 
     def _level(self, index: int, axes: str) -> str:
         """One level's map at the first level's size, weighted."""
@@ -73,8 +153,7 @@ class _Tail:
             mean = np.asarray(self._statistics[f"mean{index + 1}"], np.float32)
             value = self._node("Div", [value, self._constant(f"mean{index + 1}", mean)])
         if index:
-            size = np.array([1, 1, *self._finest], np.int64)
-            value = self._resized(value, self._constant("finest", size))
+            value = self._resized(value, self._finest_size())
         weight = self._score.weights[index]
         if weight == 1.0:
             return value
@@ -122,6 +201,8 @@ class _Tail:
         graph.input.append(helper.make_tensor_value_info(SIZE, TensorProto.INT64, [2]))
         graph.output.append(helper.make_tensor_value_info(MAP, TensorProto.FLOAT, ["h", "w"]))
         graph.output.append(helper.make_tensor_value_info(SCORE, TensorProto.FLOAT, []))
+        if self._detector is not None:
+            graph.output.append(helper.make_tensor_value_info(SHARES, TensorProto.FLOAT, ["p"]))
         checker.check_model(whole)
         return whole
 
@@ -129,7 +210,8 @@ class _Tail:
         from onnx import helper
 
         name = output or f"scoring{len(self._nodes)}"
-        self._nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
+        outputs = [name, f"{name}_places"] if operator == "TopK" else [name]
+        self._nodes.append(helper.make_node(operator, inputs, outputs, name=name, **attributes))
         return name
 
     def _constant(self, name: str, value: np.ndarray[Any, Any]) -> str:
