@@ -123,7 +123,7 @@ def retrain(
     set_ += [WITHOUT_STUDENT] if quick else []
     parameters = _parameters(teacher, config, set_, device, promote, gate, recent, alpha, settle)
     parameters["with_feedback"] = with_feedback
-    prepare_training(*([] if quick else ["paddle"]))
+    prepare_training(*_needed(parameters))
     _check_images(data, name, parameters)
     console().print(
         f"Retraining {name}. Prefect's engine starts first; this takes about 10 seconds."
@@ -193,7 +193,7 @@ def deploy(
     set_ += [WITHOUT_STUDENT] if quick else []
     parameters = _parameters(teacher, config, set_, device, promote, gate, recent, alpha, settle)
     parameters["with_feedback"] = with_feedback
-    prepare_training(*([] if quick else ["paddle"]))
+    prepare_training(*_needed(parameters))
     _check_folder(data, parameters)
     _prepare()
     from flows.deployments import (
@@ -264,6 +264,11 @@ def _roles(parameters: dict[str, Any]) -> "FolderRoles":
     from uad.data import roles_of
 
     return roles_of(SplitConfig.model_validate(parameters["config"]["data"]))
+
+
+def _needed(parameters: dict[str, Any]) -> list[str]:
+    """What the training needs besides what every one does: Paddle, unless there is no student."""
+    return ["paddle"] if parameters["config"]["detector"]["student"] else []
 
 
 def _schedule(
