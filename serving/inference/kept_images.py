@@ -18,7 +18,9 @@ from uad.visualization import heatmap_layer
 PREVIEW_PX = 640
 """Longest side of the small pictures."""
 JPEG_QUALITY = 85
-FACTS = frozenset({"size", "alpha", "regions", "regionsOmitted", "part", "minArea"})
+FACTS = frozenset(
+    {"size", "alpha", "requestedAlpha", "regions", "regionsOmitted", "raisedBy", "minArea"}
+)
 """What of a result is kept besides the verdict, where the result has it."""
 
 

@@ -210,6 +210,7 @@ def _as_json(found: JudgedImage) -> dict[str, Any]:
         "threshold": found.threshold,
         "pValue": found.p_value,
         "isAnomalous": found.is_anomalous,
+        "size": found.facts.get("size"),
         "said": said,
         "kind": kind_of(found) if found.words else None,
     }

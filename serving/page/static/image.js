@@ -76,7 +76,7 @@ function why(image) {
     facts([
       ["Score", `${number(image.score)}; an alarm is raised above ${number(image.threshold)}`],
       ["Among good parts", calibration && sameVersion ? `${higher} of ${calibration.images} good images of calibration scored as high or higher` : null],
-      ["Raised by", PARTS[image.facts.part] ?? image.facts.part],
+      ["Raised by", PARTS[image.facts.raisedBy] ?? image.facts.raisedBy],
       ["Marked regions", `${marked.length + (image.facts.regionsOmitted ?? 0)}${marked.length ? `; the strongest is ${marked[0].box[2]} x ${marked[0].box[3]} px at ${marked[0].box[0]}, ${marked[0].box[1]}` : ""}`],
       ["Size", image.facts.size ? `${image.facts.size[1]} x ${image.facts.size[0]} px` : null],
       ["False alarm rate", image.facts.alpha ? `at most ${percent(image.facts.alpha)} of good parts` : null],

@@ -6,11 +6,11 @@ import { element, svg } from "./dom.js";
 const STEP = 0.01;
 
 export function show(main, { product, onLeave }) {
-  let shapes = [], open = [], cross = [0.5, 0.5], local = null;
+  let shapes = [], open = [], cross = [0.5, 0.5], local = null, kept = [];
   const photo = element("img", { alt: "The image to draw on" });
   const layer = svg("svg", { class: "over drawing", viewBox: "0 0 1 1", preserveAspectRatio: "none", tabindex: "0", role: "application", "aria-label": "Drawing. Arrow keys move the cross, space sets a corner, Enter closes the zone, Backspace takes the last corner back." });
   const yaml = element("textarea", { id: "yaml", rows: 8, readOnly: true });
-  const choose = element("select", { id: "which", onchange: () => { photo.src = picture(product, choose.value, "preview"); } });
+  const choose = element("select", { id: "which", onchange: () => { local = null; photo.src = picture(product, choose.value, "preview"); draw(); } });
   const file = element("input", { type: "file", id: "own", accept: "image/*", onchange: () => useFile() });
   const note = element("p", { class: "soft", role: "status" });
 
@@ -77,7 +77,15 @@ export function show(main, { product, onLeave }) {
   function text() {
     if (!shapes.length) return "# Close a zone first.\n";
     const lines = shapes.map((shape) => `  - [${shape.map(([x, y]) => `[${round(x)}, ${round(y)}]`).join(", ")}]`);
-    return `# Corners as fractions of the image's width and height.\nignore:\n${lines.join("\n")}\n`;
+    const size = shape();
+    return `# Corners as fractions of the image's width and height.\n${size ? `size: [${size.join(", ")}]\n` : ""}ignore:\n${lines.join("\n")}\n`;
+  }
+
+  // Width and height of the image that is drawn on, so that zones for other images are refused.
+  function shape() {
+    if (local) return photo.naturalWidth ? [photo.naturalWidth, photo.naturalHeight] : null;
+    const size = kept.find((image) => image.id === choose.value)?.size;
+    return size ? [size[1], size[0]] : null;
   }
 
   function save() {
@@ -95,11 +103,13 @@ export function show(main, { product, onLeave }) {
     if (!file.files[0]) return;
     if (local) URL.revokeObjectURL(local);
     local = URL.createObjectURL(file.files[0]);
+    photo.onload = draw;
     photo.src = local;
   }
 
   get(`${model(product)}/images`).then((found) => {
     const good = [...found.images.filter((image) => !image.isAnomalous), ...found.images.filter((image) => image.isAnomalous)];
+    kept = found.images;
     choose.replaceChildren(...good.map((image) => element("option", { value: image.id }, `${image.isAnomalous ? "Alarm" : "Good"}, ${new Date(image.at).toLocaleString()}`)));
     if (good.length) photo.src = picture(product, good[0].id, "preview");
     else note.textContent = "No image is kept. Choose one of your own.";

@@ -111,10 +111,14 @@ def test_a_zone_is_drawn_with_the_keyboard_and_written_as_fractions(
 ) -> None:
     page = Page(browser, judged.url)
     page.open("#zones")
+    page.find("#which:has(option)")
     right, down, left = "\ue014" * 10, "\ue015" * 10, "\ue012" * 10
     page.find(".drawing").send_keys(f" {right} {down} {left} \n")
     written = page.find("#yaml").get_attribute("value")
-    assert yaml.safe_load(written) == {"ignore": [[[0.5, 0.5], [0.6, 0.5], [0.6, 0.6], [0.5, 0.6]]]}
+    assert yaml.safe_load(written) == {
+        "size": [64, 48],
+        "ignore": [[[0.5, 0.5], [0.6, 0.5], [0.6, 0.6], [0.5, 0.6]]],
+    }
     assert page.complaints() == []
 
 
