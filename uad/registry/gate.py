@@ -259,7 +259,7 @@ def _reported(challenger: Report, champion: Report | None) -> list[Check]:
             name="missed_defects_found",
             challenger=_share_found(challenger),
             champion=_share_found(champion) if champion else None,
-            rule=f"{len(images)} images (shown only)",
+            rule=f"of {len(images)}, shown only",
             passed=None,
         )
     ]
