@@ -1,6 +1,7 @@
 """Retraining on a schedule: deployments of the chain, and the process that serves them."""
 
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -123,6 +124,25 @@ def serve_until_stopped(deployments: Sequence[RunnerDeployment]) -> None:
     """
     from prefect import serve
 
-    serve(
-        *deployments, pause_on_shutdown=False, print_starting_message=False, limit=len(deployments)
-    )
+    with _own_temporary_folder():
+        serve(
+            *deployments,
+            pause_on_shutdown=False,
+            print_starting_message=False,
+            limit=len(deployments),
+        )
+
+
+@contextmanager
+def _own_temporary_folder() -> Iterator[None]:
+    """For this process and the runs it starts: Prefect leaves a folder there each time."""
+    before, variable = tempfile.tempdir, os.environ.get("TMPDIR")
+    with tempfile.TemporaryDirectory(prefix="uad-deploy-", ignore_cleanup_errors=True) as folder:
+        tempfile.tempdir = os.environ["TMPDIR"] = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
+            os.environ.pop("TMPDIR")
+            if variable is not None:
+                os.environ["TMPDIR"] = variable

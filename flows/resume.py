@@ -2,10 +2,13 @@
 
 import hashlib
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows.logs import logger
 from uad.paths import home
+
+if TYPE_CHECKING:
+    from prefect.client.schemas import State
 
 MOST_STARTS = 3
 """A run that dies this often has a reason that another start does not cure."""
@@ -35,12 +38,31 @@ def begin_again(flow: Any, flow_run: Any, state: Any) -> None:
         if run.work_pool_name is None:
             _reschedule(run.id, "its process died")
             return
-        client.create_flow_run_from_deployment(
-            run.deployment_id,
-            parameters=run.parameters,
-            tags=[f"{START}{_starts(run) + 1}"],
-            idempotency_key=f"{run.id} begins again",
-        )
+        _follow(client, run)
+
+
+def crash_lost(client: Any, run: Any, *, again: bool) -> None:
+    """Record that the process of a run that looks alive is gone; `again`: another run follows it.
+
+    A run that a person was cancelling is cancelled.
+    """
+    from prefect.states import Cancelled, Crashed
+
+    is_cancelled = run.state is not None and run.state.is_cancelling()
+    message = "its worker was stopped"
+    ended: State[Any] = Cancelled() if is_cancelled else Crashed(message=message)
+    client.set_flow_run_state(run.id, ended, force=True)
+    if again and not is_cancelled and run.deployment_id is not None and _starts(run) < MOST_STARTS:
+        _follow(client, run)
+
+
+def _follow(client: Any, run: Any) -> None:
+    client.create_flow_run_from_deployment(
+        run.deployment_id,
+        parameters=run.parameters,
+        tags=[f"{START}{_starts(run) + 1}"],
+        idempotency_key=f"{run.id} begins again",
+    )
 
 
 def _starts(run: Any) -> int:

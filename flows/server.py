@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
@@ -127,6 +128,8 @@ def _start(port: int) -> "tuple[Server, subprocess.Popen[bytes]]":
         "PREFECT_SERVER_API_PORT": str(port),
     }
     spare_loopback(environment)
+    if (pages := _pages()) is not None:
+        environment.setdefault("PREFECT_UI_STATIC_DIRECTORY", str(pages))
     for name in ("PREFECT_UI_API_URL", "PREFECT_SERVER_UI_API_URL"):
         environment.pop(name, None)
     environment.pop("PREFECT_API_URL", None)
@@ -144,6 +147,15 @@ def _start(port: int) -> "tuple[Server, subprocess.Popen[bytes]]":
     server = Server(f"http://{LOOPBACK}:{port}", process.pid)
     _record().write_text(json.dumps(asdict(server)), encoding="utf-8")
     return server, process
+
+
+def _pages() -> Path | None:
+    """Where Prefect's pages are built if not beside its code, which only root may write to."""
+    found = find_spec("prefect")
+    if found is None or found.origin is None:
+        return None
+    code = Path(found.origin).parent / "server"
+    return None if os.access(code, os.W_OK) else prefect_dir() / "ui"
 
 
 def end_orphan() -> None:

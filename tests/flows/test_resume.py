@@ -10,8 +10,9 @@ import pytest
 from prefect import flow
 from safetensors import safe_open
 
-from flows.resume import MOST_STARTS, begin_again, revive_lost
+from flows.resume import MOST_STARTS, begin_again, place, revive_lost
 from flows.retrain import retrain
+from flows.worker import recover
 from uad.paths import checkpoints_dir
 from uad.registry import ModelRegistry
 
@@ -114,3 +115,43 @@ def test_a_run_that_crashed_is_scheduled_again_but_not_for_ever(flow_run: Any) -
 def test_runs_of_a_killed_deploy_are_scheduled_again_when_it_starts_anew(flow_run: Any) -> None:
     revive_lost()
     assert state_of(flow_run) == "AwaitingRetry"
+
+
+@pytest.fixture
+def pool_run(prefect_api: str) -> Any:
+    """A run of a work pool that its worker began, and the client that looks at it."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.states import Running
+
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name="lines", type="process"))
+        client.send_worker_heartbeat("lines", place())
+        flow_id = client.create_flow(standing_in)
+        deployment = client.create_deployment(flow_id, "pooled", work_pool_name="lines")
+        run = client.create_flow_run_from_deployment(deployment)
+        client.set_flow_run_state(run.id, Running(), force=True)
+        yield client, run
+        client.delete_work_pool("lines")
+
+
+def test_a_worker_marks_the_runs_of_the_one_before_it_and_begins_retrainings_again(
+    pool_run: Any, prefect_api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, run = pool_run
+    monkeypatch.setenv("PREFECT_API_URL", prefect_api)
+    assert recover("lines") == [run.name]
+    assert state_of(run) == "Crashed"
+    follower = next(each for each in client.read_flow_runs() if "start-2" in each.tags)
+    assert follower.deployment_id == run.deployment_id
+    assert recover("lines") == []  # nothing of it is lost now
+
+
+def test_a_worker_leaves_the_runs_alone_that_another_may_have(
+    pool_run: Any, prefect_api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, run = pool_run
+    monkeypatch.setenv("PREFECT_API_URL", prefect_api)
+    client.send_worker_heartbeat("lines", "another machine")
+    assert recover("lines") == []
+    assert state_of(run) == "Running"
