@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from uad.data.file_index import Facts
 from uad.data.layouts import find
 from uad.data.listing import TEST, TRAIN, FolderRoles, FolderUse, Listing, relative_name
@@ -15,6 +17,8 @@ from uad.data.reading import Checked, Reading, image_facts, mask_facts, merged_m
 from uad.data.samples import GOOD, Problem, natural
 from uad.errors import DataError, ImageError
 
+_BLACK_AND_WHITE = 0.5
+"""A picture with this share of nearly black or white may be a silhouette, not a photograph."""
 OnBroken = Literal["skip", "refuse"]
 
 
@@ -84,8 +88,8 @@ def scan(
     late = _unfinished(listing.root, {**read.unfinished, **read_masks.unfinished})
     ahead = [*read.from_the_future, *read_masks.from_the_future]
     remarks = (*_remarks(checked), *similar_across_splits(checked), *outliers(checked))
-    found = (*broken, *late, *unmerged, *mask_problems, *moved, *twins, *remarks)
-    problems = (*found, *_of_folders(listing), *_from_the_future(listing.root, ahead))
+    told = (*_of_folders(listing), *_from_the_future(listing.root, ahead))
+    problems = (*told, *broken, *late, *unmerged, *mask_problems, *moved, *twins, *remarks)
     _refuse_without_normals(listing, checked, [*broken, *late])
     entries = tuple(sorted(checked, key=lambda entry: entry.item.name))
     files_read = read.files_read + read_masks.files_read
@@ -98,10 +102,30 @@ def _read_images(listing: Listing, settle_seconds: float, progress: bool) -> Rea
 
 
 def _masks_by_content(listing: Listing, facts: Mapping[Path, Facts]) -> frozenset[Path]:
-    """Pictures that hold a few flat colours among photographs that are only assumed to be good."""
-    assumed = [i.path for i in listing.images if i.assumed_good and i.path in facts]
-    flat = frozenset(path for path in assumed if facts[path].remark == "flat")
-    return flat if len(flat) < len(assumed) else frozenset()
+    """Pictures of a few flat colours among photographs that are only assumed to be good.
+
+    A whole folder of them, or some beside photographs. Parts before a lamp may be nearly black and
+    white too; beside such pictures a flat one is only reported.
+    """
+    folders: dict[Path, list[Path]] = defaultdict(list)
+    for image in listing.images:
+        if image.assumed_good and image.path in facts:
+            folders[image.path.parent].append(image.path)
+    flat = {path for files in folders.values() for path in files if facts[path].remark == "flat"}
+    if len(flat) == sum(map(len, folders.values())):
+        return frozenset()
+    found: set[Path] = set()
+    for files in folders.values():
+        others = [path for path in files if path not in flat]
+        if not others or np.median([_extreme(facts[path]) for path in others]) < _BLACK_AND_WHITE:
+            found |= flat.intersection(files)
+    return frozenset(found)
+
+
+def _extreme(facts: Facts) -> float:
+    """Share of an image's thumbnail that is nearly black or nearly white."""
+    levels = np.frombuffer(facts.thumbnail, np.uint8)
+    return float(((levels < 16) | (levels > 239)).mean()) if levels.size else 0.0
 
 
 def _with_merged_masks(checked: Sequence[Checked]) -> tuple[list[Checked], list[Problem]]:

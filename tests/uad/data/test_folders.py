@@ -248,3 +248,18 @@ def test_many_folders_of_one_use_are_told_together() -> None:
     rows.append(FolderUse("masks", 3, "masks"))
     assert together(rows, 20) == [FolderUse("*", 120, "good"), FolderUse("*", 3, "masks")]
     assert together(rows[:3], 20) == rows[:3]
+
+
+def test_silhouettes_before_a_lamp_are_no_masks(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / "set").mkdir()
+    for index in range(6):
+        picture = np.full((64, 64), 255, np.uint8)
+        picture[16:48, 10 + index : 40] = 0
+        if index % 2:  # some noise at the edge, and in the part
+            picture[10:54, 38:44] = rng.integers(0, 255, (44, 6))
+            picture[20:30, 20:30] = rng.integers(5, 40, (10, 10))
+        cv2.imwrite(str(tmp_path / f"set/{index}.png"), picture)
+    found = scan(tmp_path / "set")
+    assert len(found.entries) == 6
+    assert {problem.kind for problem in found.problems} == {"flat"}
