@@ -7,6 +7,7 @@ from pathlib import Path
 
 from uad import images
 from uad.data import DatasetVersion, Problem, Sample
+from uad.data.listing import FolderUse, together
 from uad.data.quarantine import Quarantined
 from uad.data.samples import GOOD
 from uad.errors import DataError
@@ -35,6 +36,8 @@ MEANINGS = {
     "dark": "16-bit with at most 12 bits used; kept",
 }
 """By kind of problem, the worst first."""
+_FOLDERS = 50
+"""Rows of the table of folders; those of one use are told together if there are more."""
 SHOWN = 12
 """Pictures of a kind."""
 _UNSEEN = ("broken", "missing", "unfinished", "unused", "folders", "clock")
@@ -76,6 +79,7 @@ def dataset_page(
         f"from {version.source}",
         cards=_cards(version, len(problems)),
         findings=[(kind, counts[kind], MEANINGS[kind]) for kind in found],
+        folders=_folders(version),
         kinds=[_problems_of(kind, problems) for kind in found],
         aside=_aside(aside),
         samples=[
@@ -83,6 +87,11 @@ def dataset_page(
             *_tests(version),
         ],
     )
+
+
+def _folders(version: DatasetVersion) -> list[tuple[str, int, str]]:
+    uses = [FolderUse(row.folder, row.images, row.use) for row in version.folders]
+    return [(row.folder, row.images, row.use) for row in together(uses, _FOLDERS)]
 
 
 @dataclass(frozen=True)

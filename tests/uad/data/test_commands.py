@@ -114,6 +114,8 @@ def test_the_report_needs_nothing_but_itself_and_shows_findings_beside_their_twi
     assert "://" not in html
     assert html.count("data:image/jpeg") == 2 + 12 + 4 + 4  # the leak's twins, samples of each kind
     assert "the same file as" in html
+    assert "test/cracked" in html
+    assert "defective (cracked), for testing" in html
 
 
 def test_the_page_of_an_older_version_can_be_written_again(parts: Path, tmp_path: Path) -> None:

@@ -1,0 +1,79 @@
+"""Find out what a folder holds: good pictures, defects, masks, and what belongs to what.
+
+The names of folders and files say it (see `words`): a picture below `train` and `good` trains, one
+below `test/crack` measures, one below `ground_truth` marks where a defect is. That reads the
+layouts of public data sets and of other tools alike. What looks like classes or masks and is not
+clear is refused, with a list of what each folder would be taken for. Nothing is opened here but
+lists; `checks` looks at the pictures.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from uad.data.layouts.naming import read_names
+from uad.data.layouts.pictures import Use
+from uad.data.listing import FolderRoles, ListedImage, Listing
+from uad.data.manifests import UNCLEAR, manifest_in, read_manifest, read_paddlex_lists
+from uad.data.samples import GOOD
+from uad.data.words import meaning
+from uad.errors import DataError
+from uad.image_files import list_files, no_images
+
+
+def find(
+    path: Path,
+    roles: FolderRoles | None = None,
+    *,
+    masks_by_content: frozenset[Path] = frozenset(),
+) -> Listing:
+    """Find the images of `path`, a folder or a manifest file, and what each is used for.
+
+    Args:
+        path: a folder or a manifest.
+        roles: what a person says that folders hold; nothing is guessed then.
+        masks_by_content: pictures that were looked at and are masks, whatever their names say.
+
+    Raises:
+        DataError: nothing there, no images, several datasets side by side, or pictures of which
+            nothing says whether they are good.
+    """
+    path = path.expanduser()
+    if not path.exists():
+        raise DataError(f"{path} does not exist; check the path")
+    if path.is_file():
+        return read_manifest(path.parent, path)
+    if not roles and (file := manifest_in(path)):
+        return read_manifest(path, file)
+    files = list_files(path)
+    if not roles and (path / "train.txt").is_file() and not _has_train_folder(path):
+        return read_paddlex_lists(path)
+    if not files.images:
+        raise DataError(no_images(path, files))
+    return read_names(path, files, roles or FolderRoles(), masks_by_content).listing()
+
+
+def proposal(path: Path, roles: FolderRoles | None = None) -> Iterator[dict[str, str]]:
+    """The rows of a manifest for a person to correct: every picture, with `?` where unclear.
+
+    Paths are absolute. Masks are named beside their pictures; other masks are left out.
+    """
+    path = path.expanduser()
+    if not path.is_dir() or manifest_in(path) or (path / "train.txt").is_file():
+        yield from (_row(image, image.defect) for image in find(path, roles).images)
+        return
+    read = read_names(path, list_files(path), roles or FolderRoles(), frozenset())
+    for picture in read.pictures:
+        if picture.use in (Use.MASK, Use.DERIVED):
+            continue
+        known = {Use.GOOD: GOOD, Use.ASSUMED: GOOD, Use.DEFECT: picture.kind, Use.BY_MASK: ""}
+        yield _row(picture.listed(read.root), known.get(picture.use, UNCLEAR))
+
+
+def _row(image: ListedImage, label: str) -> dict[str, str]:
+    mask = "" if image.mask is None else str(image.mask.absolute())
+    split = image.split if label not in (UNCLEAR, "") else ""
+    return {"path": str(image.path.absolute()), "label": label, "mask": mask, "split": split}
+
+
+def _has_train_folder(root: Path) -> bool:
+    return any(f.is_dir() and meaning(f.name).split == "train" for f in root.iterdir())
