@@ -1,6 +1,11 @@
 """One client's connection: uvicorn's, with an end to everything that may take for ever."""
 
 import asyncio
+import contextlib
+import fcntl
+import struct
+import termios
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -11,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from serving.api.schemas import envelope
 from serving.settings import Limits
 
+LOOK_SECONDS = 0.5
 LAST_REQUEST_SECONDS = 1.0
 """When the server stops, a new connection has so long to send its first request."""
 BAD_HTTP = "this is not an HTTP/1.1 request"
@@ -26,12 +32,14 @@ class GuardedConnection(H11Protocol):
         super().__init__(**options)
         self._limits = limits
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self.progress_at = time.monotonic()
+        """When the client sent or read something last."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A silent connection gets as long as a slow head."""
         super().connection_made(transport)
         # What a request holds can then be had back by closing its connection.
-        self.app_state = {**self.app_state, "abort": transport.abort}
+        self.app_state = {**self.app_state, "connection": self}
         if len(self.connections) > self._limits.connections:
             transport.abort()
         self._arm("head", self._limits.head_seconds)
@@ -44,6 +52,7 @@ class GuardedConnection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """From its first byte to its last, a head has so many seconds."""
+        self.progress_at = time.monotonic()
         if self.conn.their_state is h11.IDLE:
             self._arm("head", self._limits.head_seconds)
         super().data_received(data)
@@ -61,25 +70,44 @@ class GuardedConnection(H11Protocol):
     def pause_writing(self) -> None:
         """The client does not read its answer, or slowly."""
         super().pause_writing()
-        self._watch_reading(self.transport.get_write_buffer_size())
+        self.progress_at = time.monotonic()
+        self._look_at_reading(self._unread_bytes())
 
     def resume_writing(self) -> None:
         """It has read."""
         super().resume_writing()
+        self.progress_at = time.monotonic()
         self._disarm("unread")
 
-    def _watch_reading(self, unread_bytes: int) -> None:
+    def abort(self) -> None:
+        """Close at once, whatever is under way."""
+        self.transport.abort()
+
+    def _look_at_reading(self, before_bytes: int) -> None:
         """Close when nothing is read for too long; who reads slowly but steadily goes on."""
 
         def look() -> None:
             self._timers.pop("unread", None)
-            now_bytes = self.transport.get_write_buffer_size()
-            if now_bytes >= unread_bytes:
-                self.transport.abort()
+            unread_bytes = self._unread_bytes()
+            now = time.monotonic()
+            if unread_bytes < before_bytes:
+                self.progress_at = now
+            if now - self.progress_at >= self._limits.send_seconds:
+                self.abort()
             else:
-                self._watch_reading(now_bytes)
+                self._look_at_reading(unread_bytes)
 
-        self._timers["unread"] = self.loop.call_later(self._limits.send_seconds, look)
+        wait = min(LOOK_SECONDS, self._limits.send_seconds)
+        self._timers["unread"] = self.loop.call_later(wait, look)
+
+    def _unread_bytes(self) -> int:
+        """What was written and has not reached the client yet, here and in the kernel."""
+        unread = self.transport.get_write_buffer_size()
+        descriptor = self.transport.get_extra_info("socket")
+        with contextlib.suppress(OSError, ValueError):
+            waiting = fcntl.ioctl(descriptor.fileno(), termios.TIOCOUTQ, bytes(4))
+            unread += struct.unpack("i", waiting)[0]
+        return unread
 
     def shutdown(self) -> None:
         """The server stops: close, but give a request that is on its way time to come in."""

@@ -34,7 +34,7 @@ import PIL.TiffImagePlugin
 from numpy.typing import NDArray
 from PIL.Image import Transpose
 
-from uad.errors import DataError, ImageError, ImageTooLargeError
+from uad.errors import DataError, ImageError, ImageTooLargeError, UnsupportedImageError
 
 Image = NDArray[np.uint8]
 
@@ -42,6 +42,9 @@ SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".webp",
     ".pgm", ".ppm", ".pnm", ".pbm", ".gif", ".jp2", ".j2k", ".avif",
 )  # fmt: skip
+MAX_JPEG_SCANS = 64
+"""A progressive JPEG has about 10."""
+_SCAN = b"\xff\xda"
 MAX_PIXELS = 80_000_000
 """Default limit of height times width; 240 MB once decoded."""
 
@@ -113,7 +116,7 @@ def decode(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXELS) ->
     with _opened(data, name, max_pixels) as picture:
         if _bits(picture) == 32:
             depth = "32-bit floating-point" if picture.mode == "F" else "32-bit"
-            raise ImageError(_no_scale(name, depth))
+            raise UnsupportedImageError(_no_scale(name, depth))
         return _to_bgr(_upright(_load(picture, data)), picture)
 
 
@@ -276,7 +279,7 @@ def _opened(data: bytes, name: str, max_pixels: int) -> Iterator[PIL.Image.Image
         ) from exc
     except PIL.UnidentifiedImageError as exc:
         if (depth := _tiff_depth(data)) is not None:
-            raise ImageError(_no_scale(name, depth)) from exc
+            raise UnsupportedImageError(_no_scale(name, depth)) from exc
         raise ImageError(f"{name} is not a readable image; re-export it as PNG or JPEG") from exc
     except _DAMAGED as exc:
         raise ImageError(
@@ -309,10 +312,26 @@ def _tiff_depth(data: bytes) -> str | None:
 
 
 def _load(picture: PIL.Image.Image, data: bytes) -> PIL.Image.Image:
-    if _format(picture) == "jpeg" and not _jpeg_ends(data):
-        raise OSError("no end-of-image marker")
+    if _format(picture) == "jpeg":
+        if not _jpeg_ends(data):
+            raise OSError("no end-of-image marker")
+        _refuse_many_scans(data)
     picture.load()
     return picture
+
+
+def _refuse_many_scans(data: bytes) -> None:
+    """Refuse a JPEG that would take minutes: each of its scans goes over the whole image.
+
+    In compressed data the marker of a scan cannot occur by chance. Before the first scan it can,
+    in a thumbnail; so can it after the end, in a second image. Both have few.
+    """
+    scans = data.count(_SCAN)
+    if scans > MAX_JPEG_SCANS:
+        raise UnsupportedImageError(
+            f"the image is a JPEG with {scans} scans, more than the {MAX_JPEG_SCANS} that are "
+            "read; save it as an ordinary (baseline) JPEG or as PNG"
+        )
 
 
 def _jpeg_ends(data: bytes) -> bool:

@@ -34,7 +34,7 @@ async def read_small_body(request: Request, state: State, most_bytes: int) -> by
     """
     limits = state.settings.limits.model_copy(update={"body_bytes": most_bytes})
     refuse_too_long(request, limits)
-    charge = state.memory.charge(cut=request.scope.get("state", {}).get("abort"))
+    charge = state.memory.charge(request.scope.get("state", {}).get("connection"))
     try:
         return await read_body(request, limits, charge)
     finally:

@@ -41,7 +41,7 @@ async def answer(
     """
     start, state, log_id = time.monotonic(), state_of(request), new_log_id()
     label, version = "unknown", None
-    charge = state.memory.charge(cut=request.scope.get("state", {}).get("abort"))
+    charge = state.memory.charge(request.scope.get("state", {}).get("connection"))
     try:
         client = state.access.admit(request)
         product = state.products.get(name)

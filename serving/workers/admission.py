@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Protocol
 
 from serving.settings import Limits
 from uad.errors import RequestRefused
@@ -45,6 +45,16 @@ class Pace:
             raise busy(max(excess, each))
 
 
+class Client(Protocol):
+    """The connection of who sends a body or reads an answer."""
+
+    progress_at: float
+    """When something was sent or read last, by the monotonic clock."""
+
+    def abort(self) -> None:
+        """Close it at once."""
+
+
 class Budget:
     """Memory for bodies, fetched images and answers, of all requests together.
 
@@ -57,9 +67,9 @@ class Budget:
         self.clock = clock
         self.charges: set[Charge] = set()
 
-    def charge(self, cut: Callable[[], object] | None = None) -> "Charge":
-        """What one request holds, nothing yet. `cut`: closes its connection."""
-        return Charge(self, cut)
+    def charge(self, client: "Client | None" = None) -> "Charge":
+        """What one request holds, nothing yet. `client`: its connection."""
+        return Charge(self, client)
 
     def make_room(self, size_bytes: int) -> bool:
         """Cut those that have stood still, largest first, until so much more fits in."""
@@ -74,8 +84,8 @@ class Budget:
 class Charge:
     """What one request holds of the budget."""
 
-    def __init__(self, budget: Budget, cut: Callable[[], object] | None) -> None:
-        self._budget, self._cut = budget, cut
+    def __init__(self, budget: Budget, client: Client | None) -> None:
+        self._budget, self._client = budget, client
         self.held_bytes = 0
         self._moved_at: float | None = None
 
@@ -103,14 +113,16 @@ class Charge:
 
     def stands_still(self) -> bool:
         """Whether the client has moved nothing for some time although it is its turn."""
-        moved_at = self._moved_at
-        return moved_at is not None and self._budget.clock() - moved_at > STANDSTILL_SECONDS
+        if self._moved_at is None or self._client is None:
+            return False
+        moved_at = max(self._moved_at, self._client.progress_at)
+        return self._budget.clock() - moved_at > STANDSTILL_SECONDS
 
     def cut_off(self) -> None:
         """Close the connection and release what it held."""
         self.release()
-        if self._cut is not None:
-            self._cut()
+        if self._client is not None:
+            self._client.abort()
 
     def release(self) -> None:
         """Hold nothing any more; again is no harm."""

@@ -182,7 +182,7 @@ def translated(uri: str) -> Iterator[None]:
 
 def _of_database(uri: str, reason: str) -> RegistryError:
     if uri.startswith("sqlite") and any(sign in reason for sign in _FILE_SIGNS):
-        return RegistryError(
+        return RegistryUnreachableError(
             f"the registry's database {_sqlite_file(uri)} cannot be read or written ({reason}): "
             "look at its rights and at the room on its disk"
         )
