@@ -35,7 +35,7 @@ def engine_spec(
     """The spec of `bundle` under the server's settings, and those of its product."""
     decision = settings.decision(product)
     return EngineSpec(
-        bundle=str(bundle),
+        bundle=str(bundle.absolute()),
         engine=settings.engine,
         device=settings.device,
         precision=settings.precision,

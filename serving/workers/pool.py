@@ -29,7 +29,12 @@ class WorkerPool:
     """
 
     def __init__(
-        self, spec: EngineSpec, workers: int, *, repair: Callable[[], object] = lambda: None
+        self,
+        spec: EngineSpec,
+        workers: int,
+        *,
+        repair: Callable[[], object] = lambda: None,
+        start: Callable[[EngineSpec], WorkerProcess] = WorkerProcess,
     ) -> None:
         """Start so many, on the devices of `spec` in turn, and wait for them.
 
@@ -37,6 +42,7 @@ class WorkerPool:
             spec: what they load.
             workers: how many.
             repair: called when a process cannot be started later on; it may fetch the bundle again.
+            start: starts one process.
 
         Raises:
             BundleError: the version cannot be loaded.
@@ -59,6 +65,7 @@ class WorkerPool:
                 on_up=self._note_up,
                 on_down=self._up.discard,
                 repair=repair,
+                start=start,
                 is_closing=self._closing,
             )
             for index in range(workers)

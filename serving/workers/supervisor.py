@@ -91,12 +91,13 @@ class Supervisor:
         on_up: Callable[[WorkerProcess], None],
         on_down: Callable[[WorkerProcess], None],
         repair: Callable[[], object],
+        start: Callable[[EngineSpec], WorkerProcess],
         is_closing: threading.Event,
     ) -> None:
         """`repair` is called when the process cannot be started: it may fetch the bundle again."""
         self._spec, self._queue, self._pace = spec, queue, pace
         self._on_up, self._on_down = on_up, on_down
-        self._repair, self._is_closing = repair, is_closing
+        self._repair, self._start, self._is_closing = repair, start, is_closing
         self._worker: WorkerProcess | None = None
         self._batch: _OpenBatch | None = None
         self.thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -107,7 +108,7 @@ class Supervisor:
         Raises:
             BundleError: the version cannot be loaded.
         """
-        self._worker = WorkerProcess(self._spec)
+        self._worker = self._start(self._spec)
         self._on_up(self._worker)
         return self._worker
 
@@ -234,7 +235,7 @@ class Supervisor:
         pause = 0.1
         while True:
             try:
-                worker = self._worker = WorkerProcess(self._spec)
+                worker = self._worker = self._start(self._spec)
             except BundleError as exc:
                 logger.error("an engine process cannot be started: %s", exc)
                 self._try_to_repair()

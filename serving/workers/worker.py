@@ -25,6 +25,8 @@ logger = logging.getLogger("serving.engine")
 
 ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 ENVIRONMENT_STARTS = ("CUDA_", "NVIDIA_", "ORT_", "OPENVINO_")
+PROGRAM = ("-P", "-m", "serving.workers.process")
+"""-P: a file in the working directory must not take the place of a library."""
 LOOK_SECONDS = 0.5
 """How often an engine that is at work is looked at."""
 HEADER_BYTES = 2**22
@@ -38,8 +40,12 @@ so that must be one that lives as long as the front."""
 class WorkerProcess:
     """One engine process. Not safe to share between threads."""
 
-    def __init__(self, spec: EngineSpec) -> None:
+    def __init__(self, spec: EngineSpec, program: Sequence[str] = PROGRAM) -> None:
         """Start the process; wait until it has loaded the version and checked its golden scores.
+
+        Args:
+            spec: what it loads.
+            program: what Python runs; the socket's number is its last argument.
 
         Raises:
             BundleError: it refused the version, died, or took too long.
@@ -48,7 +54,7 @@ class WorkerProcess:
         self._began = False
         self._folder = tempfile.TemporaryDirectory(prefix="uad-engine-", ignore_cleanup_errors=True)
         self._process, self._engine = _starter.submit(
-            _started, spec.limits.work_seconds, self._folder.name
+            _started, program, spec.limits.work_seconds, self._folder.name
         ).result()
         threading.Thread(target=_pass_on_lines, args=(self._process,), daemon=True).start()
         try:
@@ -169,7 +175,9 @@ class WorkerProcess:
         return EngineLostError(f"engine process {self.pid} ended with {how}", began=self._began)
 
 
-def _started(seconds: float, folder: str) -> tuple[subprocess.Popen[bytes], Connection]:
+def _started(
+    program: Sequence[str], seconds: float, folder: str
+) -> tuple[subprocess.Popen[bytes], Connection]:
     ours, theirs = socket.socketpair()
     # A stopped process must not block the front for ever in the middle of a message.
     limit = struct.pack("ll", int(seconds), round(seconds % 1 * 1e6))
@@ -177,8 +185,7 @@ def _started(seconds: float, folder: str) -> tuple[subprocess.Popen[bytes], Conn
         ours.setsockopt(socket.SOL_SOCKET, option, limit)
     with theirs:
         process = subprocess.Popen(
-            # -P: a file in the working directory must not take the place of a library.
-            [sys.executable, "-P", "-m", "serving.workers.process", str(theirs.fileno())],
+            [sys.executable, *program, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

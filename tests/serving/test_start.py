@@ -1,9 +1,11 @@
+import json
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -112,3 +114,56 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     assert stopped.value.code == 1
     assert len(error.splitlines()) == 1
     return error
+
+
+def test_clients_that_keep_their_connections_lose_no_request_when_it_stops(
+    random_bundle: Bundles, image: str
+) -> None:
+    arguments = ["--model", f"cookie={random_bundle(1)}", "--set", "notice_seconds=3"]
+    asked = {"image": image, "visualize": False, "labelMap": "rle"}
+    failed: list[object] = []
+    answered = threading.Semaphore(0)
+
+    def client(url: str) -> None:
+        with httpx.Client(base_url=url, timeout=60) as http:
+            while True:
+                try:
+                    answer = http.post("/image-anomaly-detection", json=asked)
+                except httpx.ConnectError:
+                    return  # it listens no more: a balancer would go elsewhere
+                except httpx.HTTPError as exc:
+                    failed.append(exc)
+                    return
+                if answer.status_code != 200:
+                    failed.append(answer.text)
+                answered.release()
+                if answer.headers.get("connection") == "close":
+                    return
+
+    with started(*arguments) as (process, url):
+        threads = [threading.Thread(target=client, args=(url,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for _ in range(8):
+            answered.acquire()
+        process.send_signal(signal.SIGTERM)
+        for thread in threads:
+            thread.join()
+        assert process.wait(60) == 0
+    assert failed == []
+
+
+def test_log_lines_of_engines_are_json_too(random_bundle: Bundles) -> None:
+    command = [sys.executable, "-c", "from uad.cli import main; main()", "serve", "--port", "0"]
+    arguments = ["--model", f"cookie={random_bundle(1)}", "--workers", "1"]
+    settings = ["--set", "log_format=json", "--set", "notice_seconds=0"]
+    with subprocess.Popen(
+        [*command, *arguments, *settings], stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(json.loads(line))
+            if "serving on" in line:
+                process.send_signal(signal.SIGTERM)
+    assert any(line["logger"] == "serving.engine" for line in lines)

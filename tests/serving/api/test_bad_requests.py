@@ -1,5 +1,8 @@
 import base64
+import codecs
+import gzip
 import io
+import json
 import struct
 import zlib
 from typing import Any
@@ -136,3 +139,37 @@ def assert_refused(answer: Any, status: int, words: str) -> None:
     # No library's text, no path of this machine, nothing of what was sent.
     for leak in ("Traceback", "pydantic", "PIL", "cv2", "site-packages", "/work", "/tmp", "0x"):
         assert leak not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/health"])
+def test_head_gives_the_status_of_a_health_route_alone(server: Running, path: str) -> None:
+    answer = server.http.head(path)
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le-bom"])
+def test_a_body_with_a_byte_order_mark_is_read(server: Running, image: str, encoding: str) -> None:
+    text = json.dumps({"image": image, "visualize": False, "labelMap": "rle"})
+    if encoding == "utf-16-le-bom":
+        body = codecs.BOM_UTF16_LE + text.encode("utf-16-le")
+    else:
+        body = text.encode(encoding)
+    assert server.http.post("/image-anomaly-detection", content=body).json()["errorCode"] == 0
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Encoding": "gzip"}], ids=["unsaid", "said"])
+def test_a_compressed_body_is_refused_with_its_encoding(
+    server: Running, image: str, headers: dict[str, str]
+) -> None:
+    body = gzip.compress(json.dumps({"image": image}).encode())
+    answer = server.http.post("/image-anomaly-detection", content=body, headers=headers)
+    assert (answer.status_code, "(gzip)" in answer.json()["errorMsg"]) == (415, True)
+
+
+def test_a_floating_point_tiff_is_not_called_damaged(server: Running) -> None:
+    file = io.BytesIO()
+    Pillow.fromarray(np.zeros((20, 20), np.float32)).save(file, "TIFF")
+    answer = server.judge(base64.b64encode(file.getvalue()).decode())
+    assert answer["errorCode"] == 400
+    assert "export it as 8 or 16 bit" in answer["errorMsg"]
+    assert "damaged" not in answer["errorMsg"]

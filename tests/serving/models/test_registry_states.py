@@ -1,6 +1,9 @@
 """The states of a registry, as the table in docs/serving.md lists them."""
 
+import json
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ from mlflow import MlflowClient
 from serving.models.pins import pin
 from tests.serving.faults import ScriptedRegistry, scripted_server
 from tests.serving.running import Running, running, until
+from uad.bundle import MANIFEST
 from uad.hot_reload import BundleStore
 from uad.hot_reload.pins import pin_file
 from uad.registry import ModelRegistry
@@ -154,6 +158,39 @@ def test_a_failed_version_is_tried_again_at_once_when_somebody_asks(
         watcher = server.state.products.default.followed.watcher  # type: ignore[union-attr]
         watcher.wake()
         until(lambda: about(server)["serving"] == version)
+
+
+def test_a_copy_that_is_damaged_while_it_serves_is_fetched_again_when_an_engine_dies(
+    random_bundle: Bundles, tmp_path: Path, image: str
+) -> None:
+    registry = ScriptedRegistry([random_bundle(1)])
+    registry.promote()
+    with scripted_server(registry, tmp_path / "store", workers=1) as server:
+        (graph,) = (tmp_path / "store").rglob("model.onnx")
+        graph.write_bytes(b"damaged by the disk")
+        before = server.pids()
+        os.kill(before[0], signal.SIGKILL)
+        assert server.judge(image)["errorCode"] == 0
+        assert server.pids() != before
+        assert graph.read_bytes() != b"damaged by the disk"
+
+
+def test_a_version_whose_threshold_is_not_finite_does_not_serve(
+    random_bundle: Bundles, tmp_path: Path, image: str
+) -> None:
+    broken = Path(shutil.copytree(random_bundle(2), tmp_path / "broken"))
+    manifest = json.loads((broken / MANIFEST).read_text())
+    for entry in manifest["calibration"].values():
+        entry["threshold"] = float("nan")
+    (broken / MANIFEST).write_text(json.dumps(manifest))
+    registry = ScriptedRegistry([random_bundle(1), broken])
+    registry.promote()  # version 1 is the second bundle
+    version = registry.promote()
+    with scripted_server(registry, tmp_path / "store", workers=1) as server:
+        assert about(server)["serving"] == version
+        broken_version = registry.promote()
+        until(lambda: about(server)["failed"] == [broken_version])
+        assert server.judge(image)["result"]["modelVersion"] == version
 
 
 def about(server: Running) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from uad.bundle import MANIFEST, read_bundle, sha256
 from uad.errors import BundleError
@@ -127,3 +128,49 @@ def test_what_last_served_is_found_again_and_never_removed(
     assert recalled is not None
     assert (recalled.path, recalled.name, recalled.version) == (first, "cookie", "1")
     assert store.recall("cookie", "challenger") is None
+
+
+def test_a_copy_in_use_is_removed_by_nobody(tmp_path: Path, random_bundle: Bundles) -> None:
+    lease = BundleStore(tmp_path).lease(version("1"), copier(random_bundle(1)))
+    other = BundleStore(tmp_path)
+    for number in ("2", "3", "4", "5"):
+        other.ensure(version(number), copier(random_bundle(1)))
+    assert other.find("cookie", "1") is not None
+    lease.release()
+    other.ensure(version("6"), copier(random_bundle(1)))
+    assert other.find("cookie", "1") is None
+
+
+def _lease_and_die(root: str, bundle: str) -> None:
+    BundleStore(Path(root)).lease(version("1"), copier(Path(bundle)))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_the_lease_of_a_process_that_was_killed_ends_with_it(
+    tmp_path: Path, random_bundle: Bundles
+) -> None:
+    worker = multiprocessing.get_context("fork").Process(
+        target=_lease_and_die, args=(str(tmp_path), str(random_bundle(1)))
+    )
+    worker.start()
+    worker.join()
+    store = BundleStore(tmp_path)
+    assert store.find("cookie", "1") is not None
+    for number in ("2", "3", "4"):
+        store.ensure(version(number), copier(random_bundle(1)))
+    assert store.find("cookie", "1") is None
+    assert list((tmp_path / "cookie").glob(".in-use-*")) == []
+
+
+def test_a_sound_copy_needs_no_lock(tmp_path: Path, random_bundle: Bundles) -> None:
+    store = BundleStore(tmp_path)
+    path = store.ensure(version("1"), copier(random_bundle(1)))
+    with FileLock(tmp_path / "cookie" / ".lock"):
+        assert BundleStore(tmp_path).ensure(version("1"), refuse) == path
+
+
+def test_an_old_copy_that_cannot_be_removed_does_not_stop_a_new_one(
+    tmp_path: Path, random_bundle: Bundles
+) -> None:
+    (tmp_path / "cookie" / "@champion" / "x").mkdir(parents=True)  # cannot be read as a file
+    assert BundleStore(tmp_path).ensure(version("1"), copier(random_bundle(1))).is_dir()
