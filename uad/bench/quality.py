@@ -92,7 +92,10 @@ def differences(outcomes: Sequence[Outcome], reference: str) -> list[tuple[str, 
 
 
 def summary(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
-    """Rows of data, recipe, seeds, then mean +- standard deviation of each figure and the time."""
+    """Rows of data, recipe, seeds, then mean +- standard deviation of each figure.
+
+    The last two are the minutes of a training and the milliseconds of an image.
+    """
     groups: dict[tuple[str, str], list[Outcome]] = {}
     for outcome in outcomes:
         groups.setdefault((outcome.data, outcome.recipe), []).append(outcome)
@@ -103,6 +106,7 @@ def summary(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
             str(len(group)),
             *(_spread([getattr(o.report, figure) for o in group], 3) for figure in FIGURES),
             _spread([o.minutes for o in group], 1),
+            _spread([o.report.latency.median_ms for o in group], 1),
         )
         for (data, recipe), group in groups.items()
     ]
@@ -116,6 +120,7 @@ def as_json(outcomes: Sequence[Outcome], reference: str) -> str:
             "recipe": o.recipe,
             "seed": o.seed,
             "minutes": round(o.minutes, 2),
+            "milliseconds": round(o.report.latency.median_ms, 2),
             "false_alarm_range": o.report.false_alarm_range,
             **{figure: getattr(o.report, figure) for figure in FIGURES},
         }

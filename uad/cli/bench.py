@@ -25,8 +25,8 @@ def quality(
         list[str] | None,
         typer.Option(
             help=(
-                "published, default, or a YAML file. May be repeated. All others are compared "
-                "with the first."
+                "published, default, quick, or a YAML file. May be repeated. The first is what the "
+                "others are compared with."
             )
         ),
     ] = None,
@@ -68,7 +68,10 @@ def quality(
 
     recipes = [measure.Recipe(*parts) for parts in chosen]
     outcomes = measure.run(data, recipes, range(seeds), output, device=device)
-    figures = ("image AUROC", "pixel AUROC", "AUPRO", "F1", "recall", "false alarms", "minutes")
+    figures = (
+        *("image AUROC", "pixel AUROC", "AUPRO", "F1", "recall", "false alarms"),
+        *("minutes", "ms per image"),
+    )
     print_table("quality", ["data", "recipe", "seeds", *figures], measure.summary(outcomes))
     rows = [
         (name, d.a, d.b, f"{d.difference:+.4f}", f"{d.low:+.4f} .. {d.high:+.4f}")
