@@ -63,9 +63,10 @@ def test_what_people_said_is_in_the_next_version_and_the_gate_reports_on_it(
     assert "feedback/alarm.png" in {sample.name for sample in dataset.train}
     assert registry.version("parts", outcome.version).tags["uad.dataset"] == outcome.dataset
     assert outcome.verdict is not None
-    [reported] = [c for c in outcome.verdict.checks if c.name == "missed_defects_found"]
-    assert reported.challenger in (0.0, 1.0)
-    assert reported.passed is None
+    reported = {check.name: check for check in outcome.verdict.checks}
+    for name in ("missed_defects_found", "false_alarms_left"):
+        assert reported[name].challenger in (0.0, 1.0)
+        assert reported[name].passed is None
     assert load_dataset("parts").version == dataset.version
 
 

@@ -24,6 +24,8 @@ class Sample:
     """(H, W), upright."""
     name: str
     """Relative to the dataset's root, with forward slashes."""
+    said_good: bool = False
+    """Whether it raised a false alarm and a person said that it is good; it only trains."""
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,7 @@ class StoredImage(_Part):
             sha256=self.image.sha256,
             size=(self.image.height, self.image.width),
             name=self.name,
+            said_good=self.split == TRAIN_ONLY,
         )
 
 

@@ -141,6 +141,9 @@ class Report(_Part):
     defects: tuple[DefectResult, ...] = ()
     latency: Latency
     images: tuple[ImageResult, ...]
+    said_good: tuple[ImageResult, ...] = ()
+    """False alarms of earlier versions that a person called good. They train and do not test: no
+    figure counts them."""
     pixel_roc: Points = ()
     pro: Points = ()
     provenance: Provenance

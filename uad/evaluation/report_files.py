@@ -13,6 +13,7 @@ from uad.evaluation.pages import report_page
 from uad.evaluation.pixel_file import PIXELS_FILE, read_pixels, write_pixels
 from uad.evaluation.ranking import deciding_image, most_wrong_first, shelves, worst
 from uad.evaluation.report import Report
+from uad.evaluation.scoring import judge_said_good
 from uad.verdicts import spreadsheet_text
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def write_report(
         detector: the one that was evaluated; it draws the heat maps again.
         samples: those that were evaluated.
         normals: the data set's normal images; a calibration image that decides the threshold is
-            shown if it is among them.
+            shown if it is among them, and those that people called good are judged.
 
     Returns:
         By name: `report.json`, `report.html` (self-contained), `scores.csv`, `pixels.npz` (for
@@ -47,6 +48,7 @@ def write_report(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    report = report.model_copy(update={"said_good": judge_said_good(detector, normals)})
     files = [_write(folder / REPORT, report.to_json()), _write_scores(report, folder / SCORES)]
     if report.histograms:
         files.append(write_pixels(report.histograms, folder / PIXELS_FILE))

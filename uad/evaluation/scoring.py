@@ -1,7 +1,7 @@
 """Run the detector over the test images: one result an image, pixels straight into histograms."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,6 +60,15 @@ def judge_all(
             for sample, image, detection in zip(batch, pictures, detections, strict=True):
                 yield _judge(detector, sample, image, detection, pixels, seconds)
                 bar.advance(task)
+
+
+def judge_said_good(detector: "Detector", samples: Iterable[Sample]) -> tuple[ImageResult, ...]:
+    """What the detector says of those samples that people called good after a false alarm."""
+    chosen = tuple(sample for sample in samples if sample.said_good)
+    if not chosen:
+        return ()
+    judged = judge_all(detector, chosen, PixelStream(), batch_size=1, progress=False)
+    return tuple(one.result for one in judged)
 
 
 def _judge(

@@ -10,13 +10,14 @@ a little. They are labelled as the gate's wherever they are kept.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from uad.config import Settings
 from uad.evaluation import Report
+from uad.evaluation.report import ImageResult
 from uad.metrics import Difference
 from uad.monitoring.feedback import MISSED
 
@@ -38,6 +39,7 @@ LABELS = {
     "false_alarm_rate": "false alarm rate",
     "recent_false_alarm_rate": "false alarm rate, recent images",
     "missed_defects_found": "missed defects that people reported: share found",
+    "false_alarms_left": "false alarms that people reported: share that still alarms",
     "latency_ms": "latency, ms an image",
 }
 COLUMNS = ("check", "challenger", "champion", "difference, 95 %", "rule", "outcome")
@@ -250,24 +252,32 @@ def _false_alarms(challenger: Report, champion: Report | None, rule: GateRule) -
 
 
 def _reported(challenger: Report, champion: Report | None) -> list[Check]:
-    """Defects that an earlier version missed: chosen by its failures, so they decide nothing."""
-    images = [image for image in challenger.images if image.defect == MISSED]
-    if not images:
-        return []
+    """What people corrected. Chosen by an earlier version's failures, it decides nothing."""
+    missed = _alarms(_missed(challenger))
+    false = _alarms(challenger.said_good)
+    found = (
+        ("missed_defects_found", missed, champion and _alarms(_missed(champion)), ""),
+        ("false_alarms_left", false, champion and _alarms(champion.said_good), ", it trained them"),
+    )
     return [
         Check(
-            name="missed_defects_found",
-            challenger=_share_found(challenger),
-            champion=_share_found(champion) if champion else None,
-            rule=f"of {len(images)}, shown only",
+            name=name,
+            challenger=sum(mine) / len(mine),
+            champion=sum(theirs) / len(theirs) if theirs else None,
+            rule=f"of {len(mine)}{words} (shown only)",
             passed=None,
         )
+        for name, mine, theirs, words in found
+        if mine
     ]
 
 
-def _share_found(report: Report) -> float | None:
-    found = [image.is_anomalous for image in report.images if image.defect == MISSED]
-    return sum(found) / len(found) if found else None
+def _missed(report: Report) -> list[ImageResult]:
+    return [image for image in report.images if image.defect == MISSED]
+
+
+def _alarms(images: Iterable[ImageResult]) -> list[bool]:
+    return [image.is_anomalous for image in images]
 
 
 def _recent(challenger: Report, champion: Report | None) -> list[Check]:

@@ -7,7 +7,9 @@ from tests.uad.registry.reports import report
 from uad.config import load_settings
 from uad.errors import ConfigError
 from uad.evaluation import Report
+from uad.evaluation.report import ImageResult
 from uad.metrics import Difference
+from uad.monitoring.feedback import MISSED
 from uad.registry.gate import Decision, GateRule, Mode, Verdict, decide
 
 STRICT = GateRule(false_alarms="require", max_latency_ms=30)
@@ -173,3 +175,27 @@ def test_a_rule_is_read_from_yaml_and_a_misspelt_metric_is_refused(tmp_path: Pat
     file.write_text("max_drop: {image_aroc: 0.02}\n")
     with pytest.raises(ConfigError, match="image_aroc"):
         load_settings(GateRule, file)
+
+
+def test_what_people_corrected_is_shown_and_decides_nothing() -> None:
+    def corrected(own: Report, *, found: bool, still_alarms: bool) -> Report:
+        said = ImageResult(
+            name="feedback/a.png",
+            label=0,
+            defect="good",
+            score=1.0,
+            is_anomalous=still_alarms,
+            p_value=0.1,
+            has_mask=False,
+        )
+        missed = said.model_copy(update={"defect": MISSED, "label": 1, "is_anomalous": found})
+        return own.model_copy(update={"images": (*own.images, missed), "said_good": (said,)})
+
+    new = corrected(report(), found=False, still_alarms=False)
+    old = corrected(report(), found=True, still_alarms=True)
+    verdict = decide(new, old, champion_version="1")
+    shown = {check.name: check for check in verdict.checks}
+    missed, left = shown["missed_defects_found"], shown["false_alarms_left"]
+    assert (missed.challenger, missed.champion, missed.passed) == (0.0, 1.0, None)
+    assert (left.challenger, left.champion, left.passed) == (0.0, 1.0, None)
+    assert verdict.decision == decide(report(), report(), champion_version="1").decision
