@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.processes import LOOPBACK, answers, free_port, stop
-from flows.retrain import Outcome, retrain
+from flows.retrain import Retraining, retrain
 from uad.client import Client, Prediction
 from uad.config import TrainingConfig
 from uad.errors import FlowError, ServingError
@@ -28,7 +28,7 @@ class Answer:
     prediction: Prediction
 
 
-def train_category(folder: Path, config: TrainingConfig) -> tuple[Outcome, Report]:
+def train_category(folder: Path, config: TrainingConfig) -> tuple[Retraining, Report]:
     """Run the chain on one category of demo images.
 
     Raises:

@@ -9,7 +9,7 @@ from prefect.artifacts import create_markdown_artifact
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows import logs
-from flows.retrain import Outcome, retrain
+from flows.retrain import Retraining, retrain
 from uad.config import Settings, TrainingConfig, load_settings
 from uad.errors import ConfigError, UadError
 from uad.registry.gate import GateRule, Mode
@@ -42,7 +42,7 @@ class Row(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     product: str
-    outcome: Outcome | None = None
+    outcome: Retraining | None = None
     error: str | None = None
 
     def cells(self) -> tuple[str, str, str, str]:
@@ -129,7 +129,7 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join([*lines, *("| " + " | ".join(row.cells()) + " |" for row in rows)]) + "\n"
 
 
-def told(outcome: Outcome) -> str:
+def told(outcome: Retraining) -> str:
     """What happened, in a few words."""
     if outcome.unchanged:
         return "nothing new"

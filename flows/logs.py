@@ -1,7 +1,7 @@
 """What a run says: its own lines, and an error that a user can cure in one line."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from uad.errors import UadError
@@ -37,6 +37,12 @@ def on_screen() -> Iterator[None]:
         logger.propagate = True
         for handler in others:
             handler.removeFilter(_not_the_engine)
+
+
+def tell(lines: Iterable[str]) -> None:
+    """Log each line."""
+    for line in lines:
+        logger.info("%s", line)
 
 
 class _Screen(logging.Handler):

@@ -1,111 +1,61 @@
 """Compare a new version with the champion, and move the alias if the gate says so."""
 
 import re
+import shlex
 from pathlib import Path
 
 from prefect import flow, runtime, task
 from prefect.artifacts import create_markdown_artifact
-from pydantic import BaseModel, ConfigDict
+from prefect.cache_policies import NO_CACHE
 
 from flows import logs
 from flows.approval import WAIT_HOURS, ask, require_server
 from flows.evaluate import evaluate_bundle, evaluate_recent
 from flows.retries import REGISTRY
-from uad.config import SplitConfig
-from uad.data.versions import read_version
-from uad.errors import DataError, RegistryError, RegistryUnreachableError, UadError
-from uad.evaluation import Report, compare, read_report
-from uad.registry import CHALLENGER, ModelRegistry
-from uad.registry.gate import GateRule, Mode, Verdict, decide
+from uad.errors import RegistryError, RegistryUnreachableError, UadError
+from uad.names import ModelVersionNumber, ProductName
+from uad.operations import judging
+from uad.operations.inputs import EvaluationImages
+from uad.operations.judging import Candidate, Evidence
+from uad.registry import ModelAddress
+from uad.registry.gate import GateRule, Mode, Verdict
 
 ATTEMPTS = 3
 """How often a new version is judged again because the champion changed meanwhile."""
 
 
-class Evidence(BaseModel):
-    """What the gate judges by: report.json files, by path."""
-
-    model_config = ConfigDict(frozen=True)
-
-    report: str | None = None
-    """The new version's on the test images; None where there are none."""
-    champion_report: str | None = None
-    champion_error: str | None = None
-    """Why the champion could not be evaluated."""
-    recent: str | None = None
-    """The new version's on recent normal images."""
-    champion_recent: str | None = None
-
-
 @task(name="find champion", task_run_name="find champion of {product}", **REGISTRY)
 def find_champion(product: str) -> str | None:
     """The version that serves; None before the first promotion."""
-    champion = ModelRegistry().champion(product)
-    return champion.version if champion else None
+    return judging.champion_of(product)
 
 
-@task(name="judge", task_run_name="judge {product} version {version}", **REGISTRY)
-def judge(
-    product: str,
-    version: str,
-    champion: str | None,
-    evidence: Evidence,
-    dataset: str | None = None,
-    rule: GateRule | None = None,
-) -> Verdict:
+@task(name="judge", task_run_name="judge {candidate.name}", cache_policy=NO_CACHE, **REGISTRY)
+def judge(candidate: Candidate, champion: str | None, evidence: Evidence) -> Verdict:
     """Apply the gate's rule; the verdict and its figures become tags `gate.*` of the version."""
-    own, other = _read(evidence.report), _read(evidence.champion_report)
-    verdict = decide(
-        own,
-        other,
-        rule,
-        differences=compare(own, other) if own and other else None,
-        recent=_read(evidence.recent),
-        champion_recent=_read(evidence.champion_recent),
-        champion_version=champion,
-        champion_error=evidence.champion_error,
-        dataset=dataset,
-    )
-    registry = ModelRegistry()
-    registry.set_tags(registry.version(product, version), verdict.tags())
-    show(product, version, verdict)
+    verdict = judging.judge(candidate, champion, evidence)
+    show(candidate, verdict)
     return verdict
 
 
-@task(name="promote", task_run_name="promote {product} version {version}", **REGISTRY)
-def promote(product: str, version: str, verdict: Verdict, mode: Mode = "gate") -> bool:
-    """Make the version champion if verdict and mode say so, else keep it as challenger.
+@task(name="promote", task_run_name="promote {candidate.name}", cache_policy=NO_CACHE, **REGISTRY)
+def promote(candidate: Candidate, verdict: Verdict) -> bool:
+    """Make the version champion if verdict and mode say so, else keep it as challenger."""
+    return judging.promote_if(candidate, verdict)
+
+
+def decide_and_promote(candidate: Candidate) -> tuple[Verdict, bool]:
+    """The gate as a whole; judged again if the champion changes before the alias is moved.
 
     Raises:
-        RegistryError: another version became champion since the verdict.
+        RegistryError: the champion changed each time.
     """
-    registry, wins = ModelRegistry(), verdict.promotes(mode)
-    reason = verdict.reason if mode == "gate" else f"--promote {mode}; gate: {verdict.reason}"
-    if wins:
-        registry.promote(product, version, reason=reason, expected=verdict.champion)
-    else:
-        registry.promote(product, version, alias=CHALLENGER, reason=reason)
-    return wins
-
-
-def decide_and_promote(
-    product: str,
-    version: str,
-    report: str | None,
-    dataset: str,
-    split: SplitConfig,
-    folder: str,
-    mode: Mode,
-    rule: GateRule | None,
-    recent: str | None = None,
-) -> tuple[Verdict, bool]:
-    """The gate as a whole; judged again if the champion changes before the alias is moved."""
+    product, version = candidate.product, candidate.version
     for _ in range(ATTEMPTS):
         champion = find_champion(product)
-        evidence = _gather(product, version, champion, report, dataset, split, folder, recent)
-        verdict = judge(product, version, champion, evidence, dataset, rule)
+        verdict = judge(candidate, champion, _gather(candidate, champion))
         try:
-            return verdict, promote(product, version, verdict, mode)
+            return verdict, promote(candidate, verdict)
         except RegistryUnreachableError:
             raise
         except RegistryError as exc:
@@ -114,7 +64,7 @@ def decide_and_promote(
             logs.logger.info("judged again: %s", exc)
     raise RegistryError(
         f"the champion of '{product}' changed {ATTEMPTS} times during the comparison: version "
-        f"{version} waits, `uad promote {product} {version}` makes it champion"
+        f"{version} waits, `uad promote {shlex.quote(product)} {version}` makes it champion"
     )
 
 
@@ -133,67 +83,55 @@ def promote_flow(
     logs.prepare()
     if mode == "ask":
         require_server()
-    split = SplitConfig()
-    bundle = f"models:/{product}/{version}"
-    report = evaluate_bundle(bundle, dataset, split, f"{folder}/version-{version}")
-    verdict, promoted = decide_and_promote(
-        product, version, report, dataset, split, folder, mode, rule, recent
+    images = EvaluationImages.load(dataset)
+    address = ModelAddress(ProductName(product), version=ModelVersionNumber(version))
+    candidate = Candidate(
+        product=address.name,
+        version=ModelVersionNumber(version),
+        images=images,
+        folder=Path(folder),
+        report=evaluate_bundle(str(address), images, f"{folder}/version-{version}"),
+        recent=recent,
+        mode=mode,
+        rule=rule,
     )
+    verdict, promoted = decide_and_promote(candidate)
     return ask(product, version, verdict, wait_hours) if mode == "ask" else promoted
 
 
-def show(product: str, version: str, verdict: Verdict) -> None:
+def show(candidate: Candidate, verdict: Verdict) -> None:
     """Put the table where people look: the log, and the run's page in Prefect."""
     logs.logger.info("gate: %s - %s", verdict.decision, verdict.reason)
     if runtime.flow_run.id:
-        title = f"{product} version {version}"
-        key = re.sub("[^a-z0-9]+", "-", f"gate-{product}".lower()).strip("-")
+        key = re.sub("[^a-z0-9]+", "-", f"gate-{candidate.product}".lower()).strip("-")
+        title = candidate.name
         create_markdown_artifact(verdict.markdown(title), key=key, description=title)
 
 
-def _gather(
-    product: str,
-    version: str,
-    champion: str | None,
-    report: str | None,
-    dataset: str,
-    split: SplitConfig,
-    folder: str,
-    recent: str | None,
-) -> Evidence:
+def _gather(candidate: Candidate, champion: str | None) -> Evidence:
     """Both versions on the same images; why there is no such comparison where there is none."""
 
     def on_recent(which: str, place: str) -> str | None:
-        address = f"models:/{product}/{which}"
-        return evaluate_recent(address, str(recent), learned, split, f"{folder}/{place}")
+        return evaluate_recent(
+            candidate.address_of(which),
+            str(candidate.recent),
+            candidate.images,
+            candidate.product,
+            champion,
+            str(candidate.folder / place),
+        )
 
-    learned = [dataset, *_learned(product, champion)]
-    new = on_recent(version, "new-recent") if recent else None
-    found = Evidence(report=report, recent=new)
-    if champion is None or (report is None and new is None):
+    new = on_recent(candidate.version, "new-recent") if candidate.recent else None
+    found = Evidence(report=candidate.report, recent=new)
+    if champion is None or (candidate.report is None and new is None):
         return found
-    place = f"{folder}/champion-{champion}"
+    place = f"champion-{champion}"
     try:
-        address = f"models:/{product}/{champion}"
-        old = evaluate_bundle(address, dataset, split, place) if report else None
-        old_recent = on_recent(champion, f"champion-{champion}-recent") if new else None
+        address, folder = candidate.address_of(champion), str(candidate.folder / place)
+        old = evaluate_bundle(address, candidate.images, folder) if candidate.report else None
+        old_recent = on_recent(champion, f"{place}-recent") if new else None
     except RegistryUnreachableError:
         raise
     except UadError as exc:
         return found.model_copy(update={"champion_error": str(exc)})
     return found.model_copy(update={"champion_report": old, "champion_recent": old_recent})
-
-
-def _learned(product: str, champion: str | None) -> list[str]:
-    """The champion's dataset, where this machine has it."""
-    if champion is None:
-        return []
-    address = ModelRegistry().version(product, champion).tags.get("uad.dataset", "")
-    try:
-        return [read_version(address).address]
-    except DataError:
-        return []
-
-
-def _read(file: str | None) -> Report | None:
-    return read_report(Path(file)) if file else None

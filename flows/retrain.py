@@ -9,7 +9,7 @@ from flows import logs
 from flows.approval import WAIT_HOURS, ask, require_server
 from flows.evaluate import evaluate_bundle
 from flows.feedback import apply_people_said
-from flows.finetune import finetune, training_id
+from flows.finetune import finetune
 from flows.ingest import ingest_images
 from flows.locks import only_retraining
 from flows.promote import decide_and_promote
@@ -19,7 +19,9 @@ from flows.schedule import cancel_overdue
 from flows.tracking import REASON, TRAINING_KEY, closing_run, log_dataset, open_run
 from uad.config import TrainingConfig
 from uad.data import roles_of
-from uad.names import place_of
+from uad.names import ModelVersionNumber, ProductName, place_of
+from uad.operations.inputs import training_inputs
+from uad.operations.judging import Candidate
 from uad.paths import reports_dir
 from uad.registry import ModelRegistry, RunTracker
 from uad.registry.gate import GateRule, Mode, Verdict
@@ -28,7 +30,7 @@ TURN_SECONDS = 12 * 3600.0
 """How long a run that nobody waits for, of a schedule or a trigger, waits for one under way."""
 
 
-class Outcome(BaseModel):
+class Retraining(BaseModel):
     """What a retraining did."""
 
     model_config = ConfigDict(frozen=True)
@@ -70,7 +72,7 @@ def retrain(
     settle_seconds: float = 0.0,
     reason: str = "",
     with_feedback: bool = False,
-) -> Outcome:
+) -> Retraining:
     """Ingest `data`, fine-tune, evaluate, register, and promote if the gate passes.
 
     Args:
@@ -104,25 +106,37 @@ def retrain(
         dataset = ingest_images(data, product, settle_seconds, roles_of(config.data))
         if with_feedback:
             dataset = apply_people_said(dataset, product)
-        key = training_id(dataset, teacher, config)
-        if skip_unchanged and (known := _trained_before(product, dataset, key)):
-            logs.logger.info("nothing new: version %s was trained on just this", known)
-            return Outcome(product=product, dataset=dataset, version=known, unchanged=True)
+        inputs = training_inputs(dataset, teacher, config, progress=True)
+        images, key = inputs.images, inputs.key
+        same = {TRAINING_KEY: key, "uad.dataset": dataset}
+        if skip_unchanged and (known := ModelRegistry().trained_on(product, same)):
+            logs.logger.info("nothing new: version %s was trained on just this", known.version)
+            return Retraining(
+                product=product, dataset=dataset, version=known.version, unchanged=True
+            )
         run = open_run(product, dataset, teacher, config, key, device, reason)
         with closing_run(run.id), RunTracker().machine(run.id):
-            log_dataset(run.id, dataset, config.data)
-            bundle = finetune(dataset, product, teacher, config, device, run.id, run.resumed)
-            folder = str(place_of(reports_dir(), product) / run.id)
-            report = evaluate_bundle(bundle, dataset, config.data, f"{folder}/new")
+            log_dataset(run.id, images)
+            bundle = finetune(inputs, product, device, run.id, run.resumed)
+            folder = place_of(reports_dir(), product) / run.id
+            report = evaluate_bundle(bundle, images, str(folder / "new"))
             log_report(run.id, report)
             tags = {TRAINING_KEY: key, **({REASON: reason} if reason else {})}
             version = register_bundle(bundle, product, run.id, report, tags)
-            verdict, promoted = decide_and_promote(
-                product, version, report, dataset, config.data, folder, promote, rule, recent
+            candidate = Candidate(
+                product=ProductName(product),
+                version=ModelVersionNumber(version),
+                images=images,
+                folder=folder,
+                report=report,
+                recent=recent,
+                mode=promote,
+                rule=rule,
             )
+            verdict, promoted = decide_and_promote(candidate)
     if promote == "ask":
         promoted = ask(product, version, verdict, wait_hours)
-    return Outcome(
+    return Retraining(
         product=product,
         dataset=dataset,
         version=version,
@@ -132,16 +146,3 @@ def retrain(
         report=report,
         run_id=run.id,
     )
-
-
-def _trained_before(product: str, dataset: str, key: str) -> str | None:
-    """The newest version that was trained on the same images with the same settings."""
-    registry = ModelRegistry()
-    if product not in registry.products():
-        return None
-    same = (
-        version.version
-        for version in registry.versions(product)
-        if version.tags.get(TRAINING_KEY) == key and version.tags.get("uad.dataset") == dataset
-    )
-    return next(same, None)

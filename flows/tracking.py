@@ -7,14 +7,15 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from prefect import runtime, task
+from prefect.cache_policies import NO_CACHE
 
 from flows.logs import logger
 from flows.resume import place
 from flows.retries import REGISTRY
-from uad.config import SplitConfig, TrainingConfig
-from uad.data import load_dataset
+from uad.config import TrainingConfig
 from uad.errors import RegistryError
 from uad.evaluation.data_page import page_file
+from uad.operations.inputs import EvaluationImages
 from uad.registry import RunTracker
 from uad.types import EpochMetrics
 
@@ -49,7 +50,7 @@ def open_run(
 ) -> Run:
     """Start an MLflow run with all parameters, or go on with the one of a training cut off here.
 
-    `key` is the training's; see `flows.finetune.training_id`.
+    `key` is the training's; see `TrainingInputs.key`.
     """
     tracker, own = RunTracker(), {TRAINING_KEY: key, PLACE: place()}
     if (found := tracker.latest_run(product, own)) and found[1] in CUT_OFF:
@@ -63,12 +64,11 @@ def open_run(
     return Run(run_id, resumed=False)
 
 
-@task(name="log dataset", task_run_name="log {dataset}", **REGISTRY)
-def log_dataset(run_id: str, dataset: str, split: SplitConfig) -> None:
+@task(name="log dataset", task_run_name="log {images.address}", cache_policy=NO_CACHE, **REGISTRY)
+def log_dataset(run_id: str, images: EvaluationImages) -> None:
     """Name the dataset version as the run's input, with the page of its checks if one is here."""
-    found = load_dataset(dataset, split)
-    page = page_file(found.name, found.version)
-    RunTracker().log_dataset(run_id, found, page if page.is_file() else None)
+    page = page_file(images.dataset.name, images.dataset.version)
+    RunTracker().log_dataset(run_id, images.dataset, page if page.is_file() else None)
 
 
 def run_name(product: str) -> str:

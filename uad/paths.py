@@ -116,6 +116,11 @@ def reports_dir() -> Path:
     return _made(home() / "reports")
 
 
+def evaluations_dir() -> Path:
+    """Figures of bundles that were evaluated before they were registered."""
+    return _made(home() / "evaluations")
+
+
 def prefect_dir() -> Path:
     """Prefect's own database, when it runs without a server of the user's."""
     return _made(home() / "prefect")

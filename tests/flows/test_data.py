@@ -8,12 +8,13 @@ import cv2
 import pytest
 
 from flows.deployments import watch_deployment
-from flows.finetune import finetune, training_id
 from flows.ingest import ingest_images
 from tests.flows.conftest import TINY
 from tests.images import defective, write_mvtec
 from uad.config import TrainingConfig
 from uad.data.versions import read_version
+from uad.operations.inputs import training_inputs
+from uad.operations.training import train_bundle
 
 QUICK = {**TINY, "training": {"epochs": 1, "min_steps": 1}, "score": {}}
 
@@ -64,7 +65,8 @@ def test_a_training_without_suspects_is_another_training_and_names_them(tmp_path
     dataset = ingest_images.fn(str(folder), "parts")
     plain = TrainingConfig.model_validate(QUICK)
     without = TrainingConfig.model_validate({**QUICK, "data": {"without_suspects": True}})
-    assert training_id(dataset, "random", plain) != training_id(dataset, "random", without)
-    bundle = Path(finetune.fn(dataset, "parts", "random", without))
+    inputs = training_inputs(dataset, "random", without)
+    assert inputs.key != training_inputs(dataset, "random", plain).key
+    bundle = train_bundle(inputs, "parts").path
     config = json.loads((bundle / "bundle.json").read_text())["config"]
     assert config["data"]["exclude"] == ["train/good/planted.png"]

@@ -10,13 +10,14 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import DeploymentFilter
 
-from flows.drift import DriftReport, announced_first, drift, report
+from flows.drift import drift
 from tests.flows.conftest import deployed, read_until
 from uad.bundle import read_bundle
 from uad.cli import main
 from uad.errors import RegistryError
 from uad.monitoring.drift import Drift, watch
 from uad.monitoring.score_log import ScoreLog
+from uad.operations.drift import DriftReport, announced_first, report
 from uad.registry import ModelRegistry
 
 
@@ -74,6 +75,20 @@ def test_higher_scores_are_reported_and_a_person_is_told_what_to_do(
         main(["drift", "parts"])
     assert stopped.value.code == 3
     assert "drift or defects" in capsys.readouterr().out
+
+
+def test_many_alarms_among_few_images_are_told_in_a_sentence_of_their_own(
+    calibration: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    judged([max(calibration) * 9] * 4 + [min(calibration)])
+    with pytest.raises(SystemExit) as stopped:
+        main(["drift", "parts"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "No clear change yet" in shown
+    assert "4 of 5. More than expected: 0 to" in shown
+    assert "more alarms than expected" in shown
+    assert "quiet" not in shown
+    assert stopped.value.code == 3
 
 
 def looked(version: str, hours_ago: float, found: Drift) -> DriftReport:

@@ -8,11 +8,14 @@ from typing import Any
 import cv2
 import pytest
 
-from flows.promote import promote, promote_flow
+from flows.promote import promote_flow
 from tests.images import defective, part
 from uad.data import ingest
 from uad.errors import ConfigError, RegistryError
-from uad.registry import ModelRegistry
+from uad.operations.inputs import EvaluationImages
+from uad.operations.judging import Candidate, Evidence, judge, promote_if
+from uad.paths import store_dir
+from uad.registry import ModelAddress, ModelRegistry, local_folder
 from uad.registry.gate import Verdict
 
 
@@ -66,7 +69,7 @@ def test_a_better_version_replaces_the_champion_and_the_table_is_an_artifact(
     champion = registry.champion("parts")
     assert champion is not None
     assert champion.version == "2"
-    assert registry.history("parts")[-1].reason.startswith("no metric is worse")
+    assert registry.history("parts")[-1].reason.startswith("No metric is worse")
     table = Artifact.get("gate-parts")
     assert table is not None
     assert "| image AUROC |" in str(table.data)
@@ -91,17 +94,45 @@ def test_the_user_may_promote_what_the_gate_rejects_and_the_audit_says_so(
 
 
 def test_a_verdict_against_one_champion_is_not_applied_to_another(
-    registry: ModelRegistry, random_bundle: Callable[[int], Path]
+    dataset: str, registry: ModelRegistry, random_bundle: Callable[[int], Path], tmp_path: Path
 ) -> None:
     for seed in (1, 2, 3):
         registry.register(random_bundle(seed), "parts")
     registry.promote("parts", "2")
     stale = Verdict(decision="promote", reason="better than 1", champion="1")
+    address = ModelAddress.parse("models:/parts/3")
+    assert address.version is not None
+    images = EvaluationImages.load(dataset)
+    candidate = Candidate(address.name, address.version, images, folder=tmp_path)
     with pytest.raises(RegistryError, match="is version 2 now"):
-        promote.fn("parts", "3", stale)
+        promote_if(candidate, stale)
     champion = registry.champion("parts")
     assert champion is not None
     assert champion.version == "2"
+
+
+def test_a_version_whose_files_were_altered_in_the_registry_is_rejected_by_name(
+    dataset: str, registry: ModelRegistry, trained_bundle: Path, tmp_path: Path
+) -> None:
+    version = registry.register(trained_bundle, "parts")
+    images = EvaluationImages.load(dataset)
+    address = ModelAddress.parse(version.address)
+    assert address.version is not None
+    candidate = Candidate(address.name, address.version, images, folder=tmp_path)
+    assert judge(candidate, None, Evidence()).decision == "promote"
+
+    source = local_folder(version.source)
+    assert source is not None
+    for copy in (source, store_dir()):
+        for file in copy.rglob("model.onnx"):
+            file.write_bytes(file.read_bytes()[:-1] + b"x")
+    verdict = judge(candidate, None, Evidence())
+
+    assert verdict.decision == "reject"
+    assert "model.onnx" in verdict.reason
+    assert not promote_if(candidate, verdict)
+    assert registry.champion("parts") is None
+    assert registry.version("parts", "1").tags["gate.decision"] == "reject"
 
 
 def test_a_version_with_more_false_alarms_on_recent_images_is_rejected(

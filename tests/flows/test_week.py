@@ -34,7 +34,7 @@ from prefect.states import Scheduled
 from flows.deployments import deployment
 from flows.drift import DriftReport, drift
 from flows.resume import revive_lost
-from flows.retrain import Outcome, retrain
+from flows.retrain import Retraining, retrain
 from flows.schedule import Schedule
 from tests.flows.conftest import TINY
 from tests.images import Array, part, write_mvtec
@@ -93,21 +93,21 @@ class Plant:
             self.deployment, parameters=parameters, state=Scheduled(scheduled_time=self.clock)
         )
 
-    def night(self, **parameters: Any) -> Outcome:
+    def night(self, **parameters: Any) -> Retraining:
         """The scheduled run of three o'clock; its outcome, with the champion checked."""
         before = self.registry.champion("parts") if self.moves else None
         outcome = self.run(self.scheduled(**parameters).id)
         self.judge(outcome, before.version if before else None, parameters)
         return outcome
 
-    def run(self, run_id: UUID) -> Outcome:
+    def run(self, run_id: UUID) -> Retraining:
         """What a runner does with a run that is due."""
         flow_run = self.client.read_flow_run(run_id)
         outcome = run_flow(retrain, flow_run=flow_run, parameters=flow_run.parameters)
-        assert isinstance(outcome, Outcome)
+        assert isinstance(outcome, Retraining)
         return outcome
 
-    def judge(self, outcome: Outcome, before: str | None, parameters: dict[str, Any]) -> None:
+    def judge(self, outcome: Retraining, before: str | None, parameters: dict[str, Any]) -> None:
         """The champion is the one that an evaluation of both, made apart from the run, names."""
         better = before is None or not self.is_worse(outcome, before)
         moves = better and not outcome.unchanged and parameters.get("promote") != "never"
@@ -115,12 +115,12 @@ class Plant:
         if moves:
             self.moves.append(outcome.version)
 
-    def is_worse(self, outcome: Outcome, champion: str) -> bool:
+    def is_worse(self, outcome: Retraining, champion: str) -> bool:
         """By more than the gate's rule, on the test images."""
         new, old = (self.figures(version, outcome) for version in (outcome.version, champion))
         return any(new[name] < old[name] - drop - 1e-9 for name, drop in MAX_DROP.items())
 
-    def figures(self, version: str, outcome: Outcome) -> dict[str, float]:
+    def figures(self, version: str, outcome: Retraining) -> dict[str, float]:
         samples = load_dataset(outcome.dataset).test
         with closing(load_detector(open_bundle(f"models:/parts/{version}"))) as detector:
             return evaluate(detector, samples).metrics()

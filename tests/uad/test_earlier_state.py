@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from flows.drift import DriftReport, announced_first
-from flows.finetune import bundle_folder, is_complete
 from flows.watch import look
 from serving.models.pins import local_versions, pinned_version
 from uad.data.versions import read_version
@@ -17,6 +15,8 @@ from uad.hot_reload.pins import pinned
 from uad.inference.detector import load_detector
 from uad.monitoring.score_log import ScoreLog
 from uad.names import DatasetAddress
+from uad.operations.drift import DriftReport, announced_first
+from uad.operations.training import bundle_folder, is_complete
 from uad.paths import locks_dir, reports_dir
 from uad.registry import ModelRegistry
 

@@ -14,7 +14,7 @@ from uad.console import console, print_table
 
 if TYPE_CHECKING:
     from flows.demo import Answer
-    from flows.retrain import Outcome
+    from flows.retrain import Retraining
     from uad.evaluation import Report
 
 FOREIGN = ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_HOME")
@@ -57,7 +57,7 @@ def demo(
     say(f"done in {monotonic() - began:.0f} s")
 
 
-def _train(folders: list[Path]) -> "dict[Path, tuple[Outcome, Report]]":
+def _train(folders: list[Path]) -> "dict[Path, tuple[Retraining, Report]]":
     from flows import environment
 
     environment.prepare()
@@ -75,13 +75,13 @@ def _train(folders: list[Path]) -> "dict[Path, tuple[Outcome, Report]]":
     return results
 
 
-def _keep_reports(results: "dict[Path, tuple[Outcome, Report]]", output: Path) -> None:
+def _keep_reports(results: "dict[Path, tuple[Retraining, Report]]", output: Path) -> None:
     for folder, (outcome, _) in results.items():
         source = Path(str(outcome.report)).parent
         shutil.copytree(source, output / "reports" / folder.name, dirs_exist_ok=True)
 
 
-def _ask(results: "dict[Path, tuple[Outcome, Report]]", output: Path) -> "list[Answer]":
+def _ask(results: "dict[Path, tuple[Retraining, Report]]", output: Path) -> "list[Answer]":
     from flows.demo import ask, serving, typical_defect
     from uad.registry import ModelAddress
 
@@ -98,7 +98,7 @@ def _ask(results: "dict[Path, tuple[Outcome, Report]]", output: Path) -> "list[A
 
 
 def _print(
-    results: "dict[Path, tuple[Outcome, Report]]", answers: "list[Answer]", output: Path
+    results: "dict[Path, tuple[Retraining, Report]]", answers: "list[Answer]", output: Path
 ) -> None:
     rows = [
         (

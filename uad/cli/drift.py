@@ -35,13 +35,10 @@ def drift(
         uad drift cookie
         uad drift cookie --hours 168
     """
-    require("prefect", "psutil", "mlflow")
-    from flows import environment
+    require("mlflow")
+    from uad.operations.drift import look_at_scores
 
-    environment.prepare()
-    from flows.drift import check_drift
-
-    found = check_drift.fn(name, hours, level)
+    found = look_at_scores(name, hours, level)
     print_table(f"drift of {name}", ["", ""], found.rows())
     if found.detected:
         raise typer.Exit(DRIFTED)

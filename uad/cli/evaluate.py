@@ -55,6 +55,7 @@ def evaluate(
 
     Needs test/good and test/<defect> images; masks (ground_truth/<defect>) add pixel figures. With
     good test images alone only the false alarm rate is measured. The test images choose nothing.
+    The figures are kept on the version in MLflow; those of a folder go there with `uad register`.
 
         uad evaluate bundles/cookie --data cookie --report report
         uad evaluate models:/cookie@champion --data ./new-images --json figures.json
@@ -68,13 +69,19 @@ def evaluate(
     from uad.evaluation import write_comparison, write_report
     from uad.hot_reload import open_bundle
     from uad.inference.detector import load_detector
+    from uad.operations.figures import keep_figures, open_version
 
     dataset = load_dataset(data, SplitConfig())
     samples = dataset.test
     load = partial(load_detector, engine=engine, precision=precision, device=device, alpha=alpha)
-    with closing(load(open_bundle(bundle))) as detector:
+    folder, version = open_version(bundle)
+    with closing(load(folder)) as detector:
         found = run(detector, samples, progress=True, batch_size=batch_size)
         _show(found, bundle, data)
+        if alpha is None and engine == "auto" and precision is None:  # as the version serves
+            told = keep_figures(folder, version, found, f"{dataset.name}@{dataset.version}")
+            if told:
+                console().print(told, soft_wrap=True, highlight=False, markup=False)
         if json:
             _write_json(found, json)
         if report:

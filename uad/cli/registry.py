@@ -16,8 +16,16 @@ from uad.redaction import without_passwords
 if TYPE_CHECKING:
     from uad.registry import ModelVersion, Promotion
 
-SHOWN_METRICS = ("image_auroc", "aupro", "pixel_auroc", "f1", "selection_loss")
-MOST_METRICS = 3
+COLUMNS = ("product", "version", "alias", "registered", "dataset")
+FIGURES = {
+    "image_auroc": "image AUROC",
+    "aupro": "AUPRO",
+    "recall": "recall",
+    "false_alarm_rate": "false alarms",
+    "threshold": "threshold",
+}
+PAGES = 5
+"""So many products' pages are named; the others are found from there."""
 
 Name = Annotated[str, typer.Argument(help="The product, for example cookie.")]
 Reason = Annotated[str, typer.Option(help="The reason. It is kept in the audit trail.")]
@@ -51,9 +59,12 @@ def register_bundle(
         uad register runs/cookie --name cookie
         uad promote cookie 1
     """
+    from uad.bundle import read_bundle
+    from uad.operations.figures import kept_figures
     from uad.registry import ModelRegistry
 
-    version = ModelRegistry().register(bundle, name, description=description)
+    figures = kept_figures(read_bundle(bundle).path)
+    version = ModelRegistry().register(bundle, name, description=description, metrics=figures)
     typer.echo(f"{name} version {version.version} ({version.address})")
     console().print(f"next: uad promote {name} {version.version}")
 
@@ -79,8 +90,7 @@ def models(
             "There are no products yet. Train one: `uad retrain --data FOLDER --name NAME`"
         )
         return
-    columns = ("product", "version", "alias", "registered", "dataset", "metrics")
-    print_table("models", columns, rows)
+    print_table("models", (*COLUMNS, *FIGURES.values()), rows)
     if name is not None:
         columns = ("when (UTC)", "from", "to", "how", "who", "why")
         print_table(f"champion of {name}", columns, map(_move, registry.history(name)))
@@ -140,14 +150,24 @@ def ui(
     shown = without_passwords(uri)
     if uri.startswith(("http://", "https://")):
         typer.echo(f"An MLflow server is already running (MLFLOW_TRACKING_URI). Open {shown}")
+        typer.echo(f"The runs of trainings: {training_page(shown)}")
         return
     require("flask")  # MLflow's pages; mlflow-skinny has none
     _check_port(host, port)
-    ModelRegistry(uri).products()
-    typer.echo(f"MLflow shows {shown}\nOpen http://{host}:{port} (Ctrl-C stops it)")
+    experiments = ModelRegistry(uri).experiments()
+    here = f"http://{host}:{port}"
+    typer.echo(f"MLflow shows {shown}\nOpen {training_page(here)} (Ctrl-C stops it)")
+    for name, experiment in list(experiments.items())[:PAGES]:
+        typer.echo(f"  {name}: {training_page(here, experiment)}")
     sys.stdout.flush()
     command = ui_command(host, port)
     os.execve(command[0], command, ui_environment(uri, dict(os.environ)))
+
+
+def training_page(server: str, experiment: str | None = None) -> str:
+    """MLflow's page of all experiments, or of one's runs; it would open on GenAI otherwise."""
+    place = "" if experiment is None else f"/{experiment}/runs"
+    return f"{server.rstrip('/')}/#/experiments{place}?workflowType=machine_learning"
 
 
 def ui_command(host: str, port: int) -> list[str]:
@@ -188,14 +208,13 @@ def _say(move: "Promotion") -> None:
 
 def _row(version: "ModelVersion") -> tuple[object, ...]:
     metrics = version.metrics
-    named = [key for key in SHOWN_METRICS if key in metrics][:MOST_METRICS]
     return (
         version.name,
         version.version,
         ", ".join(version.aliases) or None,
         version.created.strftime("%Y-%m-%d %H:%M"),
         version.tags.get("uad.dataset"),
-        "\n".join(f"{key} {metrics[key]:.4g}".replace("_", " ") for key in named) or None,
+        *(f"{metrics[name]:.4g}" if name in metrics else None for name in FIGURES),
     )
 
 

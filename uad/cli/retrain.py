@@ -14,7 +14,7 @@ from uad.config import TrainingConfig, load_settings
 from uad.console import console, print_table
 
 if TYPE_CHECKING:
-    from flows.retrain import Outcome
+    from flows.retrain import Retraining
     from flows.schedule import Schedule
     from uad.data import FolderRoles
     from uad.registry.gate import GateRule, Verdict
@@ -195,6 +195,9 @@ def deploy(
     parameters["with_feedback"] = with_feedback
     prepare_training(*_needed(parameters))
     _check_folder(data, parameters)
+    from uad.operations.images import images_sentence
+
+    console().print(images_sentence(data))
     _prepare()
     from flows.deployments import (
         deployment,
@@ -239,23 +242,18 @@ def deploy(
 
 def _check_images(data: str, name: str, parameters: dict[str, Any]) -> None:
     """Refuse a mistyped path or name before Prefect's engine starts, which takes a while."""
-    from uad.data import versions
-    from uad.data.layouts import find
-    from uad.names import check_name
+    from uad.operations.images import check_images
 
-    versions.check_name(check_name(name))
-    if not versions.is_stored(data):
-        find(Path(data), _roles(parameters))
+    check_images(data, name, _roles(parameters))
 
 
 def _check_folder(data: str, parameters: dict[str, Any]) -> None:
     """Refuse a folder that no run could read; a folder that is still empty may fill later."""
     from uad.data.layouts import find
-    from uad.data.versions import is_stored
     from uad.image_files import image_files
 
     path = Path(data).expanduser()
-    if path.is_dir() and not is_stored(data) and image_files(path):
+    if path.is_dir() and image_files(path):
         find(path, _roles(parameters))
 
 
@@ -337,7 +335,7 @@ def _prepare() -> None:
     environment.prepare()
 
 
-def _run(parameters: dict[str, Any]) -> "Outcome":
+def _run(parameters: dict[str, Any]) -> "Retraining":
     import os
 
     _prepare()
@@ -348,11 +346,11 @@ def _run(parameters: dict[str, Any]) -> "Outcome":
     if url := os.environ.get("PREFECT_API_URL"):
         reachable(url)
     with logs.on_screen():
-        outcome: Outcome = chain(**parameters)
+        outcome: Retraining = chain(**parameters)
     return outcome
 
 
-def _print_outcome(outcome: "Outcome") -> None:
+def _print_outcome(outcome: "Retraining") -> None:
     name, version = outcome.product, outcome.version
     if outcome.unchanged:
         console().print(f"Nothing new: version {version} was already trained on {outcome.dataset}.")
@@ -377,7 +375,7 @@ def _print_verdict(title: str, verdict: "Verdict") -> None:
     print_table(title, COLUMNS, verdict.rows())
 
 
-def _verdict(outcome: "Outcome") -> str:
+def _verdict(outcome: "Retraining") -> str:
     return f"{outcome.verdict.decision}: {outcome.verdict.reason}" if outcome.verdict else "-"
 
 
@@ -388,7 +386,7 @@ def _page(report: str | None) -> str:
     return str(page if page.is_file() else report)
 
 
-def _next(outcome: "Outcome") -> str:
+def _next(outcome: "Retraining") -> str:
     from uad.registry import ModelAddress
 
     if outcome.promoted:

@@ -81,15 +81,12 @@ def train(
     prepare_training(
         *(["paddle"] if settings.detector.student else []), folder=output.absolute().parent
     )
-    from uad.data import load_dataset
-    from uad.models.teacher import load_teacher
-    from uad.suspects import leave_out_suspects
+    from uad.operations.inputs import training_inputs
     from uad.training import train as run
     from uad.training.output import finished
 
-    chosen = load_teacher(teacher, width=settings.model.width, seed=settings.training.seed)
-    settings = leave_out_suspects(data, settings, chosen, progress=True)
-    dataset = load_dataset(data, settings.data)
+    inputs = training_inputs(data, teacher, settings, progress=True)
+    dataset, settings, chosen = inputs.dataset, inputs.config, inputs.teacher
     bundle = None if overwrite else finished(output, dataset, settings, chosen)
     if bundle is not None:
         console().print("This training is already finished. Add --overwrite to do it again.")

@@ -79,6 +79,16 @@ def within_promise(report: Report) -> bool | None:
     return report.false_alarm_rate <= report.false_alarm_range[1] + 1e-9
 
 
+def promise_kept(report: Report) -> bool | None:
+    """True: at most alpha; False: above what chance allows; None: between, or not known."""
+    within = within_promise(report)
+    return within if not within else (True if _at_most_alpha(report) else None)
+
+
+def _at_most_alpha(report: Report) -> bool:
+    return report.false_alarm_rate is not None and report.false_alarm_rate <= report.alpha + 1e-9
+
+
 def interval(report: Report, name: str) -> str:
     """The 95 % interval of a metric, or nothing."""
     found = report.intervals.get(name)
@@ -138,8 +148,13 @@ def _false_alarms(report: Report) -> str:
         f"{report.n_calibration} calibration and {report.n_normal} test images, {percent(low)} to "
         f"{percent(high)} is expected in 95 of 100 cases"
     )
-    if within_promise(report):
+    if _at_most_alpha(report):
         return text + ": as promised."
+    if within_promise(report):
+        return text + (
+            ". It is more than the average that is set. So few images cannot tell chance from a "
+            "real rise: test with more good images."
+        )
     return text + (
         ": this is more. The good test images differ from the training images (light, position, "
         "batch). Add such images to the training folder and train again."
@@ -184,6 +199,8 @@ def _weakest(report: Report) -> str:
     if len(report.defects) < 2:
         return ""
     worst = min(report.defects, key=lambda row: (row.recall, row.image_auroc or 0.0))
+    if worst.found == worst.images:
+        return f"All {len(report.defects)} kinds of defect were found in every image."
     return (
         f"Weakest on {worst.defect}: found {worst.found} of {worst.images} "
         f"({percent(worst.recall)}), AUPRO {short(worst.aupro, 3)}."

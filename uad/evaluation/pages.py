@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uad.errors import DataError
-from uad.evaluation.explanations import defect_rows, figures, percent, sentences, within_promise
+from uad.evaluation.explanations import defect_rows, figures, percent, promise_kept, sentences
 from uad.evaluation.gallery import Picture, jpeg_uri, png_uri
 from uad.evaluation.ranking import Shelf, most_wrong_first
 from uad.evaluation.report import ImageResult, Report, short
@@ -91,7 +91,7 @@ def write_page(file: Path, html: str) -> Path:
 
 def cards(report: Report) -> list[Card]:
     """The four figures to look at first."""
-    promise = {True: "good", False: "bad", None: ""}[within_promise(report)]
+    promise = {True: "good", False: "bad", None: ""}[promise_kept(report)]
     alarms = None if report.false_alarm_rate is None else percent(report.false_alarm_rate)
     found = None if report.recall is None else percent(report.recall)
     return [

@@ -183,3 +183,14 @@ def dense(histograms: Sequence[ImageHistogram | None]) -> NDArray[np.float64]:
 
 def _where(defined: binned.Counts, values: binned.Counts) -> binned.Counts:
     return np.where(defined > 0, values, np.nan)
+
+
+def chance_of_rise(new: int, old: int) -> float:
+    """How probable so uneven counts of errors are where both models are equally good.
+
+    Given new + old errors in all, each is as likely to be the one's as the other's: a one-sided
+    binomial test (the sign test), on images of which each model has at most one error.
+    """
+    from scipy.stats import binomtest
+
+    return float(binomtest(new, new + old, 0.5, alternative="greater").pvalue) if new else 1.0

@@ -21,7 +21,7 @@ import numpy as np
 
 from uad.errors import CalibrationError
 from uad.monitoring.score_log import Scored
-from uad.scoring.conformal import beta_binomial_range
+from uad.scoring.conformal import beta_binomial_range, chance_of_alarms
 
 LEVEL = 0.001
 """Probability that a quiet watch reports: with one watch a day, once in 30 days in at most 3 % of
@@ -49,11 +49,19 @@ class Drift:
     """Images above the threshold."""
     expected_alarms: tuple[int, int] | None
     """Range of alarms that 95 % of quiet lines stay in."""
+    too_many_alarms: bool = False
+    """Whether a quiet line has so many alarms with a probability of at most `level`. The evidence
+    needs a row of images to grow; this test sees a few images that are almost all alarms."""
 
     @property
     def detected(self) -> bool:
         """Whether the images are no longer like those of calibration."""
         return self.detected_at is not None
+
+    @property
+    def above_range(self) -> bool:
+        """Whether there are more alarms than 95 % of quiet lines have."""
+        return self.expected_alarms is not None and self.alarms > self.expected_alarms[1]
 
     @property
     def direction(self) -> str:
@@ -87,6 +95,7 @@ def watch(
         raise CalibrationError("There are no calibration scores to compare with.")
     p_values = _p_values(calibration, recent, np.random.default_rng(seed))
     capital = list(_capital(p_values))
+    alarms = sum(score > threshold for score in recent)
     detected = (number for number, owned in enumerate(capital, start=1) if owned >= 1 / level)
     return Drift(
         images=len(recent),
@@ -94,8 +103,10 @@ def watch(
         level=level,
         detected_at=next(detected, None),
         median_p_value=float(np.median(p_values)) if p_values else None,
-        alarms=sum(score > threshold for score in recent),
+        alarms=alarms,
         expected_alarms=_expected(len(calibration), len(recent), alpha),
+        too_many_alarms=len(recent) > 0
+        and chance_of_alarms(len(calibration), len(recent), alpha, alarms) <= level,
     )
 
 

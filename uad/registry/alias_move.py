@@ -24,7 +24,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class State:
+class AliasState:
     """Where an alias is and how it came there."""
 
     actual: str | None
@@ -36,12 +36,12 @@ class State:
         return audit.made(self.entries, self.actual)
 
 
-def state(connection: Connection, name: str, alias: str) -> State:
+def state(connection: Connection, name: str, alias: str) -> AliasState:
     """Read an alias together with its audit."""
     model = connection.client.get_registered_model(name)
     version = model.aliases.get(alias)
     entries = audit.read_entries(name, alias, model.tags)
-    return State(None if version is None else str(version), entries)
+    return AliasState(None if version is None else str(version), entries)
 
 
 def record_external(connection: Connection, name: str, alias: str) -> Promotion | None:

@@ -1,34 +1,42 @@
 """From a bundle on disk to a version in the registry."""
 
 import json
+import re
+import shlex
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from uad import __version__
 from uad.bundle import MANIFEST, Bundle, sha256
 from uad.registry import pyfunc, runs
 from uad.registry.connection import Connection
-from uad.registry.types import BUNDLE_ID, BUNDLE_SHA256, METRIC_TAG
+from uad.registry.types import BUNDLE_ID, BUNDLE_SHA256, METRIC_TAG, ModelVersion
 from uad.types import EpochMetrics
+
+if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
 
 HEADLINES = {
     "image_auroc": "image AUROC",
     "pixel_auroc": "pixel AUROC",
     "aupro": "AUPRO",
+    "recall": "recall",
     "false_alarm_rate": "false alarm rate",
 }
+NO_FIGURES = "not evaluated on test images yet"
+MAX_METRICS = 500
+"""MLflow takes 1,000 in one call."""
+_NOT_IN_A_NAME = re.compile(r"[/:.%\"']")
+"""What MLflow allows in a product's name but not in a LoggedModel's."""
 
 
 @contextmanager
-def own_run(
-    connection: Connection,
-    name: str,
-    bundle: Bundle,
-    metrics: Mapping[str, float],
-    run_id: str | None,
-) -> Iterator[str]:
+def own_run(connection: Connection, name: str, bundle: Bundle, run_id: str | None) -> Iterator[str]:
     """The run that a version comes from: `run_id`, or a new one, closed at the end.
 
     A new one tells what the bundle says of its training: settings and metrics by epoch.
@@ -36,7 +44,7 @@ def own_run(
     if run_id is not None:
         yield run_id
         return
-    run = _make_run(connection, name, bundle, metrics)
+    run = _make_run(connection, name, bundle)
     try:
         yield run
     except BaseException:
@@ -45,9 +53,7 @@ def own_run(
     connection.client.set_terminated(run)
 
 
-def _make_run(
-    connection: Connection, name: str, bundle: Bundle, metrics: Mapping[str, float]
-) -> str:
+def _make_run(connection: Connection, name: str, bundle: Bundle) -> str:
     manifest = bundle.manifest
     tags = {key: value for key, value in describe(bundle, {}).items() if key.startswith("uad.")}
     run = runs.start(
@@ -56,24 +62,86 @@ def _make_run(
     for epoch in manifest.history:
         values = {key: value for key, value in epoch.items() if key != "epoch"}
         runs.log_epoch(connection, run, EpochMetrics(int(epoch["epoch"]), values))
-    runs.log_metrics(connection, run, metrics)
     return run
 
 
-def upload(connection: Connection, run: str, bundle: Bundle) -> str:
-    """Put the bundle into the run's artifacts and return where a version's source is.
+@dataclass(frozen=True)
+class Uploaded:
+    """A bundle in MLflow, not yet a version."""
+
+    source: str
+    """Where its files are."""
+    model_id: str | None
+    """Of MLflow's LoggedModel; None on a server that has none (MLflow 2)."""
+
+
+def upload(
+    connection: Connection, run: str, name: str, bundle: Bundle, tags: Mapping[str, str]
+) -> Uploaded:
+    """Make the bundle a model of the run, as MLflow 3 shows and compares it.
 
     In MLflow's model form if pandas is there, so that its own tools can load it; else as it is.
     """
-    place = f"model-{sha256(bundle.path / MANIFEST)[:8]}"
     with tempfile.TemporaryDirectory(prefix="uad-register-") as folder:
-        model = bundle.path
+        form = bundle.path
         if pyfunc.available():
-            model = Path(folder) / "model"
-            pyfunc.write_model(model, bundle)
-        connection.client.log_artifacts(run, str(model), place)
-    base = connection.client.get_run(run).info.artifact_uri
-    return f"{base}/{place}"
+            form = Path(folder) / "model"
+            pyfunc.write_model(form, bundle)
+        model = _logged_model(connection, run, name, tags)
+        if model is None:
+            place = f"model-{sha256(bundle.path / MANIFEST)[:8]}"
+            connection.client.log_artifacts(run, str(form), place)
+            return Uploaded(f"{connection.client.get_run(run).info.artifact_uri}/{place}", None)
+        connection.client.log_model_artifacts(model.model_id, str(form))
+        connection.client.finalize_logged_model(model.model_id, "READY")
+        return Uploaded(model.artifact_location, model.model_id)
+
+
+def name_version(connection: Connection, model_id: str | None, version: ModelVersion) -> None:
+    """Show the version on the LoggedModel's page; MLflow's server does it, the database not."""
+    if model_id is not None:
+        named = json.dumps([{"name": version.name, "version": version.version}])
+        connection.client.set_logged_model_tags(model_id, {"mlflow.modelVersions": named})
+
+
+def log_figures(
+    connection: Connection,
+    run: str,
+    model_id: str | None,
+    figures: Mapping[str, float],
+    dataset: str | None,
+) -> None:
+    """Log metrics of a model on the run that made it, so that both can be sorted by them."""
+    from mlflow.entities import Metric
+
+    name, _, digest = (dataset or "").partition("@")
+    now = int(time.time() * 1000)
+    linked = {"model_id": model_id, "run_id": run}
+    if dataset and model_id:
+        linked |= {"dataset_name": name, "dataset_digest": digest[:36]}
+    metrics = [Metric(key, float(value), now, 0, **linked) for key, value in figures.items()]
+    for begin in range(0, len(metrics), MAX_METRICS):
+        connection.client.log_batch(run, metrics=metrics[begin : begin + MAX_METRICS])
+
+
+def _logged_model(
+    connection: Connection, run: str, name: str, tags: Mapping[str, str]
+) -> "LoggedModel | None":
+    from mlflow.entities.logged_model_output import LoggedModelOutput
+    from mlflow.exceptions import MlflowException
+
+    client = connection.client
+    experiment = client.get_run(run).info.experiment_id
+    try:
+        model = client.create_logged_model(
+            experiment, _NOT_IN_A_NAME.sub("_", name), run, tags=dict(tags), model_type="uad"
+        )
+        client.log_outputs(run, [LoggedModelOutput(model.model_id, step=0)])
+    except MlflowException as exc:
+        if exc.error_code not in ("ENDPOINT_NOT_FOUND", "NOT_IMPLEMENTED"):
+            raise
+        return None
+    return model
 
 
 def describe(bundle: Bundle, metrics: Mapping[str, float]) -> dict[str, str]:
@@ -94,15 +162,19 @@ def describe(bundle: Bundle, metrics: Mapping[str, float]) -> dict[str, str]:
     return {**tags, **{f"{METRIC_TAG}{key}": repr(float(v)) for key, v in metrics.items()}}
 
 
-def sentence(bundle: Bundle, metrics: Mapping[str, float]) -> str:
-    """What a version is, for who sees it in MLflow's pages."""
+def sentence(bundle: Bundle, metrics: Mapping[str, float], version: ModelVersion) -> str:
+    """What a version is and how to let it serve, for who sees it in MLflow's pages."""
     manifest, shown = bundle.manifest, [name for name in HEADLINES if name in metrics]
     learned = ""
     if manifest.dataset is not None:
         learned = f", trained on {manifest.dataset.name}@{manifest.dataset.version}"
     figures = ", ".join(f"{HEADLINES[name]} {metrics[name]:.3f}" for name in shown)
     told = f"{manifest.model} with the teacher {manifest.teacher.id}{learned}"
-    return f"{told}; {figures or 'no figures on labelled test images'}."
+    command = shlex.join(["uad", "promote", version.name, version.version])
+    return (
+        f"{told}; {figures or NO_FIGURES}. To let it serve, give it the alias `champion` or run "
+        f'`{command}` (the button "Promote model" only makes a copy).'
+    )
 
 
 def ensure_model(connection: Connection, name: str) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from uad.errors import RegistryError
 from uad.registry.connection import Connection, RegistryClient
-from uad.registry.types import PRODUCT, ModelVersion
+from uad.registry.types import MODEL_ID, PRODUCT, ModelVersion
 
 _PAGE = 1000
 
@@ -71,6 +71,7 @@ class Remover(RegistryClient):
             connection.client.delete_model_version(version.name, version.version)
             if files:
                 _delete_files(connection, version.source)
+                _delete_logged_model(connection, version.tags.get(MODEL_ID))
 
     def delete_run(self, run_id: str) -> None:
         """Mark a run as deleted and remove its files; its figures stay in the database."""
@@ -86,6 +87,18 @@ def local_folder(uri: str) -> Path | None:
     if parts.scheme == "file":
         return Path(unquote(parts.path))
     return Path(uri) if not parts.scheme else None
+
+
+def _delete_logged_model(connection: Connection, model_id: str | None) -> None:
+    from mlflow.exceptions import MlflowException
+
+    if model_id is None:
+        return
+    try:
+        connection.client.delete_logged_model(model_id)
+    except MlflowException as exc:
+        if exc.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
 
 
 def _delete_files(connection: Connection, uri: str) -> None:

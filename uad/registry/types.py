@@ -13,6 +13,12 @@ Kind = Literal["promote", "rollback", "external"]
 METRIC_TAG = "metric."
 BUNDLE_ID = "uad.bundle_id"
 BUNDLE_SHA256 = "uad.bundle_sha256"
+DATASET = "uad.dataset"
+"""Tag of runs and versions: `name@version` of what it learned from."""
+EVALUATED_ON = "uad.evaluated_on"
+"""Tag of versions: the images that its figures are of."""
+MODEL_ID = "uad.model_id"
+"""Tag of versions: the LoggedModel that it is, as MLflow 3 shows it in its Models tab."""
 PRODUCT = "uad.product"
 """Tag of runs and versions: the product they were made for."""
 

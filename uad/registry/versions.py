@@ -2,17 +2,18 @@
 
 import shlex
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from uad.bundle import MANIFEST, read_bundle
+from uad.bundle import MANIFEST, Bundle, read_bundle
 from uad.errors import BundleError, RegistryError
 from uad.names import check_name
 from uad.registry import registration
 from uad.registry.address import CHAMPION, ModelAddress
 from uad.registry.connection import Connection, RegistryClient
-from uad.registry.types import PRODUCT, ModelVersion
+from uad.registry.types import DATASET, EVALUATED_ON, METRIC_TAG, MODEL_ID, PRODUCT, ModelVersion
 
 _PAGE = 200
 
@@ -41,28 +42,73 @@ class Versions(RegistryClient):
         """
         name = check_name(name)
         checked = read_bundle(Path(bundle))
-        metrics = dict(metrics or {}) or dict(checked.manifest.metrics)
-        described = {PRODUCT: name, **registration.describe(checked, metrics), **(tags or {})}
+        figures = dict(metrics or {}) or _own_figures(checked)
+        described = {PRODUCT: name, **registration.describe(checked, figures), **(tags or {})}
         with (
             self._open() as connection,
-            registration.own_run(connection, name, checked, metrics, run_id) as run,
+            registration.own_run(connection, name, checked, run_id) as run,
         ):
-            source = registration.upload(connection, run, checked)
+            model = registration.upload(connection, run, name, checked, described)
+            registration.log_figures(
+                connection, run, model.model_id, figures, described.get(DATASET)
+            )
             registration.ensure_model(connection, name)
             made = connection.client.create_model_version(
                 name,
-                source,
+                model.source,
                 run_id=run,
-                tags=described,
-                description=description or registration.sentence(checked, metrics),
+                tags={**described, **({MODEL_ID: model.model_id} if model.model_id else {})},
+                model_id=model.model_id,
             )
-        return self.version(name, str(made.version))
+            version = self.version(name, str(made.version))
+            registration.name_version(connection, model.model_id, version)
+            text = description or registration.sentence(checked, figures, version)
+            connection.client.update_model_version(name, version.version, text)
+        return replace(version, description=text)
+
+    def record_figures(
+        self, version: ModelVersion, figures: Mapping[str, float], dataset: str | None = None
+    ) -> None:
+        """Keep figures of an evaluation: as tags of the version, and as metrics of run and model.
+
+        They take the place of earlier ones of the same names.
+        """
+        tags = {f"{METRIC_TAG}{name}": repr(float(value)) for name, value in figures.items()}
+        self.set_tags(version, {**tags, **({EVALUATED_ON: dataset} if dataset else {})})
+        if version.run_id is not None:
+            with self._open() as connection:
+                model_id = version.tags.get(MODEL_ID)
+                registration.log_figures(connection, version.run_id, model_id, figures, dataset)
+
+    def register_once(
+        self, bundle: Path, name: str, *, run_id: str | None, **facts: Any
+    ) -> ModelVersion:
+        """`register`, unless this run has made a version already: for steps that are repeated."""
+        if run_id is not None and name in self.products():
+            made = [version for version in self.versions(name) if version.run_id == run_id]
+            if made:
+                return made[0]
+        return self.register(bundle, name, run_id=run_id, **facts)
+
+    def trained_on(self, name: str, tags: Mapping[str, str]) -> ModelVersion | None:
+        """The newest version of a product that has all of `tags`; None without one."""
+        if name not in self.products():
+            return None
+        same = (v for v in self.versions(name) if tags.items() <= v.tags.items())
+        return next(same, None)
 
     def products(self) -> list[str]:
         """Names of all registered models, in alphabetical order."""
         with self._open() as connection:
             search = connection.client.search_registered_models
             return sorted(model.name for model in _pages(search))
+
+    def experiments(self) -> dict[str, str]:
+        """By product the id of MLflow's experiment that holds its runs."""
+        with self._open() as connection:
+            found = connection.client.search_experiments()
+        products = set(self.products())
+        return {each.name: str(each.experiment_id) for each in found if each.name in products}
 
     def versions(self, name: str) -> list[ModelVersion]:
         """All versions of a product, newest first; RegistryError if there is no such product."""
@@ -162,6 +208,14 @@ class Versions(RegistryClient):
                 f"there is no product '{name}' in the registry at {self.uri} (it has: {have}): "
                 f"`uad register BUNDLE --name {name}` adds it"
             ) from exc
+
+
+def _own_figures(bundle: Bundle) -> dict[str, float]:
+    """What the bundle says of itself where it was not evaluated."""
+    calibration = bundle.manifest.calibration
+    entry = calibration.get("onnxruntime/fp32") or next(iter(calibration.values()), None)
+    own = {} if entry is None else {"threshold": entry.threshold, "alpha": entry.alpha}
+    return {**own, **bundle.manifest.metrics}
 
 
 def _pages(search: Any, **arguments: Any) -> Iterator[Any]:

@@ -8,6 +8,7 @@ P(score > threshold) <= alpha, whatever the scores' distribution.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -128,13 +129,22 @@ def beta_binomial_range(
     Returns:
         The central `confidence` interval of the rate, as (low, high) shares of `n_normal`.
     """
+    law = _false_alarm_law(n_calibration, n_normal, alpha)
+    low, high = law.ppf([(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low) / n_normal, float(high) / n_normal
+
+
+def chance_of_alarms(n_calibration: int, n_normal: int, alpha: float, alarms: int) -> float:
+    """How probable so many false alarms or more are among fresh normals; see above for the law."""
+    return float(_false_alarm_law(n_calibration, n_normal, alpha).sf(alarms - 1))
+
+
+def _false_alarm_law(n_calibration: int, n_normal: int, alpha: float) -> Any:
     from scipy.stats import betabinom
 
     achieved = max(alpha, 1.0 / (n_calibration + 1))
     rank = max(math.ceil((n_calibration + 1) * (1.0 - achieved) - 1e-9), 1)
-    law = betabinom(n_normal, n_calibration + 1 - rank, rank)
-    low, high = law.ppf([(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low) / n_normal, float(high) / n_normal
+    return betabinom(n_normal, n_calibration + 1 - rank, rank)
 
 
 def _check_alpha(alpha: float) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from uad.cli.registry import ui_command, ui_environment
+from uad.cli.registry import training_page, ui_command, ui_environment
 from uad.registry import ModelRegistry
 
 Bundles = Callable[[int], Path]
@@ -38,11 +38,14 @@ def test_from_a_bundle_to_a_champion_and_back(
 def test_models_shows_versions_aliases_and_the_history_of_a_product(
     uad: Uad, registry: ModelRegistry, random_bundle: Bundles
 ) -> None:
-    registry.register(random_bundle(1), "cookie", metrics={"image_auroc": 0.97})
+    figures = {"image_auroc": 0.97, "recall": 0.91, "false_alarm_rate": 0.04, "threshold": 7.25}
+    registry.register(random_bundle(1), "cookie", metrics=figures)
     registry.promote("cookie", "1", reason="the first", actor="mia")
     every = uad("models").out
     assert "champion" in every
-    assert "image auroc 0.97" in every
+    for head, value in (("recall", 0.91), ("alarms", 0.04), ("threshold", 7.25)):
+        assert head in every
+        assert str(value) in every
     one = uad("models", "cookie").out
     assert "the first" in one
     assert "mia" in one
@@ -85,6 +88,18 @@ def test_a_server_that_is_down_is_one_line_with_its_address(
 def test_ui_names_a_server_that_runs_already(uad: Uad, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.plant.example:5000")
     assert "Open http://mlflow.plant.example:5000" in uad("ui").out
+
+
+def test_ui_names_the_pages_of_trainings_where_mlflow_would_open_on_genai() -> None:
+    page = training_page("http://127.0.0.1:5000/", "3")
+    assert page == "http://127.0.0.1:5000/#/experiments/3/runs?workflowType=machine_learning"
+
+
+def test_each_product_has_a_page_of_its_runs(
+    registry: ModelRegistry, random_bundle: Bundles
+) -> None:
+    registry.register(random_bundle(1), "cookie")
+    assert list(registry.experiments()) == ["cookie"]
 
 
 def test_ui_refuses_a_port_in_use(uad: Uad) -> None:

@@ -15,6 +15,7 @@ from uad.images import read, resize
 from uad.inference.calibrate import calibrate
 from uad.models.parts import TrainedModel
 from uad.models.teacher import load_teacher
+from uad.registry import ModelRegistry
 from uad.scoring.maps import ScoreDefinition
 
 INPUT = InputSpec(height=64, width=64)
@@ -118,3 +119,31 @@ def test_a_data_set_without_test_images_names_the_cure(
         run(bundle.path, "--data", demo / "train" / "good")
     assert stopped.value.code == 1
     assert "There are no test images" in capsys.readouterr().err
+
+
+def test_the_figures_go_to_the_version_also_one_command_at_a_time(
+    bundle: Bundle, demo: Path, registry: ModelRegistry
+) -> None:
+    with pytest.raises(SystemExit):
+        run(bundle.path, "--data", demo)
+    with pytest.raises(SystemExit):
+        main(["register", str(bundle.path), "--name", "demo"])
+    first = registry.version("demo", "1")
+    assert {"image_auroc", "recall", "false_alarm_rate", "threshold"} <= set(first.metrics)
+
+    registry.register(bundle.path, "demo")
+    assert "recall" not in registry.version("demo", "2").metrics
+    with pytest.raises(SystemExit):
+        run("models:/demo/2", "--data", demo)
+    second = registry.version("demo", "2")
+    assert second.metrics["recall"] == first.metrics["recall"]
+    assert second.tags["uad.evaluated_on"].startswith(f"{demo.name}@")
+
+
+def test_figures_at_another_alpha_are_not_the_versions(
+    bundle: Bundle, demo: Path, registry: ModelRegistry
+) -> None:
+    registry.register(bundle.path, "demo")
+    with pytest.raises(SystemExit):
+        run("models:/demo/1", "--data", demo, "--alpha", "0.2")
+    assert "recall" not in registry.version("demo", "1").metrics

@@ -75,3 +75,24 @@ def test_a_long_shift_does_not_leave_the_range_of_numbers() -> None:
 def test_without_calibration_there_is_nothing_to_compare_with() -> None:
     with pytest.raises(CalibrationError):
         watch([], [1.0], threshold=1.0, alpha=0.05)
+
+
+def test_a_few_images_that_are_almost_all_alarms_are_never_quiet() -> None:
+    calibration = list(scores(N, 0))
+    limit = max(calibration)
+    recent = [limit + 1.0] * 19 + [min(calibration)] * 4
+    found = watch(calibration, recent, threshold=limit, alpha=0.05)
+    assert found.alarms == 19
+    assert found.too_many_alarms
+    assert found.above_range
+
+
+def test_many_days_of_good_images_have_too_many_alarms_no_more_often_than_the_level() -> None:
+    reports = 0
+    for day in range(400):
+        calibration = sorted(scores(N, 50_000 + day))
+        threshold = float(calibration[56])  # the 57th of 60: alpha 4/61
+        recent = list(scores(23, 90_000 + day))
+        found = watch(calibration, recent, threshold=threshold, alpha=4 / 61, level=0.05)
+        reports += found.too_many_alarms
+    assert reports <= 32  # at most 20 are expected; 32 is three standard deviations above

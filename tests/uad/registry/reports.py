@@ -30,6 +30,7 @@ def report(
     false_alarm_rate: float = 0.05,
     false_alarm_range: tuple[float, float] = (0.0, 0.2),
     median_ms: float = 20.0,
+    missed: int = 0,
 ) -> Report:
     """A report on 20 normal images, and on 20 anomalous ones unless `image_auroc` is None."""
     anomalous = 0 if image_auroc is None else 20
@@ -46,8 +47,8 @@ def report(
         false_alarm_range=false_alarm_range,
         n_normal=20,
         n_anomalous=anomalous,
-        false_alarms=1,
-        missed=0,
+        false_alarms=round(20 * false_alarm_rate),
+        missed=missed if anomalous else 0,
         n_masks=anomalous if aupro is not None else 0,
         n_without_mask=0 if aupro is not None else anomalous,
         latency=Latency(median_ms=median_ms, p95_ms=2 * median_ms, batch_size=1),

@@ -44,7 +44,29 @@ STRICT = GateRule(false_alarms="require", max_latency_ms=30)
         ),
         pytest.param(None, None, GateRule(), "wait", id="no test images"),
         pytest.param(
-            report(false_alarm_rate=0.3), report(), GateRule(), "promote", id="alarms shown"
+            report(false_alarm_rate=0.3), report(), GateRule(), "wait", id="more false alarms"
+        ),
+        pytest.param(
+            report(false_alarm_rate=0.3),
+            report(),
+            GateRule(more_errors="show"),
+            "promote",
+            id="more false alarms, shown",
+        ),
+        pytest.param(
+            report(false_alarm_rate=0.10),
+            report(false_alarm_rate=0.0),
+            GateRule(),
+            "wait",
+            id="two false alarms instead of none",
+        ),
+        pytest.param(report(missed=1), report(), GateRule(), "wait", id="one more is missed"),
+        pytest.param(report(missed=1), report(missed=2), GateRule(), "promote", id="one less"),
+        pytest.param(
+            report(missed=1), report(), GateRule(error_tolerance=0.05), "promote", id="tolerated"
+        ),
+        pytest.param(
+            report(0.8, missed=1), report(), GateRule(), "reject", id="a metric is down as well"
         ),
         pytest.param(report(false_alarm_rate=0.3), report(), STRICT, "reject", id="false alarms"),
         pytest.param(report(median_ms=31), report(), STRICT, "reject", id="too slow"),
@@ -199,3 +221,17 @@ def test_what_people_corrected_is_shown_and_decides_nothing() -> None:
     assert (missed.challenger, missed.champion, missed.passed) == (0.0, 1.0, None)
     assert (left.challenger, left.champion, left.passed) == (0.0, 1.0, None)
     assert verdict.decision == decide(report(), report(), champion_version="1").decision
+
+
+def test_a_person_is_told_both_counts_and_what_chance_does() -> None:
+    verdict = decide(
+        report(false_alarm_rate=0.10), report(false_alarm_rate=0.0), champion_version="3"
+    )
+    assert "2 of 20 good test images raise a false alarm, 0 with the champion" in verdict.reason
+    assert "in 25 of 100 comparisons" in verdict.reason
+    assert "A person decides" in verdict.reason
+    assert "| a person decides |" in verdict.markdown("cookie version 4")
+
+
+def test_the_first_version_is_compared_with_nobody() -> None:
+    assert decide(report(false_alarm_rate=0.3, missed=5), None).decision == "promote"

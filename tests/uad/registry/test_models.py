@@ -37,8 +37,47 @@ def test_a_version_says_what_it_is(registry: ModelRegistry, random_bundle: Bundl
     assert version.tags["uad.bundle_id"] == read_bundle(random_bundle(1)).id
     assert version.tags["uad.teacher"] == "random"
     assert version.tags["line"] == "3"
-    assert version.description.endswith("with the teacher random; image AUROC 0.900.")
+    what, how = version.description.split(". ", 1)
+    assert what.endswith("with the teacher random; image AUROC 0.900")
+    assert "`uad promote cookie 1`" in how
+    assert "only makes a copy" in how
     assert version.address == "models:/cookie/1"
+
+
+def test_a_version_is_a_model_of_its_run_with_sortable_figures(
+    registry: ModelRegistry, random_bundle: Bundles
+) -> None:
+    """What MLflow's Models tab and column show; a LoggedModel's name has no dots."""
+    figures = {"image_auroc": 0.9, "recall": 0.8, "false_alarm_rate": 0.05, "threshold": 7.0}
+    version = registry.register(random_bundle(1), "bolt v1.2", metrics=figures)
+    registry.record_figures(version, {"recall": 0.7}, "bolts@1f2e3d4c5b6a")
+
+    client = MlflowClient(registry.uri)
+    run = client.get_run(version.run_id)
+    [output] = run.outputs.model_outputs
+    model = client.get_logged_model(output.model_id)
+    assert (model.name, model.source_run_id) == ("bolt v1_2", version.run_id)
+    assert str(model.status) == "READY"
+    assert '"version": "1"' in model.tags["mlflow.modelVersions"]
+    assert {**run.data.metrics, **figures, "recall": 0.7} == run.data.metrics
+    newest = {metric.key: metric for metric in sorted(model.metrics, key=lambda m: m.timestamp)}
+    assert newest["recall"].value == 0.7
+    assert (newest["recall"].dataset_name, newest["recall"].dataset_digest) == (
+        "bolts",
+        "1f2e3d4c5b6a",
+    )
+    again = registry.version("bolt v1.2", "1")
+    assert again.metrics == {**figures, "recall": 0.7}
+    assert again.tags["uad.evaluated_on"] == "bolts@1f2e3d4c5b6a"
+
+
+def test_a_bundle_that_was_not_evaluated_has_its_threshold_at_least(
+    registry: ModelRegistry, random_bundle: Bundles
+) -> None:
+    bundle = read_bundle(random_bundle(1))
+    version = registry.register(bundle.path, "cookie")
+    assert version.metrics["threshold"] == bundle.manifest.calibration["onnxruntime/fp32"].threshold
+    assert "not evaluated on test images yet" in version.description
 
 
 def test_registering_without_a_run_makes_one_with_parameters_and_epochs(
@@ -83,6 +122,9 @@ def test_what_does_not_exist_is_answered_with_what_does(
         registry.version("cookie", "latest")
     with pytest.raises(RegistryError, match=r"is champion.*uad promote cookie VERSION"):
         registry.resolve("models:/cookie@champion")
+    advice = r"is challenger.*uad promote cookie VERSION --alias challenger"
+    with pytest.raises(RegistryError, match=advice):  # not one that changes what serves
+        registry.resolve("models:/cookie@challenger")
     with pytest.raises(RegistryError, match="is not a model address"):
         registry.resolve("models:/cookie")
 

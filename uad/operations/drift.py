@@ -1,0 +1,181 @@
+"""Are a product's recent images still like those that its threshold was set on?"""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from filelock import FileLock
+from pydantic import BaseModel, ConfigDict
+
+from uad.bundle import read_bundle
+from uad.errors import CalibrationError
+from uad.files import write_file
+from uad.hot_reload import open_bundle
+from uad.monitoring.drift import LEVEL, Drift, watch
+from uad.monitoring.score_log import ScoreLog
+from uad.names import place_of
+from uad.paths import watch_dir
+from uad.registry import ModelAddress, ModelRegistry
+
+DRIFTED = "drift or defects"
+"""Scores alone cannot say which; also why a retraining that it begins was begun."""
+ALARMS = "more alarms than expected"
+
+
+class DriftReport(BaseModel):
+    """What a look at the scores found, and what to do about it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    product: str
+    version: str
+    since: datetime
+    until: datetime
+    images: int
+    detected: bool
+    """One of the two tests reports: the scores changed, or there are too many alarms."""
+    evidence: float
+    level: float
+    alarms: int
+    expected_alarms: tuple[int, int] | None
+    median_p_value: float | None
+    advice: str
+    scores_changed: bool = False
+    too_many_alarms: bool = False
+
+    @property
+    def verdict(self) -> str:
+        """In a few words."""
+        if self.scores_changed:
+            return DRIFTED
+        if self.too_many_alarms or self.above_range:
+            return ALARMS
+        return "no change found" if self.images else "no images"
+
+    @property
+    def above_range(self) -> bool:
+        """Whether there are more alarms than 95 % of unchanged lines have."""
+        return self.expected_alarms is not None and self.alarms > self.expected_alarms[1]
+
+    def rows(self) -> list[tuple[str, object]]:
+        """For a table."""
+        return [
+            ("version", self.version),
+            ("images", f"{self.images} since {self.since.astimezone():%Y-%m-%d %H:%M}"),
+            ("scores", self._scores()),
+            ("alarms", self._alarms()),
+            ("median p-value", self.median_p_value),
+            ("verdict", self.verdict),
+            ("advice", self.advice),
+        ]
+
+    def markdown(self) -> str:
+        """The table for people."""
+        rows = "\n".join(f"| {name} | {value} |" for name, value in self.rows())
+        return f"# {self.product}\n\n| | |\n|---|---|\n{rows}\n"
+
+    def _scores(self) -> str:
+        if not self.images:
+            return "-"
+        limit = f"{1 / self.level:.0f}"
+        if self.scores_changed:
+            return f"They changed (evidence {self.evidence:.3g}; {limit} is enough)."
+        return f"No clear change yet (evidence {self.evidence:.3g} of the {limit} needed)."
+
+    def _alarms(self) -> str:
+        if self.expected_alarms is None:
+            return "-"
+        low, high = self.expected_alarms
+        judged = "More than expected" if self.above_range else "As expected"
+        return f"{self.alarms} of {self.images}. {judged}: {low} to {high} is usual."
+
+
+def look_at_scores(
+    product: str, hours: float = 24.0, level: float = LEVEL, now: datetime | None = None
+) -> DriftReport:
+    """Compare the champion's scores of the hours before `now` with its calibration scores.
+
+    Raises:
+        CalibrationError: the champion has no calibration for the engine that judged.
+    """
+    champion = ModelRegistry().resolve(ModelAddress.champion(product))
+    now = now or datetime.now(UTC)
+    since = now - timedelta(hours=hours)
+    scored = [each for each in ScoreLog().read(product, champion.version, since) if each.at <= now]
+    calibration = read_bundle(open_bundle(champion.address)).manifest.calibration
+    if not calibration:
+        raise CalibrationError(f"{champion.address} has no calibration: run `uad calibrate`")
+    # Each engine's scores are only comparable with its own calibration: the one in use now.
+    engine = scored[-1].engine if scored else next(iter(calibration))
+    entry = calibration.get(engine)
+    if entry is None:
+        raise CalibrationError(f"{champion.address} has no calibration for {engine}, which judged")
+    found = watch(
+        entry.scores,
+        [each.score for each in scored if each.engine == engine],
+        threshold=entry.threshold,
+        alpha=entry.alpha,
+        level=level,
+    )
+    return report(product, champion.version, since, now, found)
+
+
+def report(
+    product: str, version: str, since: datetime, until: datetime, found: Drift
+) -> DriftReport:
+    """The finding in words."""
+    return DriftReport(
+        product=product,
+        version=version,
+        since=since,
+        until=until,
+        images=found.images,
+        detected=found.detected or found.too_many_alarms,
+        scores_changed=found.detected,
+        too_many_alarms=found.too_many_alarms,
+        evidence=found.evidence,
+        level=found.level,
+        alarms=found.alarms,
+        expected_alarms=found.expected_alarms,
+        median_p_value=found.median_p_value,
+        advice=_advice(found),
+    )
+
+
+def announced_first(found: DriftReport) -> bool:
+    """Whether no look at this champion was announced whose images this one saw too; remembers it.
+
+    Looks that take longer than their interval run side by side, and drift lasts: one retraining is
+    enough for it.
+    """
+    record = place_of(watch_dir(), found.product, prefix="drift-", suffix=".json")
+    with FileLock(record.with_suffix(".lock")):
+        version, until = _announced(record)
+        if version == found.version and until > found.since:
+            return False
+        facts = {"version": found.version, "until": found.until.isoformat()}
+        write_file(record, json.dumps(facts))
+        return True
+
+
+def _announced(record: Path) -> tuple[str, datetime]:
+    """Champion and end of the look that was announced last."""
+    try:
+        facts = json.loads(record.read_text(encoding="utf-8"))
+        return facts["version"], datetime.fromisoformat(facts["until"])
+    except (OSError, ValueError, KeyError):
+        return "", datetime.min.replace(tzinfo=UTC)
+
+
+def _advice(found: Drift) -> str:
+    if not found.images:
+        return "No image was scored in this time. Is the server running, with this UAD_HOME?"
+    if not (found.detected or found.above_range):
+        return "The scores are like those of calibration. Nothing to do."
+    change = (
+        f"The scores are {found.direction} than in calibration from image {found.detected_at} on "
+        f"({DRIFTED}). "
+        if found.detected
+        else f"There are {ALARMS}: defects, or good parts that look different. "
+    )
+    return change + "Look at the images, add the good ones to the training images, and retrain."

@@ -1,0 +1,117 @@
+"""Judge a new version against the champion; the figures become tags of the version."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from uad.data import Dataset, load_dataset
+from uad.errors import DataError
+from uad.evaluation import Report, compare, read_report
+from uad.names import DatasetAddress, ModelVersionNumber, ProductName
+from uad.operations.evaluation import golden_error
+from uad.operations.inputs import EvaluationImages
+from uad.registry import CHALLENGER, ModelAddress, ModelRegistry
+from uad.registry.gate import GateRule, Mode, Verdict, decide
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A registered version that is to be compared with the champion."""
+
+    product: ProductName
+    version: ModelVersionNumber
+    images: EvaluationImages
+    folder: Path
+    """Where the reports of the comparison go."""
+    report: str | None = None
+    """Its report.json on the test images; None where there are none."""
+    recent: str | None = None
+    """A folder of recent good images, on which false alarms are compared."""
+    mode: Mode = "gate"
+    rule: GateRule | None = None
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.product} version {self.version}"
+
+    def address_of(self, version: str) -> str:
+        """A version of the same product."""
+        return str(ModelAddress(self.product, version=ModelVersionNumber(version)))
+
+
+class Evidence(BaseModel):
+    """What the gate judges by: report.json files, by path."""
+
+    model_config = ConfigDict(frozen=True)
+
+    report: str | None = None
+    """The new version's on the test images; None where there are none."""
+    champion_report: str | None = None
+    champion_error: str | None = None
+    """Why the champion could not be evaluated."""
+    recent: str | None = None
+    """The new version's on recent normal images."""
+    champion_recent: str | None = None
+
+
+def judge(candidate: Candidate, champion: str | None, evidence: Evidence) -> Verdict:
+    """Apply the gate's rule; the verdict and its figures become tags `gate.*` of the version.
+
+    The version is fetched from the registry as a server would, and must give its golden scores.
+    """
+    own, other = _read(evidence.report), _read(evidence.champion_report)
+    verdict = decide(
+        own,
+        other,
+        candidate.rule,
+        differences=compare(own, other) if own and other else None,
+        recent=_read(evidence.recent),
+        champion_recent=_read(evidence.champion_recent),
+        champion_version=champion,
+        champion_error=evidence.champion_error,
+        golden_error=golden_error(candidate.address_of(candidate.version)),
+        dataset=candidate.images.address,
+    )
+    registry = ModelRegistry()
+    registry.set_tags(registry.version(candidate.product, candidate.version), verdict.tags())
+    return verdict
+
+
+def promote_if(candidate: Candidate, verdict: Verdict) -> bool:
+    """Make the version champion if verdict and mode say so, else keep it as challenger.
+
+    Raises:
+        RegistryError: another version became champion since the verdict.
+    """
+    registry, mode = ModelRegistry(), candidate.mode
+    wins = verdict.promotes(mode)
+    reason = verdict.reason if mode == "gate" else f"--promote {mode}; gate: {verdict.reason}"
+    name, version = candidate.product, candidate.version
+    if wins:
+        registry.promote(name, version, reason=reason, expected=verdict.champion)
+    else:
+        registry.promote(name, version, alias=CHALLENGER, reason=reason)
+    return wins
+
+
+def champion_of(product: str) -> ModelVersionNumber | None:
+    """The version that serves; None before the first promotion."""
+    champion = ModelRegistry().champion(product)
+    return None if champion is None else ModelVersionNumber(champion.version)
+
+
+def learned_by(product: str, champion: str | None) -> list[Dataset]:
+    """The champion's dataset, where this machine has it."""
+    if champion is None:
+        return []
+    tags = ModelRegistry().version(product, champion).tags
+    try:
+        return [load_dataset(DatasetAddress(tags.get("uad.dataset", "")))]
+    except DataError:
+        return []
+
+
+def _read(file: str | None) -> Report | None:
+    return read_report(Path(file)) if file else None

@@ -1,0 +1,65 @@
+"""Train the bundle of a product, each training in a folder of its own."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from uad.bundle import Bundle, read_bundle
+from uad.errors import BundleError
+from uad.names import DatasetAddress, place_of
+from uad.operations.inputs import TrainingInputs
+from uad.paths import bundles_dir
+from uad.scoring.parts import described_parts
+from uad.types import EpochMetrics
+
+
+def train_bundle(
+    inputs: TrainingInputs,
+    product: str,
+    *,
+    device: str = "cpu",
+    on_epoch: Callable[[EpochMetrics], None] | None = None,
+    take_finished: bool = False,
+    progress: bool = False,
+) -> Bundle:
+    """Fit, calibrate and check a detector.
+
+    After a kill the same call goes on from the last epoch; with `take_finished` it takes the
+    bundle if that was finished before.
+    """
+    from uad.training import train
+
+    output = bundle_folder(product, inputs.address, inputs.key)
+    if take_finished and is_complete(output):
+        return read_bundle(output)
+    return train(
+        inputs.dataset,
+        inputs.config,
+        inputs.teacher,
+        output,
+        device=device,
+        on_epoch=on_epoch,
+        progress=progress,
+    )
+
+
+def described(bundle: Bundle) -> str:
+    """Input, parts and epoch of a trained bundle, for people."""
+    made = bundle.manifest
+    kept = "no student" if made.chosen_epoch is None else f"epoch {made.chosen_epoch} kept"
+    size = f"{made.input.height} x {made.input.width}"
+    return f"input {size} (height x width), parts {described_parts(made.detector)}, {kept}"
+
+
+def bundle_folder(product: str, dataset: DatasetAddress, key: str) -> Path:
+    """Where the bundle of a training lies: the same training, the same place."""
+    return place_of(bundles_dir(), product) / f"{dataset.partition('@')[2]}-{key[:12]}"
+
+
+def is_complete(bundle: Path) -> bool:
+    """Whether the folder holds a whole bundle."""
+    from uad.training.output import is_whole
+
+    try:
+        return is_whole(read_bundle(bundle))
+    except BundleError:
+        return False
