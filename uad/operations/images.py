@@ -6,9 +6,10 @@ from pathlib import Path
 from uad.data import FolderRoles, ingest
 from uad.data.layouts import find
 from uad.data.quarantine import quarantined
-from uad.data.versions import check_name, is_stored, read_version
+from uad.data.versions import check_name as check_dataset_name
+from uad.data.versions import is_stored, read_version
 from uad.evaluation.data_page import write_dataset_page
-from uad.names import DatasetAddress
+from uad.names import DatasetAddress, check_name
 
 SHOWN = 5
 """Findings that are told by their text; the page has all."""
@@ -29,7 +30,7 @@ def check_images(data: str, product: str, roles: FolderRoles | None = None) -> N
         DataError: there is neither, or the folder's layout is not known.
         InvalidNameError: the product's name cannot be one.
     """
-    check_name(product)
+    check_dataset_name(check_name(product))
     if _is_path(data) or not is_stored(data):
         find(Path(data).expanduser(), roles)
 

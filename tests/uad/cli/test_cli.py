@@ -139,7 +139,7 @@ for command in sys.argv[2:]:
         (
             "psutil",
             "uad[train]",
-            ["retrain --data . --name x", "deploy --data . --name x", "demo", "drift x"],
+            ["retrain --data . --name x", "deploy --data . --name x", "demo"],
         ),
         ("paddle", "uad[cpu]", ["train --data . --output out/b", "suspects .", "demo"]),
         ("flask", "uad[train]", ["ui"]),

@@ -211,7 +211,7 @@ def test_a_folder_is_no_registry() -> None:
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     file = tmp_path / "mlflow.db"
     file.write_text("not a database, but long enough to be taken for one" * 100)
-    with pytest.raises(RegistryError, match=r"mlflow\.db is no SQLite database"):
+    with pytest.raises(RegistryError, match=r"mlflow\.db is damaged.*not a database"):
         ModelRegistry(f"sqlite:///{file}").products()
 
 
