@@ -107,9 +107,10 @@ def retrain(
 ) -> None:
     """Ingest, fine-tune, evaluate, register, and promote if the gate passes: one run of all.
 
-    The gate: without a champion the new version is promoted if its own checks hold. With labelled
-    test images, image AUROC and AUPRO must not be more than 0.01 below the champion's on the same
-    images. With normal images only, the new version becomes [b]challenger[/b] and a person decides.
+    The gate: the first version is promoted if its own checks pass. With labelled test images, image
+    AUROC and AUPRO must not be more than 0.01 below the champion's on the same images. With more
+    false alarms or more missed defects than the champion has, or with normal images only, the new
+    version becomes [b]challenger[/b] and a person decides.
 
     The run is one Prefect flow run and one MLflow run. No server is needed; PREFECT_API_URL and
     MLFLOW_TRACKING_URI point it at yours.
