@@ -26,10 +26,11 @@ def drift(
     """Are the images of the last hours still like those that set the threshold?
 
     The scores that servers of this UAD_HOME gave are compared with the champion's calibration
-    scores. Two tests: do the scores still look like those, and are there more alarms than so many
-    good images have. Chance of a report by the first when nothing has changed, per time window and
-    however often you look: at most `level`; by the second the same, per look. Defects raise scores as well as a changed lamp does: look at the images, add the
-    good ones to the data set, and retrain.
+    scores, by two tests. Do the scores still look like those? Are there more alarms than good
+    images have? When nothing has changed, the first reports with a chance of at most `level` a time
+    window, however often you look, and the second with at most `level` a look. Defects raise scores
+    as well as a changed lamp does: look at the images, add the good ones to the data set, and
+    retrain.
 
     Exit status 3 where drift or defects are reported.
 
