@@ -10,7 +10,11 @@ ifeq ($(DEVICE),gpu)
 PIP_INDEX := --extra-index-url $(PADDLE_GPU_INDEX)
 endif
 
-.PHONY: install demo test test-slow lint bench interop soak clean
+# What other programs call; the rest may change without notice.
+API := uad uad.pipeline uad.client uad.config uad.errors uad.data uad.bundle uad.training \
+       uad.inference.detector uad.scoring.conformal uad.evaluation uad.registry
+
+.PHONY: install demo test test-all test-slow lint docs bench interop soak clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -20,9 +24,9 @@ install: $(VENV)/.installed ## make .venv and install uad with everything it nee
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing into $(VENV): minutes, without a word, while packages download"
+	@echo "installing into $(VENV): some minutes, about 6 GB"
 	$(PIP) install -q --upgrade pip
-	$(PIP) install -q $(PIP_INDEX) -c constraints.txt -e ".[$(DEVICE),dev]"
+	$(PIP) install --progress-bar on $(PIP_INDEX) -c constraints.txt -e ".[$(DEVICE),dev]"
 	@touch $@
 
 demo: install ## the whole job on images it makes: train, promote, serve, one answer, pictures
@@ -30,6 +34,14 @@ demo: install ## the whole job on images it makes: train, promote, serve, one an
 
 test: install lint ## lint, types, import direction, and the default tests
 	$(BIN)/python -m pytest -q
+
+test-all: ## make test with each Python from 3.11 to 3.13 that is installed
+	@for version in 3.11 3.12 3.13; do \
+	  if python$$version -c "" 2>/dev/null; then \
+	    echo "== Python $$version"; \
+	    $(MAKE) test PYTHON=python$$version VENV=.venv-$$version || exit 1; \
+	  else echo "== Python $$version is not installed: not tested"; fi; \
+	done
 
 test-slow: install ## the tests that take minutes or need real images
 	$(BIN)/python -m pytest -q -m slow
@@ -39,6 +51,9 @@ lint: install ## ruff, mypy strict, import-linter
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: install ## the reference of the Python functions, from their docstrings: docs/api/index.html
+	$(BIN)/python -m pdoc --docformat google --output-directory docs/api $(API)
 
 bench: install ## inference engines and detection quality, as tables
 	$(BIN)/uad bench inference
@@ -50,4 +65,4 @@ soak: install ## the server under faults for minutes
 	$(BIN)/python -m pytest -q -m slow tests/serving
 
 clean: ## remove what the targets made (not .uad, which holds your models)
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-3.* docs/api .coverage .pytest_cache .mypy_cache .ruff_cache

@@ -1,6 +1,9 @@
 """Prefect's settings: read when Prefect is first imported, so they are set before."""
 
 import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from uad.network import spare_loopback
 from uad.paths import home, prefect_dir
@@ -14,6 +17,20 @@ DEFAULTS = {
     "PREFECT_LOGGING_EXTRA_LOGGERS": "flows",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
 }
+
+
+@contextmanager
+def ended_in_order() -> Iterator[None]:
+    """Let SIGTERM end the block as an exception: the server that Prefect started ends with it."""
+    before = signal.signal(signal.SIGTERM, _leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _leave(number: int, frame: object) -> None:  # noqa: ARG001 - as signal handlers are called
+    raise SystemExit(128 + number)
 
 
 def prepare() -> None:

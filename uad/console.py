@@ -1,6 +1,7 @@
 """What the command line shows people: one console on standard error, tables on standard output."""
 
 import os
+import select
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import IO, Any
@@ -49,6 +50,27 @@ class PlainConsole(Console):
     def render_str(self, text: str, **options: Any) -> Text:
         """The text that is shown for a string."""
         return super().render_str(without_passwords(text), **options)
+
+    def on_broken_pipe(self) -> None:
+        """Ends the command quietly: nobody reads what it prints."""
+        self.quiet = True
+        silence_closed_pipes()
+        raise SystemExit(1)
+
+
+def silence_closed_pipes() -> None:
+    """Let go of output that nobody reads any more, as after `uad retrain | head`.
+
+    Without it what is still to be done at the end of the process, such as ending the server that
+    Prefect started, would fail at its first word.
+    """
+    for descriptor in (1, 2):
+        watched = select.poll()
+        watched.register(descriptor, 0)
+        if any(event & select.POLLERR for _, event in watched.poll(0)):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, descriptor)
+            os.close(nowhere)
 
 
 def console() -> Console:

@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from uad import __version__, extras
+from uad.console import silence_closed_pipes
 from uad.errors import UadError
 from uad.network import spare_loopback
 from uad.paths import DISK_ERRORS, check_writable, disk_error, home
@@ -70,12 +71,14 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         _fail("interrupted", status=130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence_closed_pipes()
     except Exception as exc:  # the last line of defence: no traceback unasked
         if debug:
             raise
         told = f"unexpected {type(exc).__name__}: {exc} (run again with --debug to see where)"
         _fail(_explained(exc) or told)
+    finally:
+        silence_closed_pipes()
 
 
 def _explained(exc: Exception) -> str | None:

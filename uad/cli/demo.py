@@ -70,7 +70,7 @@ def _train(folders: list[Path]) -> "dict[Path, tuple[Retraining, Report]]":
     results = {}
     for step, folder in enumerate(folders, start=2):
         say(f"{step}/4 {folder.name}: ingest, fine-tune, evaluate, register, promote")
-        with logs.on_screen():
+        with environment.ended_in_order(), logs.on_screen():
             results[folder] = train_category(folder, config)
     return results
 

@@ -340,13 +340,13 @@ def _run(parameters: dict[str, Any]) -> "Retraining":
     import os
 
     _prepare()
-    from flows import logs
+    from flows import environment, logs
     from flows.retrain import retrain as chain
     from flows.server import reachable
 
     if url := os.environ.get("PREFECT_API_URL"):
         reachable(url)
-    with logs.on_screen():
+    with environment.ended_in_order(), logs.on_screen():
         outcome: Retraining = chain(**parameters)
     return outcome
 

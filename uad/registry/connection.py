@@ -239,7 +239,10 @@ def _initialise(uri: str, root: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     root.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(root.parent / ".initialise.lock"):
+    lock = root.parent / ".initialise.lock"
+    if lock.exists() and not os.access(lock, os.W_OK):  # another user's, who made the tables
+        return
+    with FileLock(lock):
         if not _has_tables(uri):
             store = SqlAlchemyStore(uri, (root / "Default").as_uri())  # type: ignore[no-untyped-call]
             store.engine.dispose()
