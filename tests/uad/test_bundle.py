@@ -101,3 +101,14 @@ def test_a_folder_that_holds_something_else_is_never_overwritten(tmp_path: Path)
     with pytest.raises(BundleError, match="is no bundle: choose another"):
         write_bundle(tmp_path, None)  # type: ignore[arg-type]
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_bundle_has_the_rights_that_the_umask_asks_for(
+    random_bundle: Callable[[int], Path], tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    bundle = random_bundle(1)
+    for path in (bundle, *bundle.rglob("*")):
+        like = tmp_path / ("folder" if path.is_dir() else "file")
+        assert path.stat().st_mode == like.stat().st_mode, path

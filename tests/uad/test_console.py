@@ -1,4 +1,8 @@
 import io
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -33,3 +37,30 @@ def test_without_a_terminal_long_work_is_a_line_now_and_then() -> None:
     assert len(lines) == 2
     assert lines[0].startswith("training [a]: 20 of 100, about ")
     assert lines[0].endswith("left (loss 0.1)")
+
+
+CUT_OFF = """
+import atexit, pathlib, sys
+from rich.console import Console
+
+def clean_up():
+    Console(stderr=True).print("cleaning up")
+    pathlib.Path(sys.argv[1]).touch()
+
+atexit.register(clean_up)
+from uad.cli import main
+main(["config", "list"])
+"""
+
+
+def test_a_command_whose_reader_left_still_cleans_up(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    subprocess.run(
+        [sys.executable, "-c", CUT_OFF, str(tmp_path / "clean")],
+        stdout=writing,
+        stderr=writing,
+        timeout=120,
+    )
+    os.close(writing)
+    assert (tmp_path / "clean").exists()

@@ -76,7 +76,7 @@ def retrain(
     # Several processes need one server: each would start an engine of its own on the same database.
     here = runner is Runner.here
     shared: AbstractContextManager[object] = nullcontext() if here else one_server()
-    with shared, environment.ended_in_order(), logs.on_screen():
+    with environment.ended_in_order(), shared, logs.on_screen():
         rows = run_fleet(
             fleet,
             runner=runner.value,
