@@ -1,6 +1,8 @@
 """From a folder to a stored version, and from either to a Dataset that is split for training."""
 
+import logging
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from uad.config import SplitConfig
@@ -20,6 +22,8 @@ from uad.data.versions import (
     version_id,
 )
 from uad.errors import DataError
+
+log = logging.getLogger(__name__)
 
 
 def ingest(
@@ -84,10 +88,26 @@ def load_dataset(
     split = split or SplitConfig()
     name = str(data)
     if not isinstance(data, Path) and is_stored(name):
-        return _stored(read_version(name), split)
+        version = read_version(name)
+        if Path(name).expanduser().exists():
+            _tell_which(name, version.address, str(Path(name).absolute()))
+        return _stored(version, split)
     if isinstance(data, Path) or Path(name).expanduser().exists() or "/" in name:
         return _in_place(Path(data), split, progress)
     return _stored(read_version(name), split)
+
+
+@cache
+def _tell_which(name: str, address: str, folder: str) -> None:
+    """Said once a process, however often the dataset is loaded."""
+    log.warning(
+        "'%s' is taken as the stored dataset %s, not as the folder %s. New images there are not "
+        "looked at; for the folder write ./%s",
+        name,
+        address,
+        folder,
+        name,
+    )
 
 
 def _stored(version: DatasetVersion, split: SplitConfig) -> Dataset:

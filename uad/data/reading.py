@@ -122,10 +122,14 @@ def merged_mask(masks: Sequence[Path]) -> Path:
         raise ImageError(f"{masks[0]} and the other masks of its image differ in size")
     marked = np.any(np.stack(read), axis=0)
     data = cv2.imencode(".png", marked.astype(np.uint8) * 255)[1].tobytes()
-    file = cache_dir() / "masks" / f"{hashlib.sha256(data).hexdigest()}.png"
-    if not file.is_file():
-        write_file(file, data)
+    file = merged_masks_dir() / f"{hashlib.sha256(data).hexdigest()}.png"
+    write_file(file, data)  # also where it is there: what was used just now is not swept
     return file
+
+
+def merged_masks_dir() -> Path:
+    """Where masks lie that were put together of several."""
+    return cache_dir() / "masks"
 
 
 def read_all(

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from uad.data.file_index import INDEX_FILE
+from uad.data.reading import merged_masks_dir
 from uad.files import UNFINISHED
 from uad.gc.retention import Removable, Retention, size_bytes, touched_before
 from uad.paths import bundles_dir, cache_dir, checkpoints_dir, datasets_dir, store_dir
@@ -32,6 +33,7 @@ def _caches() -> Iterator[Path]:
         index = path.name.startswith("files-") and path.name != INDEX_FILE
         if index or path.name.startswith("suspects-"):
             yield path
+    yield from merged_masks_dir().glob("*.png")
 
 
 def _half_made() -> Iterator[Path]:

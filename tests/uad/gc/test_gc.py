@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 from tests.images import write_mvtec
 from uad.cli import main
 from uad.data import ingest, load_dataset
+from uad.data.file_index import INDEX_FILE
 from uad.data.versions import history, verify
 from uad.errors import DataError, RegistryError
 from uad.gc import Plan, Retention, make_plan
@@ -189,12 +190,15 @@ def test_old_bundles_checkpoints_and_leftovers_go_by_age(
         checkpoints_dir() / "cookie-1",
         cache_dir() / "training-1",
         cache_dir() / "files-v1.sqlite",
+        cache_dir() / "masks/old.png",
     ]
-    new = [bundles_dir() / "cookie/2", cache_dir() / "files-v2.sqlite"]
+    new = [bundles_dir() / "cookie/2", cache_dir() / INDEX_FILE, cache_dir() / "masks/new.png"]
     for path in (*old, *new):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x") if path.suffix else path.mkdir()
     os.utime(old[0], (0, 0))
+    later = datetime.now(UTC).timestamp() + 365 * 86400
+    os.utime(new[-1], (later, later))
     assert not make_plan(registry, Retention(keep=2)).items
     planned(registry).carry_out()
     assert not any(path.exists() for path in old)
