@@ -11,8 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from uad.config.training import Areas
 from uad.images import Image
-from uad.scoring.regions import Box
+from uad.scoring.regions import Box, without_small
+from uad.zones import ignored
 
 Map = NDArray[np.float32]
 Colour = tuple[int, int, int]
@@ -75,6 +77,8 @@ def picture(
     *,
     map_threshold: float | None = None,
     raised_by: str | None = None,
+    min_area: int = 0,
+    ignore: Areas = (),
 ) -> Image:
     """The image under its heat map, with what lies above the threshold outlined, and a caption.
 
@@ -91,13 +95,16 @@ def picture(
         boxes: of the marked regions, drawn round them.
         map_threshold: the map's own; None: `threshold`.
         raised_by: the part that raised the alarm, for the caption.
+        min_area: smaller regions are not outlined.
+        ignore: regions that were not looked at, hatched.
 
     Returns:
         (H', W', 3) uint8 BGR, H' > H, W' >= W.
     """
     marks = threshold if map_threshold is None else map_threshold
     shown = _enlarged(heatmap_overlay(image, anomaly_map, marks), cv2.INTER_NEAREST)
-    found = np.asarray(anomaly_map > marks, np.uint8)
+    draw_hatching(shown, ignore)
+    found = without_small(np.asarray(anomaly_map > marks, np.uint8), min_area)
     caption = _caption(score, threshold, is_anomalous, raised_by)
     scale = shown.shape[0] // image.shape[0]
     if is_anomalous and not found.any():
@@ -124,6 +131,22 @@ def draw_outline(image: Image, mask: NDArray[np.uint8], colour: Colour = _WHITE)
     width = max(1, round(max(image.shape[:2]) / 512))
     cv2.drawContours(image, contours, -1, _BLACK, width + 2, cv2.LINE_4)
     cv2.drawContours(image, contours, -1, colour, width, cv2.LINE_4)
+
+
+def draw_hatching(image: Image, areas: Areas) -> None:
+    """Hatch the areas in grey and white lines, in place: what lies there is not looked at."""
+    if not areas:
+        return
+    height, width = image.shape[:2]
+    mask = np.ascontiguousarray(ignored(areas, (height, width)))
+    line = max(1, round(max(height, width) / 512))
+    lines = np.zeros((height, width), np.uint8)
+    for start in range(-height, width, 8 * line):
+        cv2.line(lines, (start, height), (start + height, 0), 255, line)
+    grey = cv2.addWeighted(image, 0.5, np.full_like(image, 128), 0.5, 0)
+    image[mask > 0] = grey[mask > 0]
+    image[(mask > 0) & (lines > 0)] = _WHITE
+    draw_outline(image, mask)
 
 
 def draw_boxes(image: Image, boxes: Sequence[Box], *, scale: int = 1) -> None:

@@ -62,6 +62,8 @@ def encoded_picture(image: Image, detection: Detection) -> str:
         [region.box for region in detection.regions.listed],
         map_threshold=detection.map_threshold,
         raised_by=detection.raised_by,
+        min_area=detection.min_area,
+        ignore=detection.ignore,
     )
     return _base64(".jpg", _within_jpeg(drawn), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
 

@@ -10,6 +10,12 @@ from uad.config.score import ScoreDefinition
 
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 Channels = tuple[float, float, float]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Polygon = Annotated[tuple[tuple[Fraction, Fraction], ...], Field(min_length=3)]
+"""Corners (x, y) as fractions of the image's width and height."""
+Area = Annotated[tuple[Polygon, ...], Field(min_length=1)]
+"""An outer polygon and the holes in it."""
+Areas = tuple[Area, ...]
 
 
 class SplitConfig(Settings):
@@ -51,6 +57,9 @@ class InputSpec(Settings):
     mean: Channels = (0.485, 0.456, 0.406)
     """Per channel, RGB order, of pixel values scaled to [0, 1]."""
     std: Channels = (0.229, 0.224, 0.225)
+    ignore: Areas = ()
+    """Regions that are painted over before the network sees the image (`uad.zones`); a training
+    takes its dataset's."""
 
 
 class InputConfig(Settings):
@@ -62,6 +71,8 @@ class InputConfig(Settings):
     interpolation: Literal["area", "linear", "cubic"] = "area"
     mean: Channels = InputSpec().mean
     std: Channels = InputSpec().std
+    ignore: Areas = ()
+    """As `InputSpec.ignore`; a dataset's own zones go before it."""
 
     def spec(self) -> InputSpec:
         """What a network can be made for; both sides must be numbers by now."""

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -114,7 +115,10 @@ def _stored(version: DatasetVersion, split: SplitConfig) -> Dataset:
     if split.group_pattern is None and version.group_pattern is not None:
         split = split.model_copy(update={"group_pattern": version.group_pattern})
     samples = [(image.split, image.sample) for image in version.images]
-    return _dataset(version.name, version.version, version.layout, samples, version.problems, split)
+    found = _dataset(
+        version.name, version.version, version.layout, samples, version.problems, split
+    )
+    return replace(found, ignore=version.ignore)
 
 
 def _in_place(path: Path, split: SplitConfig, progress: bool) -> Dataset:

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from uad.config.training import Areas
+
 GOOD = "good"
 
 
@@ -63,6 +65,8 @@ class Dataset:
     """How many capture groups the normals fall into; None when no pattern was given."""
     group_pattern: str | None = None
     """What told them apart."""
+    ignore: Areas = ()
+    """Regions of the images to ignore; see `uad.zones`."""
 
     @property
     def normals(self) -> tuple[Sample, ...]:

@@ -20,6 +20,7 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from uad import names
+from uad.config.training import Areas
 from uad.data.checks import Scan
 from uad.data.object_store import StoredFile, break_seal, is_sound, is_whole, keep
 from uad.data.reading import Checked, shown
@@ -141,6 +142,8 @@ class DatasetVersion(_Part):
     """normal (for training), test_normal, test_anomalous, masks."""
     group_pattern: str | None = None
     """Used to split the normals unless the training's settings name another."""
+    ignore: Areas = ()
+    """Regions of the images to ignore; see `uad.zones`."""
     images: tuple[StoredImage, ...]
     folders: tuple[StoredFolder, ...] = ()
     """Of the source; versions that were made by earlier releases have none."""
@@ -182,8 +185,10 @@ def stored_images(entries: Iterable[Checked]) -> tuple[StoredImage, ...]:
     )
 
 
-def version_id(images: Iterable[StoredImage], group_pattern: str | None = None) -> str:
-    """First 12 hexadecimal digits of a hash of names, uses, labels and contents.
+def version_id(
+    images: Iterable[StoredImage], group_pattern: str | None = None, ignore: Areas = ()
+) -> str:
+    """First 12 hexadecimal digits of a hash of names, uses, labels, contents and zones.
 
     Neither time nor place enters: the same images are the same version everywhere.
     """
@@ -191,6 +196,8 @@ def version_id(images: Iterable[StoredImage], group_pattern: str | None = None) 
         (i.name, i.split, i.defect, i.image.sha256, i.mask.sha256 if i.mask else "") for i in images
     )
     content: list[object] = [rows] if group_pattern is None else [rows, group_pattern]
+    if ignore:
+        content.append({"ignore": ignore})
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
 
 
@@ -199,7 +206,8 @@ def store(
 ) -> DatasetVersion:
     """Copy the scan's files into the store and write its version; safe beside other ingests.
 
-    A file that changed since it was scanned is left out and named.
+    A file that changed since it was scanned is left out and named. Zones stay as they are in the
+    latest version.
 
     Raises:
         DataError: a bad name, or no normal training image is left.
@@ -211,7 +219,15 @@ def store(
         images = stored_images(kept)
         if not any(image.split == "train" and not image.label for image in images):
             raise DataError(f"all normal images of {source} are being written; ingest again later")
-        return _record(_version(found, images, late, name, source, group_pattern))
+        return _record(_version(found, images, late, name, source, group_pattern, _zones(name)))
+
+
+def _zones(name: str) -> Areas:
+    """Of the latest version that can be read."""
+    for row in reversed(history(name)):
+        if version := _read_if_whole(_file(name, row["version"])):
+            return version.ignore
+    return ()
 
 
 def _version(
@@ -221,15 +237,17 @@ def _version(
     name: str,
     source: Path,
     group_pattern: str | None,
+    ignore: Areas,
 ) -> DatasetVersion:
     return DatasetVersion(
         name=name,
-        version=version_id(images, group_pattern),
+        version=version_id(images, group_pattern, ignore),
         created=datetime.now(UTC).replace(microsecond=0),
         source=readable(source.absolute()),
         layout=found.layout,
         counts=_counts(images),
         group_pattern=group_pattern,
+        ignore=ignore,
         images=images,
         folders=tuple(
             StoredFolder(folder=readable(row.folder), images=row.images, use=readable(row.use))
@@ -261,10 +279,23 @@ def extend(base: DatasetVersion, images: Sequence[StoredImage]) -> DatasetVersio
     """
     version = base.model_copy(
         update={
-            "version": version_id(images, base.group_pattern),
+            "version": version_id(images, base.group_pattern, base.ignore),
             "created": datetime.now(UTC).replace(microsecond=0),
             "counts": _counts(images),
             "images": tuple(images),
+        }
+    )
+    with FileLock(_folder(base.name) / ".lock"):
+        return _record(version)
+
+
+def with_zones(base: DatasetVersion, ignore: Areas) -> DatasetVersion:
+    """Make `base` with these regions to ignore the latest version of its dataset."""
+    version = base.model_copy(
+        update={
+            "version": version_id(base.images, base.group_pattern, ignore),
+            "created": datetime.now(UTC).replace(microsecond=0),
+            "ignore": ignore,
         }
     )
     with FileLock(_folder(base.name) / ".lock"):

@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uad import images
+from uad.config.training import Areas
 from uad.console import progress_bar
 from uad.data import Sample
 from uad.errors import EngineError
 from uad.evaluation.report import ImageResult
 from uad.images import Image
 from uad.metrics import ImageHistogram, PixelStream
+from uad.zones import ignored
 
 if TYPE_CHECKING:
     from uad.inference.detector import Detection, Detector
@@ -29,15 +31,19 @@ class Judged:
     seconds: float
 
 
-def read_mask(sample: Sample, size: tuple[int, int]) -> NDArray[np.bool_] | None:
+def read_mask(
+    sample: Sample, size: tuple[int, int], ignore: Areas = ()
+) -> NDArray[np.bool_] | None:
     """The sample's defect pixels, (H, W) bool; None if it is normal, has no mask or an empty one.
+
+    Pixels in the ignored regions are no defect.
 
     Raises:
         DataError: the file cannot be read, or has another size than the image's (H, W).
     """
     if sample.label == 0 or sample.mask is None:
         return None
-    mask = images.read_mask(sample.mask, size)
+    mask = images.read_mask(sample.mask, size) & (ignored(ignore, size) == 0)
     return mask if mask.any() else None
 
 
@@ -84,7 +90,8 @@ def _judge(
             f"{sample.name} got the score {detection.score} on {detector.engine.key}. The model's "
             "weights are damaged or training diverged. Train again with a lower learning rate."
         )
-    mask = read_mask(sample, (image.shape[0], image.shape[1]))
+    ignore = detector.bundle.manifest.input.ignore
+    mask = read_mask(sample, (image.shape[0], image.shape[1]), ignore)
     counted = sample.label == 0 or mask is not None
     group = "good" if sample.label == 0 else f"defect {sample.defect}"
     histogram = pixels.add(detection.anomaly_map, mask, group) if counted else None

@@ -24,8 +24,13 @@ def export_edge(bundle: Bundle, output: Path) -> list[Path]:
     """
     import onnx
 
-    entry = _entry(bundle)
     spec = bundle.manifest.input
+    if spec.ignore:
+        raise BundleError(
+            f"the device program cannot ignore regions, and {bundle.path} was trained with zones. "
+            "Train a version without them (`uad zones PRODUCT --clear`) for the device."
+        )
+    entry = _entry(bundle)
     if spec.interpolation not in INTERPOLATIONS:
         raise EngineError(
             f"the device program resizes by {' or '.join(INTERPOLATIONS)}, not by "

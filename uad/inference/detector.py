@@ -1,6 +1,7 @@
 """The core that calibration, evaluation, the pipeline and the server all run.
 
-images -> resize -> engine -> level maps -> anomaly map -> score -> verdict
+images -> paint over ignored regions, resize -> engine -> level maps -> anomaly map -> score
+-> verdict
 """
 
 import logging
@@ -14,13 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uad.bundle import Bundle, CalibrationEntry, read_bundle
+from uad.config.training import Areas
 from uad.errors import BundleError, CalibrationError, EngineError
-from uad.images import Image, resize
+from uad.images import Image
 from uad.inference.engines import Engine, load_engine
 from uad.inference.engines.loading import by_speed
 from uad.scoring.conformal import conformal_threshold, p_value, unmet_alpha
 from uad.scoring.parts import Scored, Scoring
 from uad.scoring.regions import Regions, find_regions, without_small
+from uad.zones import prepared
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +40,8 @@ class Detection(Scored):
     """Above it a place of the map is marked: a share `alpha` of good images has such a place."""
     requested_alpha: float | None = None
     """What was asked for, where the calibration images can only promise the larger `alpha`."""
+    ignore: Areas = ()
+    """Regions of the image that were not looked at."""
 
     @property
     def is_anomalous(self) -> bool:
@@ -75,15 +80,16 @@ class Scorer:
         self.engine = engine
         self.min_area = min_area
         manifest = bundle.manifest
-        self.scoring = Scoring(manifest.score, manifest.detector, bundle.arrays("statistics"))
+        self.scoring = Scoring(
+            manifest.score, manifest.detector, bundle.arrays("statistics"), manifest.input.ignore
+        )
 
     def score(self, images: Sequence[Image]) -> list[Scored]:
         """Score images of any sizes, (H, W, 3) uint8 BGR, in one batch."""
         if not images:
             return []
         spec = self.bundle.manifest.input
-        size = (spec.height, spec.width)
-        batch = np.stack([resize(image, size, spec.interpolation) for image in images])
+        batch = np.stack([prepared(image, spec) for image in images])
         outputs = self.engine.outputs(batch)
         return [
             self.scoring.one(outputs, index, image.shape[:2], self.min_area)
@@ -182,6 +188,7 @@ class Detector:
             p_value=p_value(scored.score, self.calibration.scores),
             map_threshold=decision.map_threshold,
             requested_alpha=decision.requested_alpha,
+            ignore=self.bundle.manifest.input.ignore,
         )
 
     def check_golden(self) -> None:

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from uad.config import InputSpec
 from uad.data import Sample
-from uad.images import Image, read, resize
+from uad.images import Image, read
 from uad.inference.engines import Engine, open_model
 from uad.inference.engines.loading import installed
 from uad.inference.graph import MOMENTS, PATCHES, build, build_features
 from uad.models.parts import Parts
 from uad.types import Outputs, Weights
+from uad.zones import prepared
 
 if TYPE_CHECKING:
     import onnx
@@ -86,7 +87,7 @@ def decoded_batches(
     """The samples' images at the input size, (N, H, W, 3) uint8 BGR; the next is read meanwhile."""
 
     def load(sample: Sample) -> Image:
-        return resize(read(sample.path), (spec.height, spec.width), spec.interpolation)
+        return prepared(read(sample.path), spec)
 
     starts = range(0, len(samples), size)
     with ThreadPoolExecutor() as pool:

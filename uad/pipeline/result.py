@@ -74,6 +74,7 @@ class Result(dict[str, Any]):
             model_version=version,
         )
         self._image = image
+        self._ignore = detection.ignore
         self._stem = stem
         self._suffix = item.suffix
 
@@ -179,6 +180,8 @@ class Result(dict[str, Any]):
             [region["box"] for region in self["regions"]],
             map_threshold=self["map_threshold"],
             raised_by=self["raised_by"],
+            min_area=self["min_area"],
+            ignore=self._ignore,
         )
 
     def _file(

@@ -19,9 +19,11 @@ import numpy as np
 
 from uad.config import DetectorDefinition, ScoreDefinition
 from uad.config.score import PartName
+from uad.config.training import Areas
 from uad.scoring.maps import Map, Statistics, combined, describe, image_score, resize_map
 from uad.scoring.regions import opened_maximum
 from uad.types import LEVELS, MEMORY, WHOLE_IMAGE, Outputs
+from uad.zones import ignored
 
 LEAST = 1e-12
 """Smaller scores of a part count as this: an image of the memory itself is at distance 0."""
@@ -81,9 +83,21 @@ class Scoring:
     """Puts a bundle's outputs together."""
 
     def __init__(
-        self, score: ScoreDefinition, detector: DetectorDefinition | None, statistics: Statistics
+        self,
+        score: ScoreDefinition,
+        detector: DetectorDefinition | None,
+        statistics: Statistics,
+        ignore: Areas = (),
     ) -> None:
-        """`detector` None: the student alone, its map's maximum the score."""
+        """Take a bundle's definitions.
+
+        Args:
+            score: of the student's map.
+            detector: None: the student alone, its map's maximum the score.
+            statistics: of the selection images.
+            ignore: regions in which every map is 0.
+        """
+        self._ignore = ignore
         self._score = score
         self._statistics = statistics
         self._parts = detector.parts() if detector else {}
@@ -104,9 +118,9 @@ class Scoring:
     def together(self, found: "PartScores", size: tuple[int, int], min_area: int = 0) -> Scored:
         """An image of which the parts said `found`; arguments as `one`'s."""
         if self._parts:
-            full, score = resize_map(self._map(found.maps), size), 0.0
+            full, score = self._kept(resize_map(self._map(found.maps), size)), 0.0
         else:
-            full = resize_map(found.maps["student"], size)
+            full = self._kept(resize_map(found.maps["student"], size))
             score = image_score(full)
         return self._scored(Scored(full, score, parts=found), min_area)
 
@@ -144,15 +158,23 @@ class Scoring:
         maps: dict[PartName, Map] = {}
         if LEVELS[0] in outputs:
             levels = [outputs[name][index] for name in LEVELS]
-            maps["student"] = combined(levels, self._score, self._statistics)
+            maps["student"] = self._kept(combined(levels, self._score, self._statistics))
             scores["student"] = float(maps["student"].max())
         if MEMORY in outputs:
             height, width = outputs[MEMORY].shape[1:]
-            maps["memory"] = resize_map(outputs[MEMORY][index], (FINER * height, FINER * width))
-            scores["memory"] = highest(outputs[MEMORY][index])
+            finer = resize_map(outputs[MEMORY][index], (FINER * height, FINER * width))
+            maps["memory"] = self._kept(finer)
+            scores["memory"] = highest(self._kept(outputs[MEMORY][index]))
         if WHOLE_IMAGE in outputs:
             scores["whole_image"] = float(outputs[WHOLE_IMAGE][index])
         return PartScores(scores, maps)
+
+    def _kept(self, values: Map) -> Map:
+        """The map with 0 in the ignored regions."""
+        if not self._ignore:
+            return values
+        where = ignored(self._ignore, (values.shape[0], values.shape[1]))
+        return np.where(where > 0, np.float32(0), values)
 
     def _map(self, maps: Mapping[PartName, Map]) -> Map:
         parts = [np.float32(factor) * maps[name] for name, factor in self._factors.items()]

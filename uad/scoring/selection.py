@@ -11,15 +11,19 @@ from numpy.typing import NDArray
 
 from uad.config import ScoreDefinition
 from uad.config.score import Distance
+from uad.config.training import Areas
 from uad.data.synthetic import plant
 from uad.metrics import PixelStream, image_auroc
 from uad.scoring.maps import anomaly_map, describe, image_score
+from uad.zones import ignored
 
 T = TypeVar("T")
 LevelMaps = list[NDArray[np.float32]]
 """Per level (N, h_l, w_l) float32 distances."""
 Statistics = dict[str, NDArray[np.float32]]
 
+_TRIES = 100
+"""Defects are planted again when they lie in an ignored region, at most this often."""
 PLANTED = 96
 """Images with a planted defect, spread over the selection images."""
 MOST = 200
@@ -122,12 +126,28 @@ def looked_at(samples: Sequence[T]) -> Sequence[T]:
     return samples[:: -(-len(samples) // MOST)]
 
 
-def plant_in(normals: NDArray[np.uint8], *, seed: int = 0) -> Planted:
-    """`PLANTED` copies or more of `normals`, (N, H, W, 3) uint8 BGR, each with a defect."""
+def plant_in(normals: NDArray[np.uint8], *, seed: int = 0, ignore: Areas = ()) -> Planted:
+    """`PLANTED` copies or more of `normals`, (N, H, W, 3) uint8 BGR, each with a defect.
+
+    Ignored regions stay as they are, and no defect lies in them.
+    """
     rng = np.random.default_rng(seed)
     repeats = -(-PLANTED // len(normals))
-    pairs = [plant(image, rng) for image in normals for _ in range(repeats)]
+    outside = ignored(ignore, (normals.shape[1], normals.shape[2])) == 0
+    pairs = [_plant(image, rng, outside) for image in normals for _ in range(repeats)]
     return Planted(np.stack([image for image, _ in pairs]), [mask for _, mask in pairs])
+
+
+def _plant(
+    image: NDArray[np.uint8], rng: np.random.Generator, outside: NDArray[np.bool_]
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """A defect of which at least a part lies outside of the ignored regions."""
+    for _ in range(_TRIES):
+        planted, mask = plant(image, rng)
+        seen = mask & outside
+        if seen.any():
+            break
+    return np.where(outside[..., None], planted, image), seen
 
 
 def _chosen(table: Mapping[ScoreDefinition, float]) -> Choice:

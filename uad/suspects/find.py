@@ -60,6 +60,8 @@ def find_suspects(
     Raises:
         DataError: all normal images are of one capture group.
     """
+    if dataset.ignore:
+        spec = spec.model_copy(update={"ignore": dataset.ignore})
     samples = dataset.normals
     groups = _groups(samples, dataset.group_pattern)
     if len(set(groups)) < 2:

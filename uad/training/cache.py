@@ -14,7 +14,8 @@ from uad.config import InputSpec
 from uad.console import progress_bar
 from uad.data import Sample
 from uad.errors import TrainingError
-from uad.images import read, resize
+from uad.images import read
+from uad.zones import prepared
 
 
 class Cache:
@@ -62,9 +63,7 @@ def decoded(
     images = cache.empty((len(samples), spec.height, spec.width, 3), np.uint8)
 
     def load(index: int) -> None:
-        images[index] = resize(
-            read(samples[index].path), (spec.height, spec.width), spec.interpolation
-        )
+        images[index] = prepared(read(samples[index].path), spec)
 
     with progress_bar(visible=progress) as bar, ThreadPoolExecutor() as pool:
         task = bar.add_task("decode", total=len(samples), note="")

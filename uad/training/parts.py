@@ -95,7 +95,7 @@ def put_together(
     """
     spec = config.input.spec()
     normals = np.concatenate(list(decoded_batches(looked_at(selection), spec)))
-    planted = plant_in(normals, seed=config.training.seed)
+    planted = plant_in(normals, seed=config.training.seed, ignore=spec.ignore)
     whitening = list(student.whitening.values()) if student else None
     weights = student.weights if student else None
     parts = Parts(teacher.weights, weights, whitening, memory, whole_image)
@@ -123,7 +123,7 @@ class _Examined:
     def __init__(
         self, parts: Parts, spec: InputSpec, normals: NDArray[np.uint8], planted: Planted
     ) -> None:
-        self._parts, self._spec = parts, spec
+        self._parts, self.spec = parts, spec
         self._normals, self.planted = normals, planted
         self._known: dict[Distance, tuple[Outputs, Outputs]] = {}
 
@@ -134,7 +134,7 @@ class _Examined:
             if distance == "cosine":
                 parts = replace(parts, whitenings=None)
             clean, defective = (
-                outputs_of(parts, self._spec, images)
+                outputs_of(parts, self.spec, images)
                 for images in (self._normals, self.planted.images)
             )
             self._known[distance] = clean, defective
@@ -170,7 +170,7 @@ def _student_score(
 def _composition(
     examined: _Examined, score: ScoreDefinition, statistics: Statistics
 ) -> DetectorDefinition:
-    scoring = Scoring(score, None, statistics)
+    scoring = Scoring(score, None, statistics, examined.spec.ignore)
     clean, defective = (
         [scoring.part_scores(outputs, index) for index in range(len(next(iter(outputs.values()))))]
         for outputs in examined.both(score.distance)

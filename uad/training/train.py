@@ -17,6 +17,7 @@ from uad.inference.quantization.automatic import add_int8_where_accepted
 from uad.paths import checkpoints_dir
 from uad.training.parts import fit_parts, put_together
 from uad.types import EpochMetrics, Teacher, TrainedStudent
+from uad.zones import with_zones
 
 log = logging.getLogger(__name__)
 
@@ -113,8 +114,9 @@ def training_key(dataset: Dataset, config: TrainingConfig, teacher: Teacher) -> 
 
 
 def settled(config: TrainingConfig, dataset: Dataset) -> TrainingConfig:
-    """The settings with all that follows from the dataset's images: the input's sides."""
-    return config.model_copy(update={"input": fitted_input(config.input, dataset.normals)})
+    """The settings with all that follows from the dataset: the input's sides, and its zones."""
+    fitted = fitted_input(config.input, dataset.normals)
+    return with_zones(config.model_copy(update={"input": fitted}), dataset.ignore)
 
 
 def _train_student(

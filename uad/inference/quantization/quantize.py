@@ -22,11 +22,12 @@ from uad.config import InputSpec
 from uad.console import progress_bar
 from uad.data import Sample
 from uad.errors import CalibrationError, EngineError
-from uad.images import Image, read, resize
+from uad.images import Image, read
 from uad.inference.engines import load_engine, open_model
 from uad.inference.graph import Range, Ranges, build_int8, build_observed
 from uad.inference.quantization.check import Bounds, Examination, objection
 from uad.models.parts import Parts
+from uad.zones import prepared
 
 log = logging.getLogger(__name__)
 
@@ -103,9 +104,8 @@ def admit(
 
 def _examination(bundle: Bundle, selection: Sequence[Sample]) -> Examination:
     spec = bundle.manifest.input
-    size = (spec.height, spec.width)
     chosen = _spread(selection, JUDGING_IMAGES)
-    normals = [resize(read(sample.path), size, spec.interpolation) for sample in chosen]
+    normals = [prepared(read(sample.path), spec) for sample in chosen]
     with closing(load_engine(bundle, "onnxruntime", precision="fp32")) as exact:
         return Examination(bundle, exact, normals)
 
@@ -171,7 +171,7 @@ def measure_extremes(parts: Parts, spec: InputSpec, images: Iterable[Image]) -> 
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     lows, highs = [], []
     for image in images:
-        fitting = resize(image, (spec.height, spec.width), spec.interpolation)
+        fitting = prepared(image, spec)
         values = session.run(list(observed.values()), {"image": fitting[None]})
         lows.append([value.min() for value in values])
         highs.append([value.max() for value in values])
