@@ -77,7 +77,7 @@ def test_the_picture_shows_the_zone_hatched(detector: Detector) -> None:
     image = glaring(3000)
     (found,) = detector.detect([image])
     facts = (image, found.anomaly_map, found.score, found.threshold, found.is_anomalous)
-    hatched, plain = (picture(*facts, (), ignore) for ignore in (found.ignore, ()))
+    hatched, plain = (picture(*facts, ignore=ignore) for ignore in (found.ignore, ()))
     changed = (hatched != plain).any(axis=2)
     height, width = changed.shape
     assert changed[: height // 4, : width // 4].any()
