@@ -17,8 +17,11 @@ from uad.scoring.maps import Statistics
 from uad.scoring.parts import LEAST, WORDS, PartScores, Scoring
 from uad.scoring.selection import MARGIN
 
-IMAGE_WEIGHTS: Mapping[PartName, float] = {"student": 0.5, "memory": 1.0, "whole_image": 0.5}
-"""In the image score, where nothing speaks for others."""
+IMAGE_WEIGHTS: Mapping[PartName, float] = {"student": 0.0, "memory": 1.0, "whole_image": 0.5}
+"""In the image score, where nothing speaks for others: beside a memory the student adds nothing to
+it, and sharpens the map."""
+STUDENT_WEIGHT = 0.5
+"""Of the student in the image score, where planted defects speak for it."""
 MAP_WEIGHTS: Mapping[PartName, float] = {"student": 1.0, "memory": 4.0}
 """In the map."""
 USUAL_SPREAD: Mapping[PartName, float] = {"student": 0.15, "memory": 0.07, "whole_image": 0.15}
@@ -43,11 +46,13 @@ def compositions(parts: Sequence[PartName]) -> Iterator[Composition]:
     """From the most expected one to the least, of the parts that there are."""
     maps = {name: MAP_WEIGHTS[name] for name in parts if name in MAP_WEIGHTS}
     usual = {name: IMAGE_WEIGHTS[name] for name in parts}
+    if "memory" not in parts:
+        usual["student"] = 1.0
     yield Composition(usual, maps)
-    for left_out in ("student", "whole_image"):
-        fewer = {name: weight for name, weight in usual.items() if name != left_out}
-        if fewer and fewer != usual:
-            yield Composition(fewer, maps)
+    if usual.get("student") == 0:
+        yield Composition({**usual, "student": STUDENT_WEIGHT}, maps)
+    if "whole_image" in parts:
+        yield Composition({**usual, "whole_image": 0.0}, maps)
     if len(maps) > 1:
         for name in maps:
             yield Composition(usual, {name: 1.0})
@@ -89,7 +94,7 @@ def compose(composition: Composition, clean: Sequence[PartScores]) -> DetectorDe
         {
             name: _part(name, composition, clean)
             for name in clean[0].scores
-            if composition.image.get(name) or composition.map.get(name)
+            if composition.image.get(name) or composition.map.get(name)  # else of no use
         }
     )
 

@@ -101,8 +101,10 @@ def put_together(
     parts = Parts(teacher.weights, weights, whitening, memory, whole_image)
     examined = _Examined(parts, spec, normals, planted)
     score, statistics = _student_score(examined, student, config)
+    detector = _composition(examined, score, statistics) if memory or whole_image else None
+    used = detector.parts() if detector else {"student": None}
     return TrainedModel(
-        student=weights,
+        student=weights if "student" in used else None,
         teacher=teacher,
         input=spec,
         score=score,
@@ -111,9 +113,9 @@ def put_together(
         history=student.history if student else (),
         chosen_epoch=student.chosen_epoch if student else None,
         golden=tuple(np.array(image) for image in normals[:GOLDEN_IMAGES]),
-        memory=memory,
-        whole_image=whole_image,
-        detector=_composition(examined, score, statistics) if memory or whole_image else None,
+        memory=memory if "memory" in used else None,
+        whole_image=whole_image if "whole_image" in used else None,
+        detector=detector,
     )
 
 

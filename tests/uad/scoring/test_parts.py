@@ -106,6 +106,15 @@ def test_of_few_images_the_usual_spread_counts_and_of_many_their_own() -> None:
     assert many.memory.map_mean == 0.5
 
 
+def test_beside_a_memory_the_student_sharpens_the_map_alone_by_default() -> None:
+    usual, with_student, *_ = compositions(["student", "memory", "whole_image"])
+    assert usual.image == {"student": 0.0, "memory": 1.0, "whole_image": 0.5}
+    assert usual.map == {"student": 1.0, "memory": 4.0}
+    assert with_student.image["student"] > 0
+    (alone, *_) = compositions(["student", "whole_image"])
+    assert alone.image["student"] == 1.0
+
+
 def test_without_a_student_no_composition_speaks_of_one() -> None:
     known = list(compositions(["memory", "whole_image"]))
     assert known[0] == Composition({"memory": 1.0, "whole_image": 0.5}, {"memory": 4.0})
