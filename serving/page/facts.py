@@ -166,16 +166,19 @@ def drift(state: State, product: Product, hours: float = 24.0) -> dict[str, Any]
     scored = [each for each in log if each.engine == served.detector.key]
     scores = [each.score for each in scored]
     found = watch(entry.scores, scores, threshold=entry.threshold, alpha=entry.alpha)
-    names = [each.image for each in moved_by(scored, entry.scores, found.direction)]
+    changed = found.detected or found.above_range
+    moved_most = moved_by(scored, entry.scores, found.direction) if changed else []
+    names = [each.image for each in moved_most]
     store = state.judged_images
     moved = store.of_product(names, _place(product)) if store and names else []
     return {
         "images": found.images,
         "detected": found.detected,
+        "tooManyAlarms": found.too_many_alarms or found.above_range,
         "direction": found.direction,
         "alarms": found.alarms,
         "expected": found.expected_alarms,
-        "moved": [_as_json(each) for each in moved] if found.detected else [],
+        "moved": [_as_json(each) for each in moved],
     }
 
 

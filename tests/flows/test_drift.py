@@ -12,10 +12,12 @@ from prefect.client.schemas.filters import DeploymentFilter
 
 from flows.drift import drift
 from tests.flows.conftest import deployed, read_until
+from tests.uad.monitoring.judged import keep, word
 from uad.bundle import read_bundle
 from uad.cli import main
 from uad.errors import RegistryError
 from uad.monitoring.drift import Drift, watch
+from uad.monitoring.judged_images import JudgedImages
 from uad.monitoring.score_log import ScoreLog
 from uad.operations.drift import DriftReport, announced_first, report
 from uad.registry import ModelRegistry
@@ -55,6 +57,25 @@ def test_scores_like_those_of_calibration_are_quiet(
     found = drift("parts")
     assert not found.detected
     assert found.images == len(calibration)
+
+
+def test_the_newest_images_that_moved_it_are_shown_to_be_called_good_or_defective(
+    calibration: list[float], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    store = JudgedImages()
+    for number, score in enumerate(drifted(calibration)):
+        ScoreLog().add("parts", "1", "onnxruntime/fp32", [(score, True, f"i{number}")])
+    newest = f"i{len(drifted(calibration)) - 1}"
+    store.say(keep(store, newest, alarm=True, product="parts"), word("good"))
+    keep(store, "i1", alarm=True, product="parts", seed=1)
+    with pytest.raises(SystemExit):
+        main(["drift", "parts"])
+    shown = capsys.readouterr()
+    assert f"{newest}.png" in shown.out
+    assert "anna (127.0.0.1): good" in shown.out
+    assert "i1.png" not in shown.out  # not among the newest
+    assert "Say good or defective" in " ".join(shown.err.split())
 
 
 def test_higher_scores_are_reported_and_a_person_is_told_what_to_do(

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from uad.console import print_table
+from uad.console import console, print_table
 from uad.extras import require
 
 DRIFTED = 3
@@ -29,8 +29,8 @@ def drift(
     scores, by two tests. Do the scores still look like those? Are there more alarms than good
     images have? When nothing has changed, the first reports with a chance of at most `level` a time
     window, however often you look, and the second with at most `level` a look. Defects raise scores
-    as well as a changed lamp does: look at the images, add the good ones to the data set, and
-    retrain.
+    as well as a changed lamp does. The newest kept images that moved it are listed: look at them,
+    say which are good, and retrain with [b]--with-feedback[/b].
 
     Exit status 3 where drift or defects are reported.
 
@@ -38,9 +38,12 @@ def drift(
         uad drift cookie --hours 168
     """
     require("mlflow")
-    from uad.operations.drift import look_at_scores
+    from uad.operations.drift import IMAGE_COLUMNS, IMAGES_TITLE, SAY, look_at_scores
 
     found = look_at_scores(name, hours, level)
     print_table(f"drift of {name}", ["", ""], found.rows())
+    if found.moved:
+        print_table(IMAGES_TITLE, IMAGE_COLUMNS, found.image_rows())
+        console().print(SAY, highlight=False)
     if found.detected:
         raise typer.Exit(DRIFTED)

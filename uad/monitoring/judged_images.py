@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from uad.errors import DataError
 from uad.names import place_of
-from uad.paths import judged_images_dir
+from uad.paths import home, judged_images_dir
 
 Said = Literal["good", "defective"]
 
@@ -41,6 +41,7 @@ _COLUMNS = (
     "id, log_id, position, product, version, engine, at, score, threshold, alpha, p_value, "
     "is_anomalous, sha256, suffix, bytes, facts"
 )
+INDEX = "index.sqlite"
 PREVIEW, HEATMAP = ".preview.jpg", ".heatmap.png"
 _SUFFIXES = {
     b"\x89PNG": ".png",
@@ -122,6 +123,11 @@ class Pictures:
 def image_id(log_id: str, position: int) -> str:
     """The name of one image of an answer."""
     return log_id if position == 0 else f"{log_id}.{position}"
+
+
+def has_judged_images() -> bool:
+    """Whether a server has kept images in this UAD_HOME; nothing is made."""
+    return (home() / "images" / INDEX).is_file()
 
 
 class JudgedImages:
@@ -249,7 +255,7 @@ class JudgedImages:
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
         """A connection whose changes are committed; other processes may write at the same time."""
-        file = self.root / "index.sqlite"
+        file = self.root / INDEX
         with closing(sqlite3.connect(file, timeout=30)) as connection, connection:
             yield connection
 

@@ -1,6 +1,7 @@
 """Are a product's recent images still like those that its threshold was set on?"""
 
 import json
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from uad.bundle import read_bundle
 from uad.errors import CalibrationError
 from uad.files import write_file
 from uad.hot_reload import open_bundle
-from uad.monitoring.drift import LEVEL, Drift, watch
-from uad.monitoring.score_log import ScoreLog
+from uad.monitoring.drift import LEVEL, Drift, moved_by, watch
+from uad.monitoring.judged_images import JudgedImages, has_judged_images
+from uad.monitoring.score_log import Scored, ScoreLog
 from uad.names import place_of
 from uad.paths import watch_dir
 from uad.registry import ModelAddress, ModelRegistry
@@ -20,6 +22,25 @@ from uad.registry import ModelAddress, ModelRegistry
 DRIFTED = "drift or defects"
 """Scores alone cannot say which; also why a retraining that it begins was begun."""
 ALARMS = "more alarms than expected"
+IMAGES_TITLE = "The newest images that moved it"
+IMAGE_COLUMNS = ("time", "score", "said", "file")
+SAY = (
+    "Say good or defective on the page of `uad serve` (view Now, 'Compare the last 24 hours'). "
+    "Then run `uad retrain` with --with-feedback."
+)
+
+
+class MovedImage(BaseModel):
+    """A kept image whose score lies beyond nine of ten calibration scores."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    at: datetime
+    score: float
+    file: str
+    said: str
+    """What people say of it so far; empty if nobody has said anything."""
 
 
 class DriftReport(BaseModel):
@@ -42,6 +63,8 @@ class DriftReport(BaseModel):
     advice: str
     scores_changed: bool = False
     too_many_alarms: bool = False
+    moved: tuple[MovedImage, ...] = ()
+    """The newest kept images that moved it, newest first, for a person to look at."""
 
     @property
     def verdict(self) -> str:
@@ -69,10 +92,21 @@ class DriftReport(BaseModel):
             ("advice", self.advice),
         ]
 
+    def image_rows(self) -> list[tuple[str, ...]]:
+        """The newest images that moved it, under `IMAGE_COLUMNS`."""
+        return [
+            (f"{each.at.astimezone():%m-%d %H:%M:%S}", f"{each.score:.4g}", each.said, each.file)
+            for each in self.moved
+        ]
+
     def markdown(self) -> str:
-        """The table for people."""
-        rows = "\n".join(f"| {name} | {value} |" for name, value in self.rows())
-        return f"# {self.product}\n\n| | |\n|---|---|\n{rows}\n"
+        """The tables for people."""
+        return f"# {self.product}\n\n{_table(('', ''), self.rows())}{self._images()}"
+
+    def _images(self) -> str:
+        if not self.moved:
+            return ""
+        return f"\n## {IMAGES_TITLE}\n\n{_table(IMAGE_COLUMNS, self.image_rows())}\n{SAY}\n"
 
     def _scores(self) -> str:
         if not self.images:
@@ -88,6 +122,11 @@ class DriftReport(BaseModel):
         low, high = self.expected_alarms
         judged = "More than expected" if self.above_range else "As expected"
         return f"{self.alarms} of {self.images}. {judged}: {low} to {high} is usual."
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
 
 
 def look_at_scores(
@@ -117,11 +156,35 @@ def look_at_scores(
         alpha=entry.alpha,
         level=level,
     )
-    return report(product, champion.version, since, now, found)
+    own = [each for each in scored if each.engine == engine]
+    moved = _moved(product, moved_by(own, entry.scores, found.direction))
+    return report(product, champion.version, since, now, found, moved)
+
+
+def _moved(product: str, scored: Sequence[Scored]) -> tuple[MovedImage, ...]:
+    """Those that are kept; looking makes no folder."""
+    if not scored or not has_judged_images():
+        return ()
+    store = JudgedImages()
+    return tuple(
+        MovedImage(
+            id=each.id,
+            at=each.at,
+            score=each.score,
+            file=str(store.file(each)),
+            said="; ".join(f"{word.author}: {word.said}" for word in each.words),
+        )
+        for each in store.of_product([one.image for one in scored], product)
+    )
 
 
 def report(
-    product: str, version: str, since: datetime, until: datetime, found: Drift
+    product: str,
+    version: str,
+    since: datetime,
+    until: datetime,
+    found: Drift,
+    moved: tuple[MovedImage, ...] = (),
 ) -> DriftReport:
     """The finding in words."""
     return DriftReport(
@@ -139,6 +202,7 @@ def report(
         expected_alarms=found.expected_alarms,
         median_p_value=found.median_p_value,
         advice=_advice(found),
+        moved=moved if found.detected or found.above_range else (),
     )
 
 

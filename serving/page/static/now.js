@@ -98,7 +98,8 @@ export function show(main, { product, server, onLeave, trouble }) {
       const range = found.expected ? ` Expected: ${found.expected[0]} to ${found.expected[1]}.` : "";
       const words = found.images === 0 ? "No score of the last 24 hours is recorded for this version."
         : found.detected ? `Scores are ${found.direction} than in calibration: the line changed, or there are defects. Look at these images and say which are good.`
-          : "Scores are like those of calibration. Nothing to do.";
+          : found.tooManyAlarms ? "There are more alarms than expected: defects, or good parts that look different. Look at these images and say which are good."
+            : "Scores are like those of calibration. Nothing to do.";
       drift.replaceChildren(element("p", {}, words), element("p", { class: "soft" }, found.images ? `${count(found.images, "image", "images")}, ${count(found.alarms, "alarm", "alarms")}.${range}` : ""), list);
     } catch (error) {
       drift.replaceChildren(element("p", {}, error.message));
