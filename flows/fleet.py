@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from prefect import flow, runtime, task
 from prefect.artifacts import create_markdown_artifact
@@ -11,10 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from flows import logs
 from flows.retrain import Retraining, retrain
 from uad.config import Settings, TrainingConfig, load_settings
+from uad.config.choices import Runner
 from uad.errors import ConfigError, UadError
 from uad.registry.gate import GateRule, Mode
-
-Runner = Literal["here", "processes", "dask"]
 
 
 class Product(Settings):

@@ -1,11 +1,13 @@
 """What the flows' first tasks do with the images; no Prefect server is needed for a task's body."""
 
+import inspect
 import json
 import os
 from pathlib import Path
 
 import cv2
 import pytest
+from prefect.flows import load_flow_from_entrypoint
 
 from flows.deployments import watch_deployment
 from flows.ingest import ingest_images
@@ -51,6 +53,26 @@ def test_files_that_a_camera_may_still_be_writing_are_left_for_the_next_run(
     os.utime(late, (1_600_000_000, 1_600_000_000))
     second = read_version(ingest_images.fn(str(folder), "parts", settle_seconds=600))
     assert (first.counts["normal"], second.counts["normal"]) == (11, 12)
+
+
+@pytest.mark.parametrize(
+    "entrypoint",
+    ["flows.retrain.retrain", "flows.watch.watch", "flows.drift.drift", "flows.fleet.fleet_flow"],
+)
+def test_deployments_that_were_made_earlier_still_find_their_flow(entrypoint: str) -> None:
+    """Prefect keeps the flow's module and name, and the parameters, of each deployment."""
+    flow = load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False)
+    taken = set(inspect.signature(flow.fn).parameters)
+    kept = {
+        "flows.retrain.retrain": {
+            "data", "product", "teacher", "config", "device", "promote", "rule", "skip_unchanged",
+            "recent", "wait_hours", "settle_seconds", "reason",
+        },
+        "flows.watch.watch": {"product", "data", "settled_seconds"},
+        "flows.drift.drift": {"product", "hours", "level", "now"},
+        "flows.fleet.fleet_flow": {"products", "skip_unchanged", "side_by_side"},
+    }  # fmt: skip
+    assert kept[entrypoint] <= taken
 
 
 def test_the_watch_announces_nothing_that_the_run_it_begins_would_leave() -> None:

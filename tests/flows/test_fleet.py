@@ -3,9 +3,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.fleet import Runner, read_fleet, run_fleet
+from flows.fleet import read_fleet, run_fleet
 from tests.flows.conftest import TINY
 from uad.cli import main
+from uad.config.choices import Runner
 from uad.errors import ConfigError
 from uad.registry import ModelRegistry
 

@@ -1,22 +1,14 @@
 """`uad fleet`: many products at once."""
 
 from contextlib import AbstractContextManager, nullcontext
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from uad.cli import prepare_training
+from uad.config.choices import Runner
 from uad.console import console, print_table
-
-
-class Runner(StrEnum):
-    """Where the trainings run."""
-
-    here = "here"
-    processes = "processes"
-    dask = "dask"
 
 
 def register(app: typer.Typer) -> None:
@@ -38,7 +30,7 @@ def retrain(
         typer.Option(
             help="here: one after another. processes: several processes. dask: a Dask cluster."
         ),
-    ] = Runner.here,
+    ] = "here",
     workers: Annotated[int, typer.Option(min=1, help="How many run at the same time.")] = 1,
     scheduler: Annotated[
         str | None,
@@ -74,12 +66,12 @@ def retrain(
     fleet = read_fleet(file)
     console().print(f"retraining {len(fleet.products)} products")
     # Several processes need one server: each would start an engine of its own on the same database.
-    here = runner is Runner.here
+    here = runner == "here"
     shared: AbstractContextManager[object] = nullcontext() if here else one_server()
     with environment.ended_in_order(), shared, logs.on_screen():
         rows = run_fleet(
             fleet,
-            runner=runner.value,
+            runner=runner,
             workers=workers,
             scheduler=scheduler,
             skip_unchanged=not force,

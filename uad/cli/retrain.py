@@ -1,7 +1,6 @@
 """`uad retrain` and `uad deploy`."""
 
 import shlex
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +10,7 @@ from uad.cli import prepare_training
 from uad.cli.data import Defects, Masks, Normal, folder_settings
 from uad.cli.train import QUICK, WITHOUT_STUDENT
 from uad.config import TrainingConfig, load_settings
+from uad.config.choices import Mode
 from uad.console import console, print_table
 
 if TYPE_CHECKING:
@@ -18,15 +18,6 @@ if TYPE_CHECKING:
     from flows.schedule import Schedule
     from uad.data import FolderRoles
     from uad.registry.gate import GateRule, Verdict
-
-
-class Promote(StrEnum):
-    """Who decides whether the new version serves."""
-
-    gate = "gate"
-    always = "always"
-    never = "never"
-    ask = "ask"
 
 
 Data = Annotated[
@@ -46,7 +37,7 @@ Set = Annotated[
 Device = Annotated[str, typer.Option(help="Device to train on: cpu, gpu:0, or several: gpu:0,1.")]
 Alpha = Annotated[float | None, typer.Option(help="Target false alarm rate, above 0 and below 1.")]
 PromoteOption = Annotated[
-    Promote,
+    Mode,
     typer.Option(
         help=(
             "Who promotes the new version. gate: the gate's rule decides. always: promote "
@@ -94,7 +85,7 @@ def retrain(
     config: Config = None,
     set_: Set = None,
     device: Device = "cpu",
-    promote: PromoteOption = Promote.gate,
+    promote: PromoteOption = "gate",
     gate: Gate = None,
     recent: Recent = None,
     alpha: Alpha = None,
@@ -157,7 +148,7 @@ def deploy(
     config: Config = None,
     set_: Set = None,
     device: Device = "cpu",
-    promote: PromoteOption = Promote.gate,
+    promote: PromoteOption = "gate",
     gate: Gate = None,
     recent: Recent = None,
     alpha: Alpha = None,
@@ -286,7 +277,7 @@ def _parameters(
     config: Path | None,
     set_: list[str] | None,
     device: str,
-    promote: Promote,
+    promote: Mode,
     gate: Path | None,
     recent: str | None,
     alpha: float | None,
@@ -302,7 +293,7 @@ def _parameters(
         "teacher": _absolute(teacher),
         "config": settings.model_dump(mode="json"),
         "device": device,
-        "promote": promote.value,
+        "promote": promote,
         "rule": rule.model_dump(mode="json") if rule else None,
         "recent": _absolute(recent) if recent else None,
         "settle_seconds": settle,

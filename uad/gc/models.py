@@ -9,6 +9,7 @@ from uad.errors import RegistryError, RegistryUnreachableError
 from uad.gc.in_use import InUse, holds, protected
 from uad.gc.retention import Removable, Retention, size_bytes
 from uad.hot_reload import BundleStore
+from uad.hot_reload.bundle_store import is_in_use
 from uad.names import place_of
 from uad.paths import reports_dir, scores_dir
 from uad.registry import ModelRegistry, ModelVersion, Remover, local_folder
@@ -73,9 +74,20 @@ def _scores(versions: dict[tuple[str, str], Removable]) -> Iterator[Removable]:
 def _copies(in_use: InUse, versions: dict[tuple[str, str], Removable]) -> Iterator[Removable]:
     """Copies of bundles that were fetched to serve versions that are no longer kept."""
     for copy in BundleStore().copies():
-        if not in_use.holds(copy.name, copy.version):
-            version = versions.get((copy.name, copy.version))
-            yield from _folder("fetched copy", copy.path, *([version] if version else []))
+        if in_use.holds(copy.name, copy.version) or is_in_use(copy.path):
+            continue
+        version = versions.get((copy.name, copy.version))
+        after = () if version is None else (version,)
+        remove = partial(_remove_copy, copy.path)
+        yield Removable("fetched copy", str(copy.path), size_bytes(copy.path), remove, after)
+
+
+def _remove_copy(copy: Path) -> bool:
+    """Remove it unless a process serves it by now."""
+    if is_in_use(copy):
+        return False
+    shutil.rmtree(copy, ignore_errors=True)
+    return True
 
 
 def _runs(

@@ -139,9 +139,13 @@ class BundleStore:
         return _stored(folder)
 
     def find(self, name: str, version: str) -> Stored | None:
-        """A version that is here already, found without asking the registry."""
-        found = (_stored(folder) for folder in sorted(self._home(name).glob(f"{version}-*")))
-        return next((each for each in found if each is not None), None)
+        """A version that is here already, found without asking the registry.
+
+        Of a product that was deleted and registered again, the copy that was used last.
+        """
+        found = [_stored(folder) for folder in self._home(name).glob(f"{version}-*")]
+        whole = [each for each in found if each is not None]
+        return max(whole, key=lambda each: (each.path / MARKER).stat().st_mtime_ns, default=None)
 
     def last_served(self, address: ModelAddress) -> Stored | None:
         """The copy of what the address stood for when it was last loaded."""

@@ -13,6 +13,7 @@ a little. They are labelled as the gate's wherever they are kept.
 
 from collections.abc import Mapping
 
+from uad.config.choices import Mode
 from uad.evaluation import Report
 from uad.metrics import Difference
 from uad.registry.gate_checks import (
@@ -28,7 +29,6 @@ from uad.registry.gate_verdict import (
     Check,
     Decision,
     GateRule,
-    Mode,
     Verdict,
     figure_text,
 )

@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from uad.config import Settings
+from uad.config.choices import Mode
 
 Decision = Literal["promote", "wait", "reject"]
-Mode = Literal["gate", "always", "never", "ask"]
 Metric = Literal[
     "image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro", "f1", "f1_max", "recall"
 ]

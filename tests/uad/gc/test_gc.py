@@ -315,3 +315,17 @@ def test_yes_and_a_dry_run_at_once_are_refused(
         main(["gc", "--yes", "--dry-run"])
     assert stopped.value.code == 1
     assert "give one of the two" in capsys.readouterr().err
+
+
+def test_a_copy_that_a_server_uses_stays_though_its_version_goes(line: ModelRegistry) -> None:
+    store = BundleStore(keep=9)
+    lease = store.lease(line.version("cookie", "1"), line.fetch)
+    assert of(planned(line), "fetched copy") == []
+    lease.release()
+    [copy] = [item for item in planned(line).items if item.kind == "fetched copy"]
+    lease = store.lease(line.version("cookie", "1"), line.fetch)  # a server began with it just now
+    assert copy.remove() is False
+    assert lease.path.is_dir()
+    lease.release()
+    assert copy.remove() is True
+    assert not lease.path.exists()
