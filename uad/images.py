@@ -92,6 +92,8 @@ def read(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image:
 def read_bytes(path: Path) -> bytes:
     """The file's bytes; an unreadable file is an ImageError."""
     try:
+        if Path(path).is_fifo() and not str(path).startswith(("/dev/", "/proc/")):
+            raise ImageError(f"{path} is a named pipe, not a file; name an image file")
         return Path(path).read_bytes()
     except OSError as exc:
         raise ImageError(

@@ -1,4 +1,5 @@
 import io
+import os
 import struct
 from pathlib import Path
 
@@ -202,6 +203,12 @@ def test_the_size_is_judged_by_the_header_before_decoding() -> None:
 def test_a_missing_file_is_an_image_error(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="cannot read"):
         read(tmp_path / "gone.png")
+
+
+def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(ImageError, match=r"pipe\.png is a named pipe"):
+        read(tmp_path / "pipe.png")
 
 
 def test_the_header_tells_format_size_and_depth() -> None:
