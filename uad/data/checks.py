@@ -150,12 +150,18 @@ def _of_folders(listing: Listing) -> list[Problem]:
         Problem(
             listing.root / row.folder,
             "unused",
-            f"{row.images} pictures in {row.folder} are {row.use}",
+            f"{_pictures_in(row)} {row.use}",
         )
         for row in listing.folders
         if row.unused
     ]
     return [*unused, *(Problem(listing.root, "folders", text) for text in listing.remarks)]
+
+
+def _pictures_in(row: FolderUse) -> str:
+    if row.images == 1:
+        return f"1 picture in {row.folder} is"
+    return f"{row.images} pictures in {row.folder} are"
 
 
 def _from_the_future(root: Path, files: Sequence[Path]) -> list[Problem]:

@@ -147,6 +147,20 @@ def test_a_listed_mask_that_is_not_there_leaves_its_image_out(tmp_path: Path, dr
     assert "images/3.png is left out" in dataset.problems[0].message
 
 
+def test_images_that_a_list_leaves_out_are_named(
+    tmp_path: Path, draw: Draw, draw_mask: Draw
+) -> None:
+    for index in range(5):
+        draw(f"set/images/{index}.png", seed=index)
+        draw_mask(f"set/masks/{index}.png", value=0)
+    lines = [f"images/{index}.png masks/{index}.png" for index in range(4)]
+    (tmp_path / "set/train.txt").write_text("\n".join(lines))
+    assert told(tmp_path / "set", "unused") == [
+        "1 picture in images is used for nothing: the list does not name them",
+        "1 picture in masks is used for nothing: the list does not name them",
+    ]
+
+
 def test_a_list_with_class_numbers_is_refused(tmp_path: Path, draw: Draw) -> None:
     draw("set/images/0.png", seed=1)
     (tmp_path / "set/train.txt").write_text("images/0.png 1\n")

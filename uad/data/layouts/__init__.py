@@ -8,16 +8,17 @@ lists; `checks` looks at the pictures.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from uad.data.layouts.naming import read_names
 from uad.data.layouts.pictures import Use
-from uad.data.listing import FolderRoles, ListedImage, Listing
+from uad.data.listing import FolderRoles, ListedImage, Listing, folder_uses
 from uad.data.manifests import UNCLEAR, manifest_in, read_manifest, read_paddlex_lists
 from uad.data.samples import GOOD
 from uad.data.words import meaning
 from uad.errors import DataError
-from uad.image_files import list_files, no_images
+from uad.image_files import FolderFiles, list_files, no_images
 
 
 def find(
@@ -42,14 +43,25 @@ def find(
         raise DataError(f"{path} does not exist; check the path")
     if path.is_file():
         return read_manifest(path.parent, path)
-    if not roles and (file := manifest_in(path)):
-        return read_manifest(path, file)
     files = list_files(path)
+    if not roles and (file := manifest_in(path)):
+        return _with_unlisted(read_manifest(path, file), files)
     if not roles and (path / "train.txt").is_file() and not _has_train_folder(path):
-        return read_paddlex_lists(path)
+        return _with_unlisted(read_paddlex_lists(path), files)
     if not files.images:
         raise DataError(no_images(path, files))
     return read_names(path, files, roles or FolderRoles(), masks_by_content).listing()
+
+
+def _with_unlisted(listing: Listing, files: FolderFiles) -> Listing:
+    """The listing, and the pictures of the folder that its list does not name."""
+    named = {
+        path.resolve() for image in listing.images for path in (image.path, image.mask) if path
+    }
+    left = [file for file in files.images if file.resolve() not in named]
+    unlisted = ((file, "used for nothing: the list does not name them", True) for file in left)
+    unused = folder_uses(listing.root, unlisted)
+    return replace(listing, folders=(*listing.folders, *unused))
 
 
 def proposal(path: Path, roles: FolderRoles | None = None) -> Iterator[dict[str, str]]:

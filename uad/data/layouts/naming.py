@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from uad.data.annotations import find_annotations
+from uad.data.layouts.annotations import find_annotations
 from uad.data.layouts.masks import decide_by_masks, expect_masks, give_masks
 from uad.data.layouts.pictures import PHOTOGRAPHS, Folder, Picture, Use
 from uad.data.listing import TEST, TRAIN, FolderRoles, relative_name
