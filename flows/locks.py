@@ -10,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from uad.errors import BusyError
+from uad.files import write_file
 from uad.names import place_of
 from uad.paths import locks_dir
 
@@ -32,7 +33,7 @@ def only_retraining(product: str, wait_seconds: float = 0.0) -> Iterator[None]:
         ) from exc
     try:
         facts = {"pid": os.getpid(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
-        holder.write_text(json.dumps(facts), encoding="utf-8")
+        write_file(holder, json.dumps(facts))
         yield
     finally:
         holder.unlink(missing_ok=True)

@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from flows.processes import LOOPBACK, STOP_SECONDS, answers, free_port, stop
 from uad.errors import FlowError
+from uad.files import write_file
 from uad.network import http_get, spare_loopback
 from uad.paths import prefect_dir
 
@@ -145,7 +146,7 @@ def _start(port: int) -> "tuple[Server, subprocess.Popen[bytes]]":
             start_new_session=True,
         )
     server = Server(f"http://{LOOPBACK}:{port}", process.pid)
-    _record().write_text(json.dumps(asdict(server)), encoding="utf-8")
+    write_file(_record(), json.dumps(asdict(server)))
     return server, process
 
 

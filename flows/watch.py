@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from flows import logs
 from flows.schedule import cancel_overdue
 from uad.errors import DataError
+from uad.files import write_file
 from uad.names import place_of
 from uad.paths import watch_dir
 
@@ -71,7 +72,7 @@ def look(product: str, folder: Path, settled: timedelta, now: datetime | None = 
         return Look(
             product=product, files=len(stamps), announced=False, reason="files are still arriving"
         )
-    record.write_text(json.dumps({"state": state}), encoding="utf-8")
+    write_file(record, json.dumps({"state": state}))
     return Look(product=product, files=len(stamps), announced=True, reason="the folder changed")
 
 

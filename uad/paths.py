@@ -58,10 +58,7 @@ def disk_error(exc: OSError, path: Path | str | None = None) -> DiskError:
     """The operating system's refusal in a sentence that says what to do."""
     place = exc.filename or path or "a file"
     if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskError(
-            f"the disk is full ({place}): run `uad gc`, free some room, or let UAD_HOME name a "
-            "folder on a larger disk"
-        )
+        return _full(exc.filename or path)
     if exc.errno == errno.EROFS:
         return DiskError(f"{place} is on a disk that cannot be written: choose another folder")
     if isinstance(exc, PermissionError):
@@ -72,6 +69,26 @@ def disk_error(exc: OSError, path: Path | str | None = None) -> DiskError:
     if isinstance(exc, FileExistsError | NotADirectoryError):
         return DiskError(f"{place} is a file where a folder is needed: move it, or choose another")
     return DiskError(f"{place} cannot be read or written: {exc.strerror or exc}")
+
+
+def database_error(message: str) -> DiskError | None:
+    """SQLite's refusal in a sentence that says what to do; None where it is of another kind."""
+    if "disk is full" in message:
+        return _full(None)
+    if any(sign in message for sign in ("readonly", "unable to open", "disk I/O error")):
+        return DiskError(
+            f"a database under {os.environ.get('UAD_HOME') or '.uad'} cannot be read or written "
+            f"({message}): look at its rights and its disk"
+        )
+    return None
+
+
+def _full(path: Path | str | None) -> DiskError:
+    where = f" ({path})" if path else ""
+    return DiskError(
+        f"the disk is full{where}: run `uad gc`, free some room, or choose a folder on a larger "
+        "disk (UAD_HOME, or where the results go)"
+    )
 
 
 def _user() -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from uad.errors import ConfigError, DiskError
-from uad.paths import check_writable, disk_error, home
+from uad.paths import check_writable, database_error, disk_error, home
 from uad.registry import ModelRegistry
 
 
@@ -66,3 +66,15 @@ def test_each_refusal_of_the_system_has_a_cure(number: int, cure: str) -> None:
     told = str(disk_error(OSError(number, os.strerror(number), "/srv/uad/x")))
     assert "/srv/uad/x" in told
     assert cure in told
+
+
+@pytest.mark.parametrize(
+    ("message", "cure"),
+    [
+        ("database or disk is full", "run `uad gc`"),
+        ("attempt to write a readonly database", "look at its rights"),
+    ],
+)
+def test_a_database_that_cannot_be_written_has_a_cure(message: str, cure: str) -> None:
+    assert cure in str(database_error(message))
+    assert database_error("no such table: images") is None

@@ -9,6 +9,7 @@ import inspect
 import os
 import pkgutil
 import re
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +20,7 @@ from uad import __version__, extras
 from uad.console import silence_closed_pipes
 from uad.errors import UadError
 from uad.network import spare_loopback
-from uad.paths import DISK_ERRORS, check_writable, disk_error, home
+from uad.paths import DISK_ERRORS, check_writable, database_error, disk_error, home
 from uad.redaction import clean_log_records, without_passwords
 
 OTHER_BRACKET = re.compile(r"\[(?!/?b\])")
@@ -85,6 +86,8 @@ def _explained(exc: Exception) -> str | None:
     """What a user can do about an error that is not ours; None for what must be a bug."""
     if isinstance(exc, OSError) and exc.errno in DISK_ERRORS:
         return str(disk_error(exc))
+    if isinstance(exc, sqlite3.Error) and (told := database_error(str(exc))) is not None:
+        return str(told)
     if isinstance(exc, ModuleNotFoundError) and exc.name:
         return extras.cure(exc.name) if exc.name.partition(".")[0] not in OWN else None
     return None
