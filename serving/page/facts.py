@@ -55,12 +55,18 @@ def now(state: State, product: Product) -> dict[str, Any]:
     }
 
 
-def images(state: State, product: Product, before: str | None) -> dict[str, Any]:
-    """Older kept images."""
+def images(
+    state: State, product: Product, before: str | None, *, good: bool = False
+) -> dict[str, Any]:
+    """Kept images, the newest before `before` first; `good`: without alarms, if there are any."""
     try:
         until = datetime.fromisoformat(before) if before else None
     except ValueError as exc:
         raise RequestRefused(422, "'before' is not a time") from exc
+    if good and state.judged_images is not None:
+        found = state.judged_images.newest(_place(product), TILES, before=until, judged_good=True)
+        if found:
+            return {"images": [_as_json(each) for each in found]}
     return {"images": _newest(state, product, TILES, until)}
 
 

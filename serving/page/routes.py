@@ -111,9 +111,11 @@ async def now(request: Request, name: str, revision: int = -1) -> Response:
     return await _told(facts.now, state, product)
 
 
-async def images(request: Request, name: str, before: str | None = None) -> Response:
+async def images(
+    request: Request, name: str, before: str | None = None, good: bool = False
+) -> Response:
     """Kept images, newest first."""
-    return await _told(facts.images, *_product(request, name), before)
+    return await _told(facts.images, *_product(request, name), before, good=good)
 
 
 async def one_image(request: Request, name: str, image: str) -> Response:

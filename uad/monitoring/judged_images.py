@@ -176,11 +176,21 @@ class JudgedImages:
         return [image.id for image in gone]
 
     def newest(
-        self, product: str, limit: int, *, before: datetime | None = None, marked: bool = False
+        self,
+        product: str,
+        limit: int,
+        *,
+        before: datetime | None = None,
+        marked: bool = False,
+        judged_good: bool = False,
     ) -> list[JudgedImage]:
-        """Images of a product, newest first; `marked`: only those with a person's word."""
+        """Images of a product, newest first.
+
+        `marked`: only those with a person's word; `judged_good`: only those without alarm.
+        """
         until = before.timestamp() if before else 1e18
         only = "AND id IN (SELECT image FROM words)" if marked else ""
+        only += " AND NOT is_anomalous" if judged_good else ""
         return self._select(
             f"product = ? AND at < ? {only} ORDER BY at DESC, position LIMIT ?",
             (product, until, limit),

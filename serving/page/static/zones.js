@@ -107,11 +107,11 @@ export function show(main, { product, onLeave }) {
     photo.src = local;
   }
 
-  get(`${model(product)}/images`).then((found) => {
+  get(`${model(product)}/images?good=true`).then((found) => {
     const good = [...found.images.filter((image) => !image.isAnomalous), ...found.images.filter((image) => image.isAnomalous)];
     kept = found.images;
     choose.replaceChildren(...good.map((image) => element("option", { value: image.id }, `${image.isAnomalous ? "Alarm" : "Good"}, ${new Date(image.at).toLocaleString()}`)));
-    if (good.length) photo.src = picture(product, good[0].id, "preview");
+    if (kept.length) photo.src = picture(product, kept[0].id, "preview");
     else note.textContent = "No image is kept. Choose one of your own.";
   }, (error) => { note.textContent = error.message; });
   onLeave(() => local && URL.revokeObjectURL(local));

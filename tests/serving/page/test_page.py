@@ -136,6 +136,8 @@ def test_the_page_shows_what_was_judged(keeping: Callable[..., Running], image: 
     assert [each["isAnomalous"] for each in now["recent"]] == [True, False]
     assert [each["id"] for each in now["images"]] == [good["logId"], alarm["logId"]]
     assert (now["hours"][0]["images"], now["hours"][0]["alarms"]) == (2, 1)
+    drawn_on = found(server, f"{PAGE}/images?good=true")["images"]
+    assert [each["id"] for each in drawn_on] == [good["logId"]]
     unchanged = server.http.get(f"{PAGE}/now?revision={now['revision']}")
     assert (unchanged.status_code, unchanged.content) == (204, b"")
     one = found(server, f"{PAGE}/images/{alarm['logId']}")
