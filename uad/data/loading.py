@@ -47,7 +47,8 @@ def ingest(
             `refuse` stops at them.
         settle_seconds: files modified less than this ago are left for next time.
         group_pattern: regular expression whose group names a capture (`_num_(\d+)`); remembered
-            with the version and used when its normals are split.
+            with the version and used when its normals are split. None takes that of the dataset's
+            latest version, so that a retraining on the folder keeps it; an empty one drops it.
         progress: show a bar while many files are read.
 
     Returns:
@@ -57,13 +58,24 @@ def ingest(
         DataError: nothing usable, a bad name, or a broken image with "refuse".
     """
     name = check_name(name)
-    if group_pattern is not None:
+    if group_pattern is None:
+        group_pattern = _latest_pattern(name)
+    if group_pattern:
         compile_pattern(group_pattern)
+    group_pattern = group_pattern or None
     path = Path(path).expanduser()
     found = scan(path, roles, on_broken=on_broken, settle_seconds=settle_seconds, progress=progress)
     version = store(found, name, source=path, group_pattern=group_pattern, progress=progress)
     quarantine(name, found)
     return version
+
+
+def _latest_pattern(name: str) -> str | None:
+    """The group pattern of a dataset's latest version; a damaged one is made anew without."""
+    try:
+        return read_version(name).group_pattern if is_stored(name) else None
+    except DataError:
+        return None
 
 
 def roles_of(split: SplitConfig) -> FolderRoles:

@@ -228,6 +228,14 @@ def test_ingests_of_several_processes_keep_every_version(parts: Path, uad_home: 
     assert len(versions) == 2
 
 
+def test_the_group_pattern_of_a_dataset_is_kept_until_another_is_given(parts: Path) -> None:
+    pattern = r"good/0(\d)"
+    first = ingest(parts, "parts", group_pattern=pattern)
+    assert ingest(parts, "parts").version == first.version
+    assert ingest(parts, "parts", group_pattern="").group_pattern is None
+    assert ingest(parts, "parts").group_pattern is None
+
+
 def test_a_group_pattern_is_part_of_the_version_and_used_when_it_is_loaded(
     parts: Path, draw: Draw
 ) -> None:
