@@ -116,9 +116,12 @@ class Plant:
             self.moves.append(outcome.version)
 
     def is_worse(self, outcome: Retraining, champion: str) -> bool:
-        """By more than the gate's rule, on the test images."""
+        """By more than the gate's rule, or for a person to decide, on the test images."""
         new, old = (self.figures(version, outcome) for version in (outcome.version, champion))
-        return any(new[name] < old[name] - drop - 1e-9 for name, drop in MAX_DROP.items())
+        more = (new[kind] - old[kind] for kind in ("false_alarms", "missed"))
+        return any(count >= 2 for count in more) or any(
+            new[name] < old[name] - drop - 1e-9 for name, drop in MAX_DROP.items()
+        )
 
     def figures(self, version: str, outcome: Retraining) -> dict[str, float]:
         samples = load_dataset(outcome.dataset).test

@@ -65,6 +65,8 @@ class _Errors(NamedTuple):
     told: str
 
 
+EVEN = 0.5
+"""So often one of two equally good versions has at least one error more than the other."""
 FALSE_ALARMS = _Errors("false_alarms", "n_normal", "good test images raise a false alarm")
 MISSED = _Errors("missed", "n_anomalous", "defective test images are missed")
 
@@ -85,6 +87,8 @@ def _more_errors(challenger: Report, champion: Report | None, rule: GateRule, ki
     new, old = getattr(challenger, kind.number), getattr(champion, kind.number)
     among = getattr(challenger, kind.among)
     chance = chance_of_rise(new, old)
+    if chance >= EVEN - 1e-9:  # one image more
+        return ""
     return (
         f"{new} of {among} {kind.told}, {old} with the champion. Two equally good versions differ "
         f"by as much in {max(1, round(100 * chance))} of 100 comparisons."

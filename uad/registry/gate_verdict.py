@@ -48,7 +48,7 @@ class GateRule(Settings):
     promises (95 %, so that one sound model in forty fails by chance)."""
     more_errors: Literal["wait", "show"] = "wait"
     """More false alarms or more missed defects than the champion's on the same test images: wait
-    for a person, or show it only."""
+    for a person, or show it only. One image more proves nothing: at least two count."""
     error_tolerance: Share = 0.01
     """Rise of either rate that does not count as more."""
     max_latency_ms: Annotated[float, Field(gt=0)] | None = None

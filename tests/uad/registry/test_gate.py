@@ -60,13 +60,14 @@ STRICT = GateRule(false_alarms="require", max_latency_ms=30)
             "wait",
             id="two false alarms instead of none",
         ),
-        pytest.param(report(missed=1), report(), GateRule(), "wait", id="one more is missed"),
+        pytest.param(report(missed=2), report(), GateRule(), "wait", id="two more are missed"),
+        pytest.param(report(missed=1), report(), GateRule(), "promote", id="one more is missed"),
         pytest.param(report(missed=1), report(missed=2), GateRule(), "promote", id="one less"),
         pytest.param(
-            report(missed=1), report(), GateRule(error_tolerance=0.05), "promote", id="tolerated"
+            report(missed=2), report(), GateRule(error_tolerance=0.1), "promote", id="tolerated"
         ),
         pytest.param(
-            report(0.8, missed=1), report(), GateRule(), "reject", id="a metric is down as well"
+            report(0.8, missed=2), report(), GateRule(), "reject", id="a metric is down as well"
         ),
         pytest.param(report(false_alarm_rate=0.3), report(), STRICT, "reject", id="false alarms"),
         pytest.param(report(median_ms=31), report(), STRICT, "reject", id="too slow"),
