@@ -1,6 +1,7 @@
 """`uad register`, `models`, `promote`, `rollback`, `ui`."""
 
 import os
+import shlex
 import socket
 import sys
 from pathlib import Path
@@ -66,7 +67,7 @@ def register_bundle(
     figures = kept_figures(read_bundle(bundle).path)
     version = ModelRegistry().register(bundle, name, description=description, metrics=figures)
     typer.echo(f"{name} version {version.version} ({version.address})")
-    console().print(f"next: uad promote {name} {version.version}")
+    console().print(f"next: {shlex.join(['uad', 'promote', name, version.version])}")
 
 
 def models(

@@ -1,5 +1,6 @@
 """The registry of models: versions of products, and which of them serve."""
 
+import shlex
 from typing import Any
 
 from uad.errors import RegistryError
@@ -76,7 +77,8 @@ class ModelRegistry(Versions):
             if not past:
                 raise RegistryError(
                     f"'{name}' has no earlier {alias} to go back to (now: version "
-                    f"{found.actual or 'none'}): promote one with `uad promote {name} VERSION`"
+                    f"{found.actual or 'none'}): promote one with `uad promote {shlex.quote(name)} "
+                    "VERSION`"
                 )
             actor = actor or runs.whoami()
             request = alias_move.Request(name, alias, past[0], "rollback", actor, reason)

@@ -206,7 +206,7 @@ class Versions(RegistryClient):
             have = ", ".join(self.products()) or "none"
             raise RegistryError(
                 f"there is no product '{name}' in the registry at {self.uri} (it has: {have}): "
-                f"`uad register BUNDLE --name {name}` adds it"
+                f"`uad register BUNDLE --name {shlex.quote(name)}` adds it"
             ) from exc
 
 

@@ -233,3 +233,15 @@ def test_three_processes_at_once_make_one_new_database(tmp_path: Path) -> None:
     assert [answers.get(timeout=120) for _ in workers] == [0, 0, 0]
     for worker in workers:
         worker.join()
+
+
+def test_advice_can_be_pasted_also_for_a_name_with_a_space(
+    registry: ModelRegistry, random_bundle: Bundles
+) -> None:
+    with pytest.raises(RegistryError, match="--name 'bolt M8'"):
+        registry.versions("bolt M8")
+    registry.register(random_bundle(1), "bolt M8")
+    with pytest.raises(RegistryError, match="uad promote 'bolt M8' VERSION"):
+        registry.resolve("models:/bolt M8@champion")
+    with pytest.raises(RegistryError, match="uad promote 'bolt M8' VERSION"):
+        registry.rollback("bolt M8")
