@@ -12,13 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
-from starlette.requests import Request
 
 from uad.config import Settings
 from uad.errors import ConfigError, RequestRefused
+
+if TYPE_CHECKING:  # engine processes read the settings and need no web framework
+    from starlette.requests import Request
 
 logger = logging.getLogger(__name__)
 
@@ -142,7 +144,7 @@ class Access:
     keys: Keys | None = None
     buckets: Buckets | None = None
 
-    def identify(self, request: Request) -> str:
+    def identify(self, request: "Request") -> str:
         """Who asks: `key NAME`, or the address where there are no keys.
 
         Raises:
@@ -155,7 +157,7 @@ class Access:
             raise no_key()
         return f"key {owner}"
 
-    def admit(self, request: Request) -> str:
+    def admit(self, request: "Request") -> str:
         """Let one request in; returns who asks, for `count_images`.
 
         Raises:
@@ -192,7 +194,7 @@ def new_key(name: str) -> tuple[str, str]:
     return key, f"{name} sha256:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
-def _presented(request: Request) -> str:
+def _presented(request: "Request") -> str:
     kind, _, key = request.headers.get("authorization", "").partition(" ")
     return key.strip() if kind.lower() == "bearer" else request.headers.get("x-api-key", "")
 

@@ -36,12 +36,12 @@ async def read_small_body(request: Request, state: State, most_bytes: int) -> by
     refuse_too_long(request, limits)
     charge = state.memory.charge(request.scope.get("state", {}).get("connection"))
     try:
-        return await read_body(request, limits, charge)
+        return bytes(await read_body(request, limits, charge))
     finally:
         charge.release()
 
 
-async def read_body(request: Request, limits: Limits, charge: Charge) -> bytes:
+async def read_body(request: Request, limits: Limits, charge: Charge) -> bytearray:
     """The body, of at most `limits.body_bytes`; `charge` holds what has come.
 
     Raises:
@@ -64,7 +64,7 @@ async def read_body(request: Request, limits: Limits, charge: Charge) -> bytes:
 
 async def _received(
     request: Request, limits: Limits, charge: Charge, patience: asyncio.Timeout, end: float
-) -> bytes:
+) -> bytearray:
     body = bytearray()
     loop = asyncio.get_running_loop()
     charge.moves()
@@ -77,7 +77,7 @@ async def _received(
         earned = (patience.when() or 0.0) + len(chunk) / limits.body_bytes_per_second
         patience.reschedule(min(end, earned, loop.time() + STANDSTILL_SECONDS))
     charge.waits_for_us()
-    return bytes(body)
+    return body
 
 
 def _too_long(limits: Limits) -> RequestRefused:

@@ -44,9 +44,9 @@ def parse(job: Job, most_images: int) -> Parsed:
     """
     name = "images" if job.many else "image"
     if is_multipart(job.content_type):
-        values = _from_form(parse_multipart(job.body, job.content_type), name)
+        values = _from_form(parse_multipart(bytes(job.body), job.content_type), name)
     else:
-        values = _from_json(job.body, name)
+        values = _from_json(bytes(job.body), name)
     sources = _sources(values.pop(name, None), name)
     if len(sources) > most_images:
         raise RequestRefused(

@@ -21,7 +21,7 @@ class Job:
 
     log_id: str
     model_version: str
-    body: bytes
+    body: bytes | bytearray
     content_type: str = ""
     many: bool = False
     """Whether the body holds a list of images."""
@@ -38,9 +38,10 @@ class Job:
     large: bool = False
     """Whether a large image may be judged now; else the engine asks first."""
 
-    def parts(self) -> list[bytes]:
+    def parts(self) -> list[bytes | bytearray]:
         """As it is sent: a JSON header, then the raw bytes."""
-        header = {**asdict(self), "body": None, "fetched": None}
+        # Without the raw bytes: a copy of them would be made.
+        header = {**asdict(replace(self, body=b"", fetched=())), "body": None, "fetched": None}
         return [orjson.dumps(header), self.body, *self.fetched]
 
     @classmethod

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
@@ -56,13 +56,12 @@ class WorkerPool:
         self._queue = RequestQueue(lambda: len(self._up))
         self._pace = Pace(spec.limits)
         self._closing = threading.Event()
-        self._came_up = threading.Semaphore(0)
         self._supervisors = [
             Supervisor(
                 spec.model_copy(update={"device": devices[index % len(devices)]}),
                 self._queue,
                 self._pace,
-                on_up=self._note_up,
+                on_up=self._up.add,
                 on_down=self._up.discard,
                 repair=repair,
                 start=start,
@@ -70,18 +69,25 @@ class WorkerPool:
             )
             for index in range(workers)
         ]
-        first = self._supervisors[0].begin()  # alone, so that a bad version costs one process
-        self.key = first.key
-        self._start()
-
-    def _start(self) -> None:
-        """All at once; who replaces a version that is at full strength should be so too."""
-        until = time.monotonic() + self._limits.start_seconds
+        self.key = self._begin()
         for supervisor in self._supervisors:
             supervisor.thread.start()
-        for _ in self._supervisors:
-            self._came_up.acquire(timeout=max(0.0, until - time.monotonic()))
         threading.Thread(target=self._expire, name="deadlines", daemon=True).start()
+
+    def _begin(self) -> str:
+        """Start all processes at once: loading is most of the time that a promotion takes.
+
+        Who replaces a version that is at full strength is so too; if one fails, all end.
+        """
+        with ThreadPoolExecutor(len(self._supervisors)) as together:
+            begun = [together.submit(supervisor.begin) for supervisor in self._supervisors]
+        try:
+            keys = [each.result().key for each in begun]
+        except BaseException:
+            for worker in list(self._up):
+                worker.kill()
+            raise
+        return keys[0]
 
     @property
     def pids(self) -> list[int]:
@@ -138,10 +144,6 @@ class WorkerPool:
             supervisor.thread.join(max(0.0, until - time.monotonic()))
         for worker in list(self._up):
             worker.kill()
-
-    def _note_up(self, worker: WorkerProcess) -> None:
-        self._up.add(worker)
-        self._came_up.release()
 
     def _expire(self) -> None:
         """Answer at its deadline who still waits, whatever the engines do."""

@@ -19,7 +19,7 @@ LATELY_SECONDS = 10.0
 """For so long after the last small image one engine is kept for small images."""
 
 
-@dataclass
+@dataclass(eq=False)
 class QueuedRequest:
     """A request that waits for an engine, or is in one."""
 

@@ -142,7 +142,7 @@ class WorkerProcess:
                 f"engine process {self.pid} sent something that is no reply", began=True
             ) from exc
 
-    def _send(self, message: bytes) -> None:
+    def _send(self, message: bytes | bytearray) -> None:
         try:
             self._engine.send_bytes(message)
         except OSError as exc:

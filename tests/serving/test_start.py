@@ -167,3 +167,11 @@ def test_log_lines_of_engines_are_json_too(random_bundle: Bundles) -> None:
             if "serving on" in line:
                 process.send_signal(signal.SIGTERM)
     assert any(line["logger"] == "serving.engine" for line in lines)
+
+
+def test_an_ipv6_address_is_told_in_the_form_that_can_be_opened(random_bundle: Bundles) -> None:
+    if not socket.has_ipv6:
+        pytest.skip("this machine has no IPv6")
+    with started("--model", f"cookie={random_bundle(1)}", "--host", "::1") as (_, url):
+        assert url.startswith("http://[::1]:")
+        assert httpx.get(f"{url}/livez").status_code == 200

@@ -63,7 +63,8 @@ class Lease:
         """`path`: the copy's folder; it need not exist yet."""
         self.path = path
         name = f"{IN_USE}{path.name}-{os.getpid()}-{secrets.token_hex(4)}"
-        self._lock = FileLock(path.parent / name)
+        # Acquired and released in different threads.
+        self._lock = FileLock(path.parent / name, thread_local=False)
         self._lock.acquire()
 
     def release(self) -> None:
@@ -154,12 +155,14 @@ class BundleStore:
         return self.find(address.name, str(address.version))
 
     def copies(self) -> list[Stored]:
-        """All complete bundles here, but those that last served under an alias."""
+        """All complete bundles here, but those in use and those that last served by an alias."""
         found = []
         for home in sorted(folder for folder in self.root.iterdir() if folder.is_dir()):
             aliased = {file.read_text(encoding="utf-8") for file in home.glob("@*")}
             folders = sorted(each for each in home.iterdir() if each.name not in aliased)
-            found += [stored for each in folders if (stored := _stored(each))]
+            found += [
+                stored for each in folders if (stored := _stored(each)) and not is_in_use(each)
+            ]
         return found
 
     def folder(self, name: str) -> Path:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import httpcore
+import httpx
 import numpy as np
 import pytest
 
 from serving.url_input.fetcher import Connect, Fetcher, system_connect
 from serving.url_input.policy import Address, UrlInput, may_connect
-from tests.serving.running import Running, encoded
+from serving.workers.admission import Budget
+from tests.serving.running import Running, encoded, until
 from uad.errors import RequestRefused
 
 PUBLIC = "93.184.215.14"
@@ -262,3 +264,33 @@ def test_a_server_with_url_input_on_judges_the_image_behind_a_url(
     batch = {"images": [f"{address}/a.png", f"{address}/moved"], "visualize": False}
     items = server.http.post("/image-anomaly-detection/batch", json=batch).json()["result"]
     assert [item["result"]["size"] for item in items] == [[30, 20], [30, 20]]
+
+
+def test_what_is_fetched_counts_as_memory_of_the_request(pages: int, rules: dict[str, Any]) -> None:
+    budget = Budget(100_000)
+    budget.charge().add(50_000)
+    network = Network(["127.0.0.1"], connect=system_connect)
+    fetcher = Fetcher(
+        UrlInput(**{**rules, "bytes": 10**6}), resolve=network.resolve, connect=network.connect
+    )
+    with pytest.raises(RequestRefused) as refused:
+        asyncio.run(fetcher.fetch(f"http://camera.example:{pages}/long", budget.charge()))
+    assert refused.value.status == 429
+
+
+def test_a_client_that_leaves_ends_the_fetching(
+    serve: Callable[..., Running],
+    random_bundle: Callable[[int], Path],
+    pages: int,
+    rules: dict[str, Any],
+) -> None:
+    server = serve(
+        models=[str(random_bundle(1))], urls={"enabled": True, **rules, "seconds": 300.0}
+    )
+    with pytest.raises(httpx.ReadTimeout):
+        server.http.post(
+            "/image-anomaly-detection",
+            json={"image": f"http://127.0.0.1:{pages}/slow"},
+            timeout=httpx.Timeout(60.0, read=1.0),
+        )
+    until(lambda: 'status="499"' in server.http.get("/metrics").text, seconds=60)
