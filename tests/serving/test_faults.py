@@ -55,7 +55,7 @@ def storm(
 def test_no_request_fails_through_swaps_faults_and_killed_engines(
     follow: Callable[..., Running], registry: ScriptedRegistry, image: str
 ) -> None:
-    server = follow(limits={"start_seconds": 5.0})
+    server = follow(limits={"start_seconds": 30.0})
     with Traffic(server, image) as traffic, Saboteur(registry, server) as saboteur:
         storm(server, registry, traffic, saboteur, rounds=len(FAULTS))
     assert traffic.failed == []
@@ -72,7 +72,7 @@ def test_soak_two_hundred_swaps_under_load(
     image: str,
     record_property: Callable[[str, object], None],
 ) -> None:
-    server = follow(limits={"start_seconds": 5.0})
+    server = follow(limits={"start_seconds": 30.0})
     memory, me = [], psutil.Process()
     start = time.monotonic()
     with Traffic(server, image) as traffic, Saboteur(registry, server) as saboteur:
