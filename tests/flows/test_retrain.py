@@ -6,6 +6,7 @@ import pytest
 from flows.locks import only_retraining
 from flows.retrain import retrain
 from tests.uad.monitoring.judged import keep, word
+from uad.bundle import read_bundle
 from uad.cli import main
 from uad.data import load_dataset
 from uad.errors import BusyError, DataError, TrainingError
@@ -50,6 +51,20 @@ def test_one_run_goes_from_a_folder_to_a_promoted_version(
     )
     page = f"dataset/data-{outcome.dataset.partition('@')[2]}.html"
     assert artifacts(registry, str(outcome.run_id), "dataset") == {page}
+
+
+def test_a_quick_one_makes_a_version_without_a_student_like_any_other(
+    chain: dict[str, Any], parts: Path, registry: ModelRegistry
+) -> None:
+    config = {**chain["config"], "detector": {"student": False}}
+    outcome = retrain(str(parts), **{**chain, "config": config})
+    champion = registry.champion("parts")
+    assert outcome.promoted
+    assert champion is not None
+    assert champion.metrics["image_auroc"] > 0.5
+    made = read_bundle(Path(str(outcome.bundle))).manifest
+    assert made.detector is not None
+    assert list(made.detector.parts()) == ["memory", "whole_image"]
 
 
 def test_what_people_said_is_in_the_next_version_and_the_gate_reports_on_it(

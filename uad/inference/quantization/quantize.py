@@ -35,7 +35,8 @@ RANGE_IMAGES = 64
 """Training images of which the ranges are taken, spread evenly; more change nothing measurable."""
 OUTLIERS = (0.0, 0.1)
 """Shares of those images whose extremes are cut off; the share that moves maps less is taken. One
-odd image can drive a student's activations to a hundred times what they are on all others."""
+odd image can drive a student's activations to a hundred times what they are on all others; without
+a student all images count."""
 JUDGING_IMAGES = 32
 ENGINES = ("onnxruntime", "openvino")
 """Those that run 8 bits."""
@@ -72,7 +73,7 @@ def quantise(
     examination = _examination(bundle, selection)
     with tempfile.TemporaryDirectory() as folder:
         found = []
-        for outliers in OUTLIERS:
+        for outliers in OUTLIERS if parts.student else OUTLIERS[:1]:
             file = Path(folder) / f"{outliers}.onnx"
             ranges = extremes.ranges(outliers)
             model = build_int8(parts, spec, ranges)
