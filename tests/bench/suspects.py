@@ -23,16 +23,18 @@ import numpy as np
 from uad.bundle import write_bundle
 from uad.config import TrainingConfig, load_settings
 from uad.data import Dataset, Sample, load_dataset
+from uad.data.input_shape import fitted_input
 from uad.evaluation import evaluate
 from uad.images import read
 from uad.inference.detector import Scorer, load_detector
 from uad.inference.engines import load_engine
 from uad.metrics import image_auroc
 from uad.models.teacher import load_teacher
-from uad.suspects import find_suspects
+from uad.suspects import Ranking, find_suspects
 from uad.suspects.find import suspect_limit
 from uad.training import train
 from uad.training.loop import fit
+from uad.training.parts import put_together
 from uad.types import Teacher
 
 FOLDS = 3
@@ -58,9 +60,7 @@ def find(
             scored = (
                 students(mixed.normals, teacher, config)
                 if options.students
-                else [
-                    (i.sample, i.score) for i in find_suspects(mixed, teacher, config.input).images
-                ]
+                else [(i.sample, i.score) for i in _found(mixed, teacher, config).images]
             )
             rows.append((*judged(scored), time.monotonic() - started))
         means = np.mean(np.array(rows, float), axis=0)
@@ -90,6 +90,11 @@ def judged(scored: Sequence[tuple[Sample, float]]) -> tuple[float, float, int, i
     )
 
 
+def _found(dataset: Dataset, teacher: Teacher, config: TrainingConfig) -> Ranking:
+    spec = fitted_input(config.input, dataset.normals).spec()
+    return find_suspects(dataset, teacher, spec)
+
+
 def students(
     samples: Sequence[Sample], teacher: Teacher, config: TrainingConfig
 ) -> list[tuple[Sample, float]]:
@@ -107,7 +112,10 @@ def _judged_by_a_student(
 ) -> Iterator[tuple[Sample, float]]:
     others = [sample for index, sample in enumerate(samples) if index not in fold]
     held = max(2, len(others) // 10)
-    model = fit(teacher, others[held:], others[:held], config)
+    spec = fitted_input(config.input, others)
+    config = config.model_copy(update={"input": spec})
+    student = fit(teacher, others[held:], others[:held], config)
+    model = put_together(teacher, student, None, None, others[:held], config)
     with tempfile.TemporaryDirectory() as folder:
         bundle = write_bundle(Path(folder) / "bundle", model)
         engine = load_engine(bundle, "onnxruntime")
@@ -126,7 +134,7 @@ def train_all(
         folder = options.output / f"{share:.2f}"
         _link(folder, dataset.normals, contaminated(dataset, share, 0))
         _train_one(f"{share:.0%} as it is", folder, (), test, teacher, config)
-        found = find_suspects(load_dataset(folder), teacher, config.input)
+        found = _found(load_dataset(folder), teacher, config)
         names = tuple(suspect.sample.name for suspect in found.suspects)
         if names:
             _train_one(f"{share:.0%} without", folder, names, test, teacher, config)
