@@ -217,9 +217,10 @@ def _refuse_foreign(file: Path) -> None:
         return
     if file.is_dir():
         raise ConfigError(f"{file} is a folder: name a file for --csv, for example verdicts.csv")
+    known = ",".join(COLUMNS[:4]).encode()  # later columns came with later releases
     with file.open("rb") as stream:
-        start = stream.read(len(",".join(COLUMNS)))
-    if start and start != ",".join(COLUMNS).encode():
+        start = stream.read(len(known))
+    if start and start != known:
         raise ConfigError(
             f"{file} exists and does not hold verdicts: move it away or choose another --csv"
         )

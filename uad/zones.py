@@ -113,6 +113,11 @@ def share(areas: Areas) -> float:
     return float(np.count_nonzero(ignored(areas, (512, 512)))) / 512**2
 
 
+def described(areas: Areas) -> str:
+    """`2 ignored, 12.5 % of the image`, or `none`."""
+    return f"{len(areas)} ignored, {100 * share(areas):.1f} % of the image" if areas else "none"
+
+
 def _from_mask(file: Path, images: Sequence[tuple[int, int]]) -> Areas:
     white = decode_mask(read_bytes(file), name=str(file)).view(np.uint8)
     height, width = white.shape

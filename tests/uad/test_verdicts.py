@@ -26,7 +26,7 @@ def rows(file: Path) -> list[dict[str, str]]:
 
 def test_the_line_says_name_verdict_figures_regions_and_version() -> None:
     assert verdict().line() == (
-        "a.png: ANOMALOUS  score 8  threshold 6.5  p 0.05  2 regions  version 3"
+        "a.png: ANOMALOUS  score 8  threshold 6.5  p 0.05  by memory  2 regions  version 3"
     )
     assert verdict(regions=Regions()).line() == (
         "a.png: normal  score 8  threshold 6.5  p 0.05  version 3"

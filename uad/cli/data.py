@@ -254,6 +254,7 @@ def diff(
     from uad.data.compare import compare
     from uad.data.samples import natural
     from uad.data.versions import history, read_version
+    from uad.zones import described
 
     before = read_version(old)
     if new is None:
@@ -265,6 +266,9 @@ def diff(
         )
     after = read_version(new)
     difference = compare(before, after)
+    if before.ignore != after.ignore:
+        console().print(f"zones of {before.address}: {described(before.ignore)}")
+        console().print(f"zones of {after.address}: {described(after.ignore)}")
     if not difference:
         console().print(f"{before.address} and {after.address} have the same images.")
         return
@@ -297,8 +301,11 @@ def verify(address: Address) -> None:
 
 def _print_version(version: "DatasetVersion") -> "list[Problem]":
     """Tables of what it holds and of its problems; returns the problems."""
+    from uad.zones import described
+
     shares, leaks = _shares(version)
-    rows = [*_content_rows(version, shares), *_file_rows(version)]
+    zones = [("zones", described(version.ignore))] if version.ignore else []
+    rows = [*_content_rows(version, shares), *zones, *_file_rows(version)]
     print_table(f"dataset {version.address}", ("", ""), rows)
     problems = [*version.problems, *leaks]
     _print_folders(version)

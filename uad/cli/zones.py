@@ -51,7 +51,7 @@ def zones(
         uad retrain --data cookie --name cookie
     """
     from uad.data.versions import read_version, with_zones
-    from uad.zones import read_areas, share
+    from uad.zones import described, read_areas
 
     if ignore is not None and clear:
         raise ConfigError("give --ignore or --clear, not both")
@@ -65,8 +65,7 @@ def zones(
     changed = areas != version.ignore
     if changed:
         version = with_zones(version, areas)
-    covered = f"{len(areas)} ignored, {100 * share(areas):.1f} % of the image" if areas else "none"
-    typer.echo(f"{version.address}: zones: {covered}")
+    typer.echo(f"{version.address}: zones: {described(areas)}")
     if show is not None:
         _show(version, show)
         console().print(f"picture: {show}", soft_wrap=True)

@@ -39,6 +39,11 @@ def test_zones_make_a_new_version_and_are_shown(
     assert "zones: 1 ignored, 14" in ran.out
     assert "uad retrain --data 'parts'" in ran.err
     assert (after.version != before.version, after.images) == (True, before.images)
+    assert "1 ignored" in uad("datasets", "show", dataset).out
+    assert (
+        f"zones of {before.address}: none"
+        in uad("datasets", "diff", before.address, after.address).err
+    )
     assert load_dataset(dataset).ignore == after.ignore
     assert load_dataset(before.address).ignore == ()
     shown = cv2.imread(str(tmp_path / "out" / "zones.png"))
