@@ -15,7 +15,17 @@ BOTH = Regions((SMALL, LARGE))
 
 def verdict(name: str = "a.png", regions: Regions = BOTH) -> Verdict:
     return Verdict(
-        name, bool(regions.count), 8.0, 6.5, 0.05, None, 0.05, regions, "3", {"log_id": "x"}
+        name=name,
+        is_anomalous=bool(regions.count),
+        score=8.0,
+        threshold=6.5,
+        alpha=0.05,
+        requested_alpha=None,
+        p_value=0.05,
+        raised_by="memory" if regions.count else None,
+        regions=regions,
+        model_version="3",
+        extra={"log_id": "x"},
     )
 
 

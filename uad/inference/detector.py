@@ -21,7 +21,7 @@ from uad.images import Image
 from uad.inference.engines import Engine, load_engine
 from uad.inference.engines.loading import by_speed
 from uad.scoring.conformal import conformal_threshold, p_value, unmet_alpha
-from uad.scoring.parts import Scored, Scoring
+from uad.scoring.parts import WORDS, Scored, Scoring
 from uad.scoring.regions import Regions, find_regions, without_small
 from uad.zones import prepared
 
@@ -45,8 +45,15 @@ class Detection(Scored):
 
     @property
     def is_anomalous(self) -> bool:
-        """Whether the score lies above the threshold."""
-        return self.score > self.threshold
+        """Whether the score lies above the threshold.
+
+        With a smallest defect an alarm also needs a marked region of that area, unless the whole
+        image is what is unusual: that can only make alarms fewer, so alpha's promise holds.
+        """
+        if self.score <= self.threshold:
+            return False
+        needs_region = self.min_area > 1 and self.leading_part != WORDS["whole_image"]
+        return bool(self.label_map.any()) if needs_region else True
 
     @property
     def raised_by(self) -> str | None:
