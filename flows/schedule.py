@@ -67,8 +67,8 @@ class Schedule:
         except ValueError as exc:
             reason = str(exc).split("\n", 1)[0]
             raise ConfigError(
-                f"'{self.cron}' with time zone '{self.timezone}' is no schedule ({reason}): write "
-                "five fields, for example --cron '0 3 * * *' --timezone Europe/Berlin"
+                f"'{self.cron}' with time zone '{self.timezone}' is not a schedule ({reason}). "
+                "Write five fields, for example --cron '0 3 * * *' --timezone Europe/Berlin"
             ) from exc
 
 

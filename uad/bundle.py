@@ -216,7 +216,7 @@ def refuse_foreign(directory: Path) -> None:
         return
     if directory.is_dir() and (not any(directory.iterdir()) or (directory / MANIFEST).is_file()):
         return
-    raise BundleError(f"{directory} exists and is no bundle: choose another output folder")
+    raise BundleError(f"{directory} exists and is not a bundle. Choose another output folder.")
 
 
 def read_bundle(path: Path) -> Bundle:
@@ -331,7 +331,7 @@ def _read_manifest(path: Path) -> Manifest:
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as exc:
-        raise BundleError(f"{path} is no bundle: it has no {MANIFEST}") from exc
+        raise BundleError(f"{path} is not a bundle: it has no {MANIFEST}") from exc
     except (OSError, ValueError) as exc:
         raise BundleError(f"{file} cannot be read as JSON: copy the bundle again") from exc
     version = values.get("format_version") if isinstance(values, dict) else None

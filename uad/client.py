@@ -289,5 +289,5 @@ def _label_map(value: Any, size: Any) -> NDArray[np.uint8]:
         return np.asarray(value, np.uint8).reshape(size)
     decoded = cv2.imdecode(np.frombuffer(base64.b64decode(value), np.uint8), cv2.IMREAD_GRAYSCALE)
     if decoded is None or list(decoded.shape) != list(size):
-        raise ValueError("labelMap is no PNG of the image's size")
+        raise ValueError("labelMap is not a PNG of the image's size")
     return np.asarray(decoded, np.uint8)

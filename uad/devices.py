@@ -47,7 +47,7 @@ def parse_devices(text: str) -> tuple[str, ...]:
         return ("cpu",)
     chosen = [int(number) for number in (numbers or "0").split(",")]
     if len(set(chosen)) < len(chosen):
-        raise EngineError(f"device '{text}' names a device twice: name each once, one a worker")
+        raise EngineError(f"The device '{text}' is named twice. Name each device once.")
     return tuple(f"{kind}:{number}" for number in chosen)
 
 

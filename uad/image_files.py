@@ -65,7 +65,7 @@ def no_images(folder: Path, files: FolderFiles) -> str:
     """What to tell who expected images in `folder`."""
     suffixes = sorted({f.suffix.lower() or "no suffix" for f in files.unreadable + files.others})
     found = f"only files with {', '.join(suffixes[:5])}" if suffixes else "it is empty"
-    return f"{folder} holds no images ({found}); put .png, .jpg, .jpeg, .bmp or .tif files there"
+    return f"{folder} has no images ({found}). Put .png, .jpg, .jpeg, .bmp or .tif files there."
 
 
 def told_unreadable(files: FolderFiles) -> str | None:

@@ -30,7 +30,7 @@ def from_base64(text: str) -> bytes:
         return base64.b64decode("".join(text.split()).encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError) as exc:
         raise RequestRefused(
-            400, "'image' is no valid base64; encode the image file's bytes"
+            400, "'image' is not valid base64; encode the bytes of the image file"
         ) from exc
 
 
@@ -41,7 +41,7 @@ def known_size(data: bytes, limits: Limits) -> tuple[int, int]:
         RequestRefused: 400 not an image or damaged, 413 too many pixels, 415 another format.
     """
     if not _KNOWN.match(data):
-        raise RequestRefused(415, "'image' is no PNG, JPEG, BMP, TIFF or WebP file")
+        raise RequestRefused(415, "'image' is not a PNG, JPEG, BMP, TIFF or WebP file")
     with _errors_in_our_words(limits):
         size = header(data, name="the image", max_pixels=limits.pixels).size
     if max(size) > limits.side_px:

@@ -126,7 +126,7 @@ class Reply:
         values = orjson.loads(header)
         kept = values.get("kept") if isinstance(values, dict) else None
         if not isinstance(kept, list) or len(kept) > MOST_KEPT:
-            raise ValueError("this is no header of a reply")
+            raise ValueError("this is not the header of a reply")
         return 2 + FILES_KEPT * len(kept)
 
     @classmethod

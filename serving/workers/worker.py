@@ -139,7 +139,7 @@ class WorkerProcess:
         except (ValueError, TypeError) as exc:
             self.kill()
             raise EngineLostError(
-                f"engine process {self.pid} sent something that is no reply", began=True
+                f"engine process {self.pid} sent something that is not a reply", began=True
             ) from exc
 
     def _send(self, message: bytes | bytearray) -> None:

@@ -52,7 +52,7 @@ def test_a_wrong_schedule_is_refused_before_anything_starts(
     with pytest.raises(SystemExit) as stopped:
         main(["deploy", "--name", "parts", "--data", "parts", "--cron", "at three"])
     assert stopped.value.code == 1
-    assert "is no schedule" in capsys.readouterr().err
+    assert "is not a schedule" in capsys.readouterr().err
     assert not (uad_home / "prefect" / "server.json").exists()
 
 

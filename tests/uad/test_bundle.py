@@ -42,7 +42,7 @@ def test_a_truncated_or_missing_file_is_refused_by_name(tiny_bundle: Path, name:
 
 
 def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="is no bundle"):
+    with pytest.raises(BundleError, match="is not a bundle"):
         read_bundle(tmp_path)
 
 
@@ -98,7 +98,7 @@ def test_an_engine_without_calibration_refuses_and_names_the_command(tiny_bundle
 
 def test_a_folder_that_holds_something_else_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(BundleError, match="is no bundle: choose another"):
+    with pytest.raises(BundleError, match="is not a bundle. Choose another"):
         write_bundle(tmp_path, None)  # type: ignore[arg-type]
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 

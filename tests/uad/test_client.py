@@ -125,10 +125,10 @@ def test_a_server_that_sends_one_number_a_pixel_and_no_picture_is_understood() -
 
 
 def test_a_refusal_carries_the_servers_status_and_words() -> None:
-    answer = refusal(415, "'image' is no PNG")
+    answer = refusal(415, "'image' is not a PNG")
     with (
         Client(transport=answering(answer)) as client,
-        pytest.raises(RequestRefused, match="415: 'image' is no PNG") as refused,
+        pytest.raises(RequestRefused, match="415: 'image' is not a PNG") as refused,
     ):
         client.predict(IMAGE)
     assert refused.value.status == 415

@@ -30,11 +30,15 @@ def gc(
     keep: Annotated[
         int,
         typer.Option(
-            min=1, help="Of each product: newest versions, steps back, bundles, dataset versions."
+            min=1,
+            help=(
+                "How many newest versions, earlier champions, bundles and dataset "
+                "versions are kept per product."
+            ),
         ),
     ] = 5,
     keep_runs: Annotated[
-        int, typer.Option(min=1, help="Of each product: newest MLflow runs.")
+        int, typer.Option(min=1, help="How many of the newest MLflow runs are kept per product.")
     ] = 50,
     max_gb: Annotated[
         float | None,

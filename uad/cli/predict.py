@@ -173,10 +173,13 @@ def root(
         ),
     ] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Serve --pipeline over HTTP.")] = False,
-    host: Annotated[str | None, typer.Option("--host", help="With --serve.")] = None,
-    port: Annotated[int | None, typer.Option("--port", help="With --serve.")] = None,
+    host: Annotated[str | None, typer.Option("--host", help="Only with --serve.")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="Only with --serve.")] = None,
     _version: Annotated[
-        bool, typer.Option("--version", callback=show_version, is_eager=True, help="And stop.")
+        bool,
+        typer.Option(
+            "--version", callback=show_version, is_eager=True, help="Print the version and exit."
+        ),
     ] = False,
 ) -> None:
     """Replaced by the application's help."""

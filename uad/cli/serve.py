@@ -45,7 +45,7 @@ def serve(
         str | None, typer.Option(help=f"{PRECISION_NAMES}.", show_default="the engine's own")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Engine processes.", show_default="one a core")
+        int | None, typer.Option(help="Engine processes.", show_default="one per core")
     ] = None,
     alpha: Annotated[
         list[str] | None,

@@ -114,7 +114,9 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     try:
         compiled = re.compile(pattern)
     except re.error as exc:
-        raise ConfigError(f"group pattern '{pattern}' is no regular expression: {exc}") from exc
+        raise ConfigError(
+            f"The group pattern '{pattern}' is not a regular expression: {exc}"
+        ) from exc
     if compiled.groups < 1:
         raise ConfigError(
             f"group pattern '{pattern}' has no group; put parentheses around what images of one "

@@ -59,8 +59,8 @@ def items(value: Any) -> Iterator[InputImage]:
             yield from items(part)
     else:
         raise DataError(
-            f"a {type(value).__name__} is no image: give a BGR array, a path, a folder, a URL, "
-            "a dict with 'img' or 'input', or a list of these"
+            f"A {type(value).__name__} is not an image. Give a BGR array, a path, a folder, a "
+            "URL, a dict with 'img' or 'input', or a list of these."
         )
 
 

@@ -80,9 +80,9 @@ def _model(model: str, folder: Path, registry: ModelRegistry) -> str:
     if model in products:
         return str(ModelAddress.champion(model))
     raise ConfigError(
-        f"'{model}' is no pipeline, file, bundle or product (products: "
-        f"{', '.join(products) or 'none'}): give {ANOMALY_DETECTION}, a YAML file, a bundle's "
-        "folder, models:/NAME@champion, or a product's name"
+        f"'{model}' is not a pipeline, file, bundle or product (products: "
+        f"{', '.join(products) or 'none'}). Give {ANOMALY_DETECTION}, a YAML file, a bundle's "
+        "folder, models:/NAME@champion, or a product's name."
     )
 
 

@@ -133,8 +133,12 @@ class Verdict(BaseModel):
             "|---" * len(COLUMNS) + "|",
             *("| " + " | ".join(row) + " |" for row in self.rows()),
             "",
-            f"Compared with version {self.champion or 'none'} on {self.dataset or 'no images'}. "
-            "These figures chose between versions; they are no independent estimate.",
+            (
+                f"Compared with version {self.champion or 'none'} on "
+                f"{self.dataset or 'no images'}. "
+                "These figures were used to choose between versions. They are not an independent "
+                "estimate."
+            ),
         ]
         return "\n".join(lines) + "\n"
 

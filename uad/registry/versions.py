@@ -183,8 +183,8 @@ class Versions(RegistryClient):
         for manifest in Path(downloaded).rglob(MANIFEST):
             return manifest.parent
         raise BundleError(
-            f"version {version.version} of '{version.name}' holds no {MANIFEST}: it was not "
-            "registered by uad; register a bundle with `uad register`"
+            f"Version {version.version} of '{version.name}' has no {MANIFEST}. It was not "
+            "registered by uad. Register a bundle with `uad register`."
         )
 
     def set_tags(self, version: ModelVersion, tags: Mapping[str, str]) -> None:
@@ -205,7 +205,7 @@ class Versions(RegistryClient):
                 raise
             have = ", ".join(self.products()) or "none"
             raise RegistryError(
-                f"there is no product '{name}' in the registry at {self.uri} (it has: {have}): "
+                f"There is no product '{name}' in the registry at {self.uri} (it has: {have}): "
                 f"`uad register BUNDLE --name {shlex.quote(name)}` adds it"
             ) from exc
 

@@ -45,13 +45,13 @@ def gif() -> bytes:
 
 WHOLE = base64.b64decode(PNG)
 IMAGES = {
-    "not base64": ("§§§", 400, "no valid base64"),
-    "a file name": ("part.png", 400, "no valid base64"),
-    "base64 of nothing": ("=", 400, "no valid base64"),
-    "text": (text(b"hello, this is no image"), 415, "no PNG, JPEG"),
-    "a GIF": (text(gif()), 415, "no PNG, JPEG"),
-    "a PDF": (text(b"%PDF-1.7 ..."), 415, "no PNG, JPEG"),
-    "an SVG": (text(b"<svg xmlns='http://www.w3.org/2000/svg'/>"), 415, "no PNG, JPEG"),
+    "not base64": ("§§§", 400, "not valid base64"),
+    "a file name": ("part.png", 400, "not valid base64"),
+    "base64 of nothing": ("=", 400, "not valid base64"),
+    "text": (text(b"hello, this is no image"), 415, "not a PNG, JPEG"),
+    "a GIF": (text(gif()), 415, "not a PNG, JPEG"),
+    "a PDF": (text(b"%PDF-1.7 ..."), 415, "not a PNG, JPEG"),
+    "an SVG": (text(b"<svg xmlns='http://www.w3.org/2000/svg'/>"), 415, "not a PNG, JPEG"),
     "half a PNG": (text(WHOLE[: len(WHOLE) // 2]), 400, "damaged"),
     "only the first bytes": (text(WHOLE[:8]), 400, "damaged"),
     "a bomb": (text(png_that_claims(40_000, 40_000)), 413, "pixels"),

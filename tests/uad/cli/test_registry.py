@@ -72,7 +72,7 @@ def test_an_unknown_product_is_one_line_and_status_1(
     ran = uad(*arguments)
     assert ran.status == 1
     assert ran.err.count("\n") == 1
-    assert ran.err.startswith("error: there is no product 'cookie'")
+    assert ran.err.startswith("error: There is no product 'cookie'")
 
 
 def test_a_server_that_is_down_is_one_line_with_its_address(

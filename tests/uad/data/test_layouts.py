@@ -88,7 +88,7 @@ def test_the_parent_of_several_datasets_is_refused_by_their_names(
 
 def test_an_empty_folder_and_one_of_other_files_say_what_is_wanted(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"holds no images \(it is empty\); put \.png"):
+    with pytest.raises(DataError, match=r"has no images \(it is empty\)\. Put \.png"):
         find(tmp_path / "empty")
     (tmp_path / "empty" / "a.heic").write_bytes(b"")
     with pytest.raises(DataError, match=r"only files with \.heic"):

@@ -134,7 +134,7 @@ def test_images_that_match_no_capture_stand_for_themselves() -> None:
     [
         (r"(\.png)", DataError, "into 1 groups, and three shares need at least 3"),
         (r"\d", ConfigError, "has no group"),
-        (r"(", ConfigError, "is no regular expression"),
+        (r"(", ConfigError, "is not a regular expression"),
     ],
 )
 def test_a_pattern_that_cannot_group_is_refused(

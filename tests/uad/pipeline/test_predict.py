@@ -150,7 +150,7 @@ def test_an_input_of_another_kind_is_refused_with_what_is_taken(
 
 def test_an_empty_folder_is_named(pipeline: Pipeline, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"empty holds no image"):
+    with pytest.raises(DataError, match=r"empty has no image"):
         list(pipeline.predict(tmp_path / "empty"))
 
 

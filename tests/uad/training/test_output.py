@@ -55,7 +55,7 @@ def test_a_folder_that_is_no_bundle_is_refused_before_anything_is_trained(
     (tmp_path / "photos/notes.txt").write_text("mine")
     for options in ((), ("--overwrite",)):
         assert train(parts, tmp_path / "photos", *options) == 1
-        assert "is no bundle" in " ".join(capsys.readouterr().err.split())
+        assert "is not a bundle" in " ".join(capsys.readouterr().err.split())
     assert (tmp_path / "photos/notes.txt").read_text() == "mine"
 
 

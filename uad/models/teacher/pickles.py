@@ -60,7 +60,7 @@ class _Number:
 
     def __init__(self, code: str, *_: object) -> None:
         if code not in _NUMBERS:
-            raise pickle.UnpicklingError(f"array of {code!r}, which is no number")
+            raise pickle.UnpicklingError(f"array of {code!r}, which is not a number")
         self.code, self.order = code, "="
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
@@ -189,7 +189,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
 
 def _named_arrays(state: Any) -> dict[str, NDArray[np.generic]]:
     if not isinstance(state, dict):
-        raise pickle.UnpicklingError("it holds no dictionary of arrays")
+        raise pickle.UnpicklingError("it has no dictionary of arrays")
     arrays = {name: _array(value) for name, value in state.items() if isinstance(name, str)}
     return {name: value for name, value in arrays.items() if value is not None}
 
