@@ -98,7 +98,7 @@ def test_an_engine_without_calibration_refuses_and_names_the_command(tiny_bundle
 
 def test_a_folder_that_holds_something_else_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(BundleError, match="is not a bundle. Choose another"):
+    with pytest.raises(BundleError, match=r"is not a bundle\. Choose another"):
         write_bundle(tmp_path, None)  # type: ignore[arg-type]
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
