@@ -39,6 +39,7 @@ from uad.models.whitening import SecondMoments
 from uad.paddle_runtime import paddle
 from uad.scoring.maps import anomaly_map, image_score
 from uad.scoring.selection import LevelMaps, candidates, level_statistics, plant_in, quality
+from uad.training import settled
 from uad.training.checkpoint import load_checkpoint
 from uad.training.loop import fit
 from uad.training.teacher_features import network_input
@@ -79,7 +80,7 @@ class Examiner:
         self.config, self.test = config, dataset.test
         score = config.score
         self.score = next(iter(candidates(0))) if score == "auto" else score
-        finest = (config.input.height // 4, config.input.width // 4)
+        finest = (config.input.spec().height // 4, config.input.spec().width // 4)
         normals = self._read(dataset.selection)
         planted = plant_in(normals, seed=config.training.seed)
         self.planted_masks = planted.masks_at(finest)
@@ -127,13 +128,13 @@ class Examiner:
         }
 
     def _read(self, samples: Sequence[Sample]) -> NDArray[np.uint8]:
-        spec = self.config.input
+        spec = self.config.input.spec()
         size = (spec.height, spec.width)
         return np.stack([resize(read(s.path), size, spec.interpolation) for s in samples])
 
     def _network_input(self, images: NDArray[np.uint8]) -> list[object]:
         return [
-            paddle.to_tensor(network_input(images[start : start + 8], self.config.input))
+            paddle.to_tensor(network_input(images[start : start + 8], self.config.input.spec()))
             for start in range(0, len(images), 8)
         ]
 
@@ -167,6 +168,7 @@ def curve(
     """The student of each `every` epochs of one training, and of the last."""
     config = seeded(config, seed)
     dataset = load_dataset(data, config.data)
+    config = settled(config, dataset)
     examiner, points, options = Examiner(dataset, config, teacher), [], config.training
     steps = math.ceil(len(dataset.train) / options.batch_size)
     last = max(options.epochs, math.ceil(options.min_steps / steps))
