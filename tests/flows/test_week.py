@@ -48,7 +48,7 @@ from uad.inference.detector import load_detector
 from uad.monitoring.score_log import ScoreLog
 from uad.paths import checkpoints_dir
 from uad.registry import ModelRegistry
-from uad.registry.gate_rule import MAX_DROP
+from uad.registry.gate_verdict import MAX_DROP
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
