@@ -36,6 +36,7 @@ def test_a_port_that_is_taken_is_said(
         pass
 
 
+@pytest.mark.slow  # two and a half minutes: Prefect tries the registry again three times
 def test_a_failing_run_leaves_no_password_anywhere(
     prefect_api: str, normals: Path, uad_home: Path
 ) -> None:
