@@ -7,7 +7,7 @@ from uad.data import Dataset
 from uad.errors import EngineError
 from uad.inference.calibrate import calibrate
 from uad.inference.engines.loading import installed
-from uad.inference.quantization.quantize import ENGINES, quantise
+from uad.inference.quantization.quantize import ENGINES, NOT_ACCURATE, quantise
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,8 @@ def add_int8_where_accepted(
             bundle, dataset.train, dataset.selection, engines=engines, progress=progress
         )
     except EngineError as exc:
-        log.warning("%s", exc)
+        log.info("%s", NOT_ACCURATE)
+        log.debug("%s", exc)
     for name in bundle.manifest.int8 or {}:
         bundle = calibrate(
             bundle,

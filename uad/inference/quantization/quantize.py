@@ -30,6 +30,9 @@ from uad.models.parts import Parts
 from uad.zones import prepared
 
 log = logging.getLogger(__name__)
+NOT_ACCURATE = (
+    "The 8-bit model was not accurate enough, so the float32 model is used. Nothing to do."
+)
 
 RANGE_IMAGES = 64
 """Training images of which the ranges are taken, spread evenly; more change nothing measurable."""
@@ -136,14 +139,15 @@ def _accepted(
             objections.append(f"{name}: {reason}")
         else:
             accepted[name] = agreement
-            log.info("int8 model of %s accepted for %s: %s", bundle.path, name, agreement)
+            log.debug("int8 model of %s accepted for %s: %s", bundle.path, name, agreement)
     if not accepted:
         raise EngineError(
-            f"{bundle.path} keeps its float32 model: {'; '.join(objections)}; use --precision "
-            "fp32, or train on more images"
+            f"The 8-bit model of {bundle.path} is not accurate enough ({'; '.join(objections)}). "
+            "Use --precision fp32, or train on more images."
         )
     for reason in objections:
-        log.warning("%s gets no 8-bit model for %s", bundle.path, reason)
+        log.info("%s: %s", reason.partition(":")[0], NOT_ACCURATE)
+        log.debug("%s", reason)
     return accepted
 
 
