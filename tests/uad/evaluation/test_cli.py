@@ -8,7 +8,7 @@ import pytest
 from uad.bundle import Bundle, DatasetRef, write_bundle
 from uad.cli import main
 from uad.config import SplitConfig, TrainingConfig
-from uad.config.training import InputSpec, ModelConfig
+from uad.config.training import InputConfig, ModelConfig
 from uad.data import load_dataset, make_demo_images
 from uad.evaluation import Report
 from uad.images import read, resize
@@ -18,7 +18,7 @@ from uad.models.teacher import load_teacher
 from uad.registry import ModelRegistry
 from uad.scoring.maps import ScoreDefinition
 
-INPUT = InputSpec(height=64, width=64)
+INPUT = InputConfig(height=64, width=64)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def bundle(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     model = TrainedModel(
         student=other.weights,
         teacher=teacher,
-        input=INPUT,
+        input=INPUT.spec(),
         score=ScoreDefinition(),
         statistics={},
         config=TrainingConfig(input=INPUT, model=ModelConfig(width=8)),

@@ -1,5 +1,6 @@
 """A bundle made ready for other engines and precisions."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,12 +99,15 @@ def test_a_fresh_bundle_gets_8_bits_on_every_engine_that_keeps_to_float32(
 ) -> None:
     fresh = read_bundle(tiny_bundle)
     dataset = load_dataset(parts, split_of(fresh))
-    ready = add_int8_where_accepted(fresh, dataset, alpha=0.05)
+    with caplog.at_level(logging.DEBUG, logger="uad.inference.quantization"):
+        ready = add_int8_where_accepted(fresh, dataset, alpha=0.05)
     assert set(ready.manifest.calibration) == {"onnxruntime/fp32"} | {
         f"{engine}/int8" for engine in ready.manifest.int8 or ()
     }
     refused = {"onnxruntime", "openvino"} - set(ready.manifest.int8 or ())
     assert all(f"{engine}: 8-bit rounding" in caplog.text for engine in refused)
+    told = [record for record in caplog.records if record.levelno >= logging.INFO]
+    assert all("Nothing to do" in record.getMessage() for record in told)
     fastest = load_detector(ready.path, engine="fastest").engine.key
     assert fastest == ("openvino/int8" if "openvino" not in refused else "onnxruntime/fp32")
 
