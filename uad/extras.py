@@ -12,6 +12,7 @@ EXTRAS = {
     "serving": (
         *("fastapi", "starlette", "uvicorn", "orjson", "prometheus_client", "multipart"),
         *("python_multipart", "mlflow", "sqlalchemy", "alembic", "httptools", "uvloop"),
+        *("h11", "httpcore", "anyio"),
     ),
     "cpu": ("paddle",),
     "openvino": ("openvino",),

@@ -52,7 +52,7 @@ def test_other_machines_are_asked_through_the_proxy(proxied: None) -> None:
 
 
 def test_the_client_reaches_a_server_on_this_machine(port: int, proxied: None) -> None:
-    told = pytest.raises(ServingError, match="is it a uad server")
+    told = pytest.raises(ServingError, match="Is it a uad server")
     with Client(f"http://127.0.0.1:{port}") as client, told:
         client.predict(b"x")
 
