@@ -49,9 +49,10 @@ class Versions(RegistryClient):
             registration.own_run(connection, name, checked, run_id) as run,
         ):
             model = registration.upload(connection, run, name, checked, described)
-            registration.log_figures(
-                connection, run, model.model_id, figures, described.get(DATASET)
-            )
+            # A training's own run has its losses already, one per epoch.
+            logged = set(checked.manifest.metrics) if run_id else set()
+            new = {name: value for name, value in figures.items() if name not in logged}
+            registration.log_figures(connection, run, model.model_id, new, described.get(DATASET))
             registration.ensure_model(connection, name)
             made = connection.client.create_model_version(
                 name,
