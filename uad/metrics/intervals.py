@@ -15,12 +15,10 @@ def clopper_pearson(hits: int, total: int, confidence: float = CONFIDENCE) -> In
     """
     if total == 0:
         return None
-    from scipy.stats import beta
+    from scipy.stats import binomtest
 
-    tail = (1 - confidence) / 2
-    low = 0.0 if hits == 0 else float(beta.ppf(tail, hits, total - hits + 1))
-    high = 1.0 if hits == total else float(beta.ppf(1 - tail, hits + 1, total - hits))
-    return low, high
+    found = binomtest(hits, total).proportion_ci(confidence, method="exact")
+    return float(found.low), float(found.high)
 
 
 def percentiles(values: NDArray[np.float64], confidence: float = CONFIDENCE) -> Interval | None:
