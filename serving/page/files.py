@@ -23,9 +23,10 @@ PAGE_HEADERS = {
 }
 OPEN = frozenset({"style.css", "icon.svg"})
 """Files that the sign-in page needs before anybody has signed in."""
+UNKNOWN_KEY = '<p role="alert">This key is not known. Copy it again, or ask for a new one.</p>'
 
 
-def file_response(name: str, status: int = 200) -> Response:
+def file_response(name: str) -> Response:
     """One file of the page.
 
     Raises:
@@ -36,4 +37,11 @@ def file_response(name: str, status: int = 200) -> Response:
         raise RequestRefused(404, "there is no such file")
     content = names[name].read_bytes()
     media_type = TYPES[names[name].suffix]
-    return Response(content, status, headers=PAGE_HEADERS, media_type=media_type)
+    return Response(content, headers=PAGE_HEADERS, media_type=media_type)
+
+
+def sign_in_response(*, refused: bool = False) -> Response:
+    """The form that asks for a key; `refused`: the key that was given is not known."""
+    page = (FOLDER / "sign-in.html").read_text(encoding="utf-8")
+    content = page.replace("<!-- alert -->", UNKNOWN_KEY if refused else "")
+    return Response(content, 401, headers=PAGE_HEADERS, media_type=TYPES[".html"])

@@ -17,7 +17,7 @@ from serving.api.sessions import COOKIE, refuse_other_sites, set_cookie
 from serving.api.state import State, state_of
 from serving.models.products import Product
 from serving.page import facts
-from serving.page.files import OPEN, PAGE_HEADERS, file_response
+from serving.page.files import OPEN, PAGE_HEADERS, file_response, sign_in_response
 from serving.workers.messages import Reply
 from uad.errors import GateError, RegistryError, RegistryUnreachableError, RequestRefused
 from uad.monitoring.judged_images import HEATMAP, PREVIEW
@@ -70,7 +70,7 @@ async def index(request: Request) -> Response:
     try:
         state_of(request).access.identify(request)
     except RequestRefused:
-        return file_response("sign-in.html", 401)
+        return sign_in_response()
     return file_response("index.html")
 
 
@@ -88,7 +88,7 @@ async def begin_session(request: Request) -> Response:
     form = parse_qs((await _short_body(request)).decode("utf-8", "replace"))
     key = form.get("key", [""])[0].strip()
     if state.access.keys is not None and state.access.keys.owner(key) is None:
-        return file_response("sign-in-again.html", 401)
+        return sign_in_response(refused=True)
     response = RedirectResponse("/", 303, headers=PAGE_HEADERS)
     set_cookie(request, response, state.sessions.begin(key))
     return response

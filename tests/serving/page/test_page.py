@@ -77,6 +77,7 @@ def test_with_keys_nothing_is_shown_without_one(locked: tuple[Running, str, Path
     door = server.http.get("/")
     assert door.status_code == 401
     assert 'action="/page/session"' in door.text
+    assert 'role="alert"' not in door.text
     for path in ("/page/server", "/page/files/app.js", *(PAGE + view for view in VIEWS)):
         assert server.http.get(path).status_code == 401, path
     assert server.http.post("/feedback", json={}).status_code == 401
@@ -89,7 +90,9 @@ def test_a_person_signs_in_once_and_the_key_is_not_in_the_cookie(
 ) -> None:
     server, key, _ = locked
     with httpx.Client(base_url=server.url, timeout=60) as browser:
-        assert browser.post("/page/session", data={"key": "uad_wrong"}).status_code == 401
+        refused = browser.post("/page/session", data={"key": "uad_wrong"})
+        assert refused.status_code == 401
+        assert "This key is not known" in refused.text
         welcome = browser.post("/page/session", data={"key": key})
         assert (welcome.status_code, welcome.headers["location"]) == (303, "/")
         cookie = welcome.headers["set-cookie"]
