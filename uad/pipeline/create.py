@@ -12,7 +12,7 @@ from uad.devices import parse_devices
 from uad.errors import ConfigError, ServingError
 from uad.hot_reload import AliasWatcher, BundleStore, ModelSlot, Served
 from uad.inference.detector import Detector, load_detector
-from uad.pipeline.multi_device import Judge, Team
+from uad.pipeline.multi_device import AnyDetector, MultiDeviceDetector
 from uad.pipeline.pipeline import Pipeline
 from uad.pipeline.source import read_pipeline
 from uad.registry import ModelRegistry, is_address
@@ -127,16 +127,16 @@ def _following(
     return Pipeline(watcher.slot, batch_size=settings.batch_size, watcher=watcher)
 
 
-def _load(path: Path, settings: PipelineConfig) -> Judge:
+def _load(path: Path, settings: PipelineConfig) -> AnyDetector:
     """One detector, or one a device if the settings name several."""
-    loaded: list[Judge] = []
+    loaded: list[AnyDetector] = []
     with ExitStack() as if_one_fails:
         for device in parse_devices(settings.device or "cpu"):
             detector = _detector(path, settings, device)
             if_one_fails.callback(detector.close)
             loaded.append(detector)
         if_one_fails.pop_all()
-    return loaded[0] if len(loaded) == 1 else Team(loaded)
+    return loaded[0] if len(loaded) == 1 else MultiDeviceDetector(loaded)
 
 
 def _detector(path: Path, settings: PipelineConfig, device: str) -> Detector:

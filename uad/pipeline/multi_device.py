@@ -8,8 +8,8 @@ from uad.images import Image
 from uad.inference.detector import Detection
 
 
-class Judge(Protocol):
-    """What a pipeline runs: a detector, or a team of them."""
+class AnyDetector(Protocol):
+    """What a pipeline runs: a detector, or several on as many devices."""
 
     def detect(
         self,
@@ -31,10 +31,10 @@ class Judge(Protocol):
         ...
 
 
-class Team:
+class MultiDeviceDetector:
     """Splits a batch into equal parts, one a member, and judges them at the same time."""
 
-    def __init__(self, members: Sequence[Judge]) -> None:
+    def __init__(self, members: Sequence[AnyDetector]) -> None:
         self._members = list(members)
         self._threads = ThreadPoolExecutor(len(self._members), thread_name_prefix="uad-device")
 

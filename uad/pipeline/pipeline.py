@@ -10,11 +10,11 @@ from uad.images import Image
 from uad.inference.detector import Detection
 from uad.pipeline.batches import Batch, batches
 from uad.pipeline.inputs import InputImage, items
-from uad.pipeline.multi_device import Judge
+from uad.pipeline.multi_device import AnyDetector
 from uad.pipeline.result import Result
 from uad.verdicts import FileNames
 
-Detect = Callable[[Judge, Sequence[Image]], list[Detection]]
+Detect = Callable[[AnyDetector, Sequence[Image]], list[Detection]]
 
 
 class Pipeline:
@@ -22,10 +22,10 @@ class Pipeline:
 
     def __init__(
         self,
-        slot: ModelSlot[Judge],
+        slot: ModelSlot[AnyDetector],
         *,
         batch_size: int = 1,
-        watcher: AliasWatcher[Judge] | None = None,
+        watcher: AliasWatcher[AnyDetector] | None = None,
     ) -> None:
         self._slot = slot
         self._watcher = watcher
@@ -69,7 +69,7 @@ class Pipeline:
         if alpha is not None and threshold is not None:
             raise CalibrationError("give alpha or threshold, not both")
 
-        def detect(judge: Judge, images: Sequence[Image]) -> list[Detection]:
+        def detect(judge: AnyDetector, images: Sequence[Image]) -> list[Detection]:
             return judge.detect(images, alpha=alpha, threshold=threshold, min_area=min_area)
 
         return self._predict(items(input), size, detect, on_bad_image)
