@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from uad.network import spare_loopback
-from uad.paths import home, prefect_dir
+from uad.storage.paths import home, prefect_dir
 
 DEFAULTS = {
     # Its start took 13 s on two idle cores and minutes on busy ones; Prefect gives up after 20 s.

@@ -10,9 +10,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from uad.errors import BusyError
-from uad.files import write_file
-from uad.names import place_of
-from uad.paths import locks_dir
+from uad.storage.atomic_writes import write_file
+from uad.storage.names import place_of
+from uad.storage.paths import locks_dir
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from uad.errors import UadError
-from uad.redaction import clean_log_records
+from uad.errors.redaction import clean_log_records
 
 logger = logging.getLogger("flows")
 ENGINE_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")

@@ -13,12 +13,12 @@ from flows.approval import WAIT_HOURS, ask, require_server
 from flows.evaluate import evaluate_bundle, evaluate_recent
 from flows.retries import REGISTRY
 from uad.errors import RegistryError, RegistryUnreachableError, UadError
-from uad.names import ModelVersionNumber, ProductName
 from uad.operations import judging
 from uad.operations.inputs import EvaluationImages
 from uad.operations.judging import Candidate, Evidence
 from uad.registry import ModelAddress
 from uad.registry.gate import GateRule, Mode, Verdict
+from uad.storage.names import ModelVersionNumber, ProductName
 
 ATTEMPTS = 3
 """How often a new version is judged again because the champion changed meanwhile."""

@@ -5,7 +5,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from flows.logs import logger
-from uad.paths import home
+from uad.storage.paths import home
 
 if TYPE_CHECKING:
     from prefect.client.schemas import State

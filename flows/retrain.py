@@ -19,12 +19,12 @@ from flows.schedule import cancel_overdue
 from flows.tracking import REASON, TRAINING_KEY, closing_run, log_dataset, open_run
 from uad.config import TrainingConfig
 from uad.data import roles_of
-from uad.names import ModelVersionNumber, ProductName, place_of
 from uad.operations.inputs import training_inputs
 from uad.operations.judging import Candidate
-from uad.paths import reports_dir
 from uad.registry import ModelRegistry, RunTracker
 from uad.registry.gate import GateRule, Mode, Verdict
+from uad.storage.names import ModelVersionNumber, ProductName, place_of
+from uad.storage.paths import reports_dir
 
 TURN_SECONDS = 12 * 3600.0
 """How long a run that nobody waits for, of a schedule or a trigger, waits for one under way."""

@@ -22,9 +22,9 @@ from filelock import FileLock, Timeout
 
 from flows.processes import LOOPBACK, STOP_SECONDS, answers, free_port, stop
 from uad.errors import FlowError
-from uad.files import write_file
 from uad.network import http_get, spare_loopback
-from uad.paths import prefect_dir
+from uad.storage.atomic_writes import write_file
+from uad.storage.paths import prefect_dir
 
 PORT = 4200
 """Prefect's own; another free one is taken where it is in use."""

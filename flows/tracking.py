@@ -15,9 +15,9 @@ from flows.retries import REGISTRY
 from uad.config import TrainingConfig
 from uad.errors import RegistryError
 from uad.evaluation.data_page import page_file
+from uad.models.parts import EpochMetrics
 from uad.operations.inputs import EvaluationImages
 from uad.registry import RunTracker
-from uad.types import EpochMetrics
 
 TRAINING_KEY = "uad.training_key"
 """Tag of runs and versions: hash of the images, settings and teacher."""

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict
 from flows import logs
 from flows.schedule import cancel_overdue
 from uad.errors import DataError
-from uad.files import write_file
-from uad.names import place_of
-from uad.paths import watch_dir
+from uad.storage.atomic_writes import write_file
+from uad.storage.names import place_of
+from uad.storage.paths import watch_dir
 
 EVENT = "uad.new-data"
 """Name of the event; `uad deploy --watch` begins a retraining on it. Others may send it too."""

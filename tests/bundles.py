@@ -15,12 +15,11 @@ from uad.inference.detector import Scorer
 from uad.inference.engines import load_engine
 from uad.inference.features import feature_extractor
 from uad.models.memory import Memory, Sample, fit_memory
-from uad.models.parts import TrainedModel
-from uad.models.resnet import random_weights
+from uad.models.parts import EpochMetrics, Teacher, TrainedModel
+from uad.models.resnet import Weights, random_weights
 from uad.models.statistics import WholeImage, fit_whole_image
 from uad.models.whitening import SecondMoments
 from uad.scoring.maps import ScoreDefinition
-from uad.types import EpochMetrics, Teacher, Weights
 
 
 def write_random_bundle(

@@ -27,12 +27,12 @@ from safetensors.numpy import load_file, save_file
 from uad import __version__
 from uad.config import DetectorDefinition, InputSpec, ScoreDefinition
 from uad.errors import BundleError
-from uad.files import assembling, write_file
 from uad.models.memory import Memory
 from uad.models.parts import Parts, TrainedModel
+from uad.models.resnet import Weights
 from uad.models.statistics import WholeImage
 from uad.scoring.maps import whitenings
-from uad.types import Weights
+from uad.storage.atomic_writes import assembling, write_file
 
 MANIFEST = "bundle.json"
 MODEL = "model.onnx"

@@ -22,7 +22,7 @@ from uad.errors import ImageError, RequestRefused, ServingError
 from uad.images import Image
 from uad.network import http_client
 from uad.scoring.regions import Regions
-from uad.verdicts import Verdict, regions_of
+from uad.scoring.verdicts import Verdict, regions_of
 
 PATH = "/image-anomaly-detection"
 BUSY = (429, 503)

@@ -19,7 +19,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from uad.redaction import without_passwords
+from uad.errors.redaction import without_passwords
 
 LINE_SECONDS = 30.0
 """Without a terminal, long work says in a line how far it is, this far apart at least."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from uad.config.training import Areas
 from uad.images import Image
 from uad.scoring.regions import Box, without_small
-from uad.zones import ignored
+from uad.scoring.zones import ignored
 
 Map = NDArray[np.float32]
 Colour = tuple[int, int, int]

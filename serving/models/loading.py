@@ -17,7 +17,7 @@ from serving.models.shadow import Shadow
 from serving.settings import ServerSettings
 from serving.workers.pool import WorkerPool
 from uad.bundle import read_bundle
-from uad.devices import parse_devices
+from uad.config.devices import parse_devices
 from uad.errors import ConfigError, ServingError
 from uad.hot_reload import AliasWatcher, BundleStore, Event, ModelSlot, Served
 from uad.inference.engines.cores import physical_cores

@@ -7,11 +7,11 @@ needs no registry when the version is in the local store, as the last three are.
 from dataclasses import replace
 
 from uad.errors import RegistryError, RegistryUnreachableError
-from uad.files import write_file
 from uad.hot_reload import BundleStore
 from uad.hot_reload.pins import PINNED_AT, pin_file, pinned
 from uad.registry import ModelRegistry
 from uad.registry.types import ModelVersion
+from uad.storage.atomic_writes import write_file
 
 
 def pin(name: str, version: str) -> None:

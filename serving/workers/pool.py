@@ -13,7 +13,7 @@ from serving.workers.messages import Job, Reply
 from serving.workers.request_queue import QueuedRequest, RequestQueue
 from serving.workers.supervisor import Supervisor
 from serving.workers.worker import WorkerProcess
-from uad.devices import parse_devices
+from uad.config.devices import parse_devices
 from uad.errors import RequestRefused
 
 LOOK_SECONDS = 0.1

@@ -33,17 +33,18 @@ from uad.data.samples import Sample
 from uad.images import read, read_mask, resize
 from uad.metrics import PixelStream, image_auroc
 from uad.models.backbone import Pyramid
+from uad.models.paddle_runtime import paddle
+from uad.models.parts import EpochMetrics, Teacher
+from uad.models.resnet import Weights
 from uad.models.stfpm import differences, distance_maps, mahalanobis, unit
 from uad.models.teacher import load_teacher
 from uad.models.whitening import SecondMoments
-from uad.paddle_runtime import paddle
 from uad.scoring.maps import anomaly_map, image_score
 from uad.scoring.selection import LevelMaps, candidates, level_statistics, plant_in, quality
 from uad.training import settled
 from uad.training.checkpoint import load_checkpoint
 from uad.training.loop import fit
 from uad.training.teacher_features import network_input
-from uad.types import EpochMetrics, Teacher, Weights
 
 
 @dataclass(frozen=True)

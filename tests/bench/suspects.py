@@ -29,13 +29,13 @@ from uad.images import read
 from uad.inference.detector import Scorer, load_detector
 from uad.inference.engines import load_engine
 from uad.metrics import image_auroc
+from uad.models.parts import Teacher
 from uad.models.teacher import load_teacher
 from uad.suspects import Ranking, find_suspects
 from uad.suspects.find import suspect_limit
 from uad.training import train
 from uad.training.loop import fit
 from uad.training.parts import put_together
-from uad.types import Teacher
 
 FOLDS = 3
 

@@ -15,9 +15,9 @@ from flows.retries import REGISTRY, unreachable
 from flows.server import end_orphan, own_server, reachable, running
 from flows.tracking import EpochLog, closing_run
 from uad.errors import BusyError, DataError, FlowError, RegistryUnreachableError
-from uad.paths import locks_dir, prefect_dir
+from uad.models.parts import EpochMetrics
 from uad.registry import ModelRegistry, RunTracker
-from uad.types import EpochMetrics
+from uad.storage.paths import locks_dir, prefect_dir
 
 
 def test_a_registry_that_did_not_answer_is_asked_again_and_bad_data_is_not(

@@ -14,9 +14,9 @@ from uad.data import ingest
 from uad.errors import ConfigError, RegistryError
 from uad.operations.inputs import EvaluationImages
 from uad.operations.judging import Candidate, Evidence, judge, promote_if
-from uad.paths import store_dir
 from uad.registry import ModelAddress, ModelRegistry, local_folder
 from uad.registry.gate import Verdict
+from uad.storage.paths import store_dir
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from safetensors import safe_open
 from flows.resume import MOST_STARTS, begin_again, place, revive_lost
 from flows.retrain import retrain
 from flows.worker import recover
-from uad.paths import checkpoints_dir
 from uad.registry import ModelRegistry
+from uad.storage.paths import checkpoints_dir
 
 LONG = 150
 """Epochs; some seconds."""

@@ -46,9 +46,9 @@ from uad.evaluation import evaluate
 from uad.hot_reload import open_bundle
 from uad.inference.detector import load_detector
 from uad.monitoring.score_log import ScoreLog
-from uad.paths import checkpoints_dir
 from uad.registry import ModelRegistry
 from uad.registry.gate_verdict import MAX_DROP
+from uad.storage.paths import checkpoints_dir
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

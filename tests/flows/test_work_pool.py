@@ -23,8 +23,8 @@ from flows.processes import free_port
 from flows.server import own_server
 from tests.conftest import ROOT
 from tests.flows.conftest import TINY
-from uad.paths import checkpoints_dir, locks_dir
 from uad.registry import ModelRegistry
+from uad.storage.paths import checkpoints_dir, locks_dir
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

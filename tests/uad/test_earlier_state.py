@@ -14,11 +14,11 @@ from uad.hot_reload import BundleStore, open_bundle
 from uad.hot_reload.pins import pinned
 from uad.inference.detector import load_detector
 from uad.monitoring.score_log import ScoreLog
-from uad.names import DatasetAddress
 from uad.operations.drift import DriftReport, announced_first
 from uad.operations.training import bundle_folder, is_complete
-from uad.paths import locks_dir, reports_dir
 from uad.registry import ModelRegistry
+from uad.storage.names import DatasetAddress
+from uad.storage.paths import locks_dir, reports_dir
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 LAY_AT = "/tmp/uad-sample-state"

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uad.errors import EngineError, UadError
-from uad.types import Outputs
+from uad.scoring.maps import Outputs
 
 
 class EngineProcess:

@@ -21,11 +21,11 @@ from uad.bench.engine_processes import EngineProcess
 from uad.bench.resized_bundle import batch_of, resized
 from uad.bundle import Bundle
 from uad.config import InputSpec, ScoreDefinition
-from uad.devices import PRECISIONS
+from uad.config.devices import PRECISIONS
 from uad.errors import EngineError
 from uad.inference.engines.loading import installed
+from uad.scoring.maps import Outputs
 from uad.scoring.parts import Scoring
-from uad.types import Outputs
 
 REFERENCE = "onnxruntime/fp32"
 MAP_SIZE = (64, 64)

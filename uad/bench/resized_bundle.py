@@ -15,9 +15,8 @@ from uad.config.score import Distance
 from uad.images import Image, resize
 from uad.inference.graph import build_int8
 from uad.inference.quantization.quantize import measure_extremes
-from uad.models.parts import TrainedModel
-from uad.models.resnet import random_weights
-from uad.types import Teacher, Weights
+from uad.models.parts import Teacher, TrainedModel
+from uad.models.resnet import Weights, random_weights
 
 
 @contextmanager

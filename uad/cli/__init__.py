@@ -16,12 +16,12 @@ from typing import Annotated
 
 import typer
 
-from uad import __version__, extras
+from uad import __version__
 from uad.console import silence_closed_pipes
-from uad.errors import UadError
+from uad.errors import UadError, extras
+from uad.errors.redaction import clean_log_records, without_passwords
 from uad.network import spare_loopback
-from uad.paths import DISK_ERRORS, check_writable, database_error, disk_error, home
-from uad.redaction import clean_log_records, without_passwords
+from uad.storage.paths import DISK_ERRORS, check_writable, database_error, disk_error, home
 
 OTHER_BRACKET = re.compile(r"\[(?!/?b\])")
 """In a help only `[b]` and `[/b]` are markup."""

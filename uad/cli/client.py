@@ -8,7 +8,7 @@ import typer
 from uad.cli.predict import AsJson, Csv, VerdictPrinter
 from uad.console import console
 from uad.errors import ImageError, RequestRefused, ServingError
-from uad.paths import NAME_ERRORS
+from uad.storage.paths import NAME_ERRORS
 
 if TYPE_CHECKING:
     from uad.client import Prediction
@@ -66,7 +66,7 @@ def client(
         uad client --json *.png | jq .score
     """
     from uad.client import Client
-    from uad.verdicts import one_line, verdict_file
+    from uad.scoring.verdicts import one_line, verdict_file
 
     failures: list[str] = []
     unsaved: list[str] = []
@@ -109,7 +109,7 @@ def client(
 
 
 def _expanded(names: list[str]) -> list[str]:
-    from uad.image_files import list_files, no_images, told_unreadable
+    from uad.images.folders import list_files, no_images, told_unreadable
 
     found: list[str] = []
     for name in names:
@@ -130,7 +130,7 @@ def _pictures(names: list[str], folder: Path | None) -> list[Path | None]:
     """One file per picture, none twice although images of two folders may share a name."""
     if folder is None:
         return [None] * len(names)
-    from uad.verdicts import FileNames
+    from uad.scoring.verdicts import FileNames
 
     free = FileNames()
     return [folder / f"{free.free(Path(name.split('?')[0]).stem)}_res.jpg" for name in names]

@@ -254,7 +254,7 @@ def diff(
     from uad.data.compare import compare
     from uad.data.samples import natural
     from uad.data.versions import history, read_version
-    from uad.zones import described
+    from uad.scoring.zones import described
 
     before = read_version(old)
     if new is None:
@@ -301,7 +301,7 @@ def verify(address: Address) -> None:
 
 def _print_version(version: "DatasetVersion") -> "list[Problem]":
     """Tables of what it holds and of its problems; returns the problems."""
-    from uad.zones import described
+    from uad.scoring.zones import described
 
     shares, leaks = _shares(version)
     zones = [("zones", described(version.ignore))] if version.ignore else []

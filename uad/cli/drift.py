@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from uad.console import console, print_table
-from uad.extras import require
+from uad.errors.extras import require
 
 DRIFTED = 3
 """Exit status that says so, for scripts."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from uad.config import SplitConfig
+from uad.config.devices import ENGINE_NAMES, PRECISION_NAMES
 from uad.console import console, print_table
-from uad.devices import ENGINE_NAMES, PRECISION_NAMES
 from uad.errors import DataError
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from uad.config.devices import ENGINE_NAMES, PRECISION_NAMES
 from uad.console import console, print_table
-from uad.devices import ENGINE_NAMES, PRECISION_NAMES
 
 
 def register(app: typer.Typer) -> None:

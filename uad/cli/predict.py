@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from uad.cli import show_version
+from uad.config.devices import ENGINE_NAMES, PRECISION_NAMES
 from uad.console import console
-from uad.devices import ENGINE_NAMES, PRECISION_NAMES
 from uad.errors import ConfigError, ImageError
-from uad.paths import NAME_ERRORS
+from uad.storage.paths import NAME_ERRORS
 
 if TYPE_CHECKING:
     from uad.pipeline import Result
-    from uad.verdicts import Verdict, VerdictFile
+    from uad.scoring.verdicts import Verdict, VerdictFile
 
 PIPELINE_HELP = (
     "anomaly_detection (the champion, if there is only one product), a YAML file, a bundle's "
@@ -107,7 +107,7 @@ def predict(
         uad predict --pipeline cookie --input photos/ --csv verdicts.csv
     """
     from uad.pipeline import create_pipeline
-    from uad.verdicts import verdict_file
+    from uad.scoring.verdicts import verdict_file
 
     if not inputs:
         raise ConfigError("No input was given. Add --input PICTURE, FOLDER or URL.")
@@ -202,7 +202,7 @@ def root(
 
 def _report(error: ImageError, errors: list[ImageError], table: "VerdictFile | None") -> None:
     errors.append(error)
-    from uad.verdicts import one_line
+    from uad.scoring.verdicts import one_line
 
     typer.secho(f"error: {one_line(str(error))}", fg="red", err=True)
     if table is not None:

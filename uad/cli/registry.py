@@ -11,8 +11,8 @@ import typer
 
 from uad.console import console, print_table
 from uad.errors import RegistryError
-from uad.extras import require
-from uad.redaction import without_passwords
+from uad.errors.extras import require
+from uad.errors.redaction import without_passwords
 
 if TYPE_CHECKING:
     from uad.registry import ModelVersion, Promotion

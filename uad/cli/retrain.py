@@ -242,7 +242,7 @@ def _check_images(data: str, name: str, parameters: dict[str, Any]) -> None:
 def _check_folder(data: str, parameters: dict[str, Any]) -> None:
     """Refuse a folder that no run could read; a folder that is still empty may fill later."""
     from uad.data.layouts import find
-    from uad.image_files import image_files
+    from uad.images.folders import image_files
 
     path = Path(data).expanduser()
     if path.is_dir() and image_files(path):

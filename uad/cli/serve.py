@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from uad.devices import ENGINE_NAMES, PRECISION_NAMES
+from uad.config.devices import ENGINE_NAMES, PRECISION_NAMES
 
 
 def register(app: typer.Typer) -> None:

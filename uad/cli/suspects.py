@@ -8,7 +8,7 @@ import typer
 from uad.cli.data import Defects, Masks, Normal, folder_settings
 from uad.config import TrainingConfig, load_settings
 from uad.console import console, print_table
-from uad.extras import require
+from uad.errors.extras import require
 
 _SHOWN = 20
 

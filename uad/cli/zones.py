@@ -51,7 +51,7 @@ def zones(
         uad retrain --data cookie --name cookie
     """
     from uad.data.versions import read_version, with_zones
-    from uad.zones import described, read_areas
+    from uad.scoring.zones import described, read_areas
 
     if ignore is not None and clear:
         raise ConfigError("give --ignore or --clear, not both")
@@ -82,8 +82,8 @@ def _show(version: "DatasetVersion", file: Path) -> None:
 
     import cv2
 
-    from uad.files import write_file
     from uad.images import read
+    from uad.storage.atomic_writes import write_file
     from uad.visualization import draw_hatching
 
     good = [image for image in version.images if not image.label]

@@ -58,8 +58,8 @@ class InputSpec(Settings):
     """Per channel, RGB order, of pixel values scaled to [0, 1]."""
     std: Channels = (0.229, 0.224, 0.225)
     ignore: Areas = ()
-    """Regions that are painted over before the network sees the image (`uad.zones`); a training
-    takes its dataset's."""
+    """Regions that are painted over before the network sees the image (`uad.scoring.zones`); a
+    training takes its dataset's."""
 
 
 class InputConfig(Settings):

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from uad.paths import cache_dir
+from uad.storage.paths import cache_dir
 
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS files (path TEXT, role TEXT, bytes INTEGER, mtime_ns INTEGER, "

@@ -13,8 +13,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from uad.data.file_index import Facts
-from uad.files import write_file
-from uad.paths import datasets_dir
+from uad.storage.atomic_writes import write_file
+from uad.storage.paths import datasets_dir
 
 _SEAL = 315532800
 """1980-01-01 in seconds."""

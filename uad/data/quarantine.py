@@ -16,9 +16,9 @@ from filelock import FileLock
 
 from uad.data.checks import Scan
 from uad.data.samples import Problem, readable
-from uad.files import write_file
-from uad.names import place_of
-from uad.paths import quarantine_dir
+from uad.storage.atomic_writes import write_file
+from uad.storage.names import place_of
+from uad.storage.paths import quarantine_dir
 
 FAILED = frozenset({"broken", "mask"})
 

@@ -16,9 +16,9 @@ from uad.data.file_index import THUMBNAIL_PX, Facts, Index, Stamp, stamp_of
 from uad.data.listing import ListedImage
 from uad.data.samples import GOOD, Sample, readable
 from uad.errors import ImageError
-from uad.files import write_file
 from uad.images import decode, decode_mask, header, is_flat, read_bytes, resize
-from uad.paths import cache_dir
+from uad.storage.atomic_writes import write_file
+from uad.storage.paths import cache_dir
 
 T = TypeVar("T")
 Reader = Callable[[Path, str], Facts]

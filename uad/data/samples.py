@@ -66,7 +66,7 @@ class Dataset:
     group_pattern: str | None = None
     """What told them apart."""
     ignore: Areas = ()
-    """Regions of the images to ignore; see `uad.zones`."""
+    """Regions of the images to ignore; see `uad.scoring.zones`."""
 
     @property
     def normals(self) -> tuple[Sample, ...]:

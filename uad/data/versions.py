@@ -19,16 +19,16 @@ from urllib.parse import unquote
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from uad import names
 from uad.config.training import Areas
 from uad.data.checks import Scan
 from uad.data.object_store import StoredFile, break_seal, is_sound, is_whole, keep
 from uad.data.reading import Checked, shown
 from uad.data.samples import Problem, Sample, natural, readable
 from uad.errors import DataError, InvalidNameError
-from uad.files import write_file
-from uad.names import place_of
-from uad.paths import datasets_dir
+from uad.storage import names
+from uad.storage.atomic_writes import write_file
+from uad.storage.names import place_of
+from uad.storage.paths import datasets_dir
 
 _RESERVED = frozenset({"objects"})
 
@@ -143,7 +143,7 @@ class DatasetVersion(_Part):
     group_pattern: str | None = None
     """Used to split the normals unless the training's settings name another."""
     ignore: Areas = ()
-    """Regions of the images to ignore; see `uad.zones`."""
+    """Regions of the images to ignore; see `uad.scoring.zones`."""
     images: tuple[StoredImage, ...]
     folders: tuple[StoredFolder, ...] = ()
     """Of the source; versions that were made by earlier releases have none."""
@@ -161,7 +161,7 @@ class DatasetVersion(_Part):
 
 
 def check_name(name: str) -> str:
-    """The name, if it can name a dataset; see `uad.names.check_name`."""
+    """The name, if it can name a dataset; see `uad.storage.names.check_name`."""
     if name in _RESERVED:
         raise InvalidNameError(
             f"'{name}' cannot name a dataset: uad keeps the images of all datasets under this "

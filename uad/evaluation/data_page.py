@@ -13,8 +13,8 @@ from uad.data.samples import GOOD
 from uad.errors import DataError
 from uad.evaluation.gallery import masked, tile
 from uad.evaluation.pages import Captioned, Card, Tile, render, write_page
-from uad.names import place_of
-from uad.paths import reports_dir
+from uad.storage.names import place_of
+from uad.storage.paths import reports_dir
 
 MEANINGS = {
     "broken": "cannot be decoded; left out",

@@ -14,7 +14,7 @@ from uad.evaluation.pixel_file import PIXELS_FILE, read_pixels, write_pixels
 from uad.evaluation.ranking import deciding_image, most_wrong_first, shelves, worst
 from uad.evaluation.report import Report
 from uad.evaluation.scoring import judge_said_good
-from uad.verdicts import spreadsheet_text
+from uad.scoring.verdicts import spreadsheet_text
 
 if TYPE_CHECKING:
     from uad.inference.detector import Detector

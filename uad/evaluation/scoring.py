@@ -16,7 +16,7 @@ from uad.errors import EngineError
 from uad.evaluation.report import ImageResult
 from uad.images import Image
 from uad.metrics import ImageHistogram, PixelStream
-from uad.zones import ignored
+from uad.scoring.zones import ignored
 
 if TYPE_CHECKING:
     from uad.inference.detector import Detection, Detector

@@ -19,10 +19,9 @@ from uad.errors import DataError, TeacherError
 from uad.images import read, resize
 from uad.inference.calibrate import calibrate
 from uad.models.parts import TrainedModel
-from uad.models.resnet import check
+from uad.models.resnet import Weights, check
 from uad.models.teacher import read_weights, teacher_from
 from uad.scoring.conformal import images_needed
-from uad.types import Weights
 
 Arrays = Mapping[str, NDArray[np.generic]]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from uad.data.file_index import INDEX_FILE
 from uad.data.reading import merged_masks_dir
-from uad.files import UNFINISHED
 from uad.gc.retention import Removable, Retention, size_bytes, touched_before
-from uad.paths import bundles_dir, cache_dir, checkpoints_dir, datasets_dir, store_dir
+from uad.storage.atomic_writes import UNFINISHED
+from uad.storage.paths import bundles_dir, cache_dir, checkpoints_dir, datasets_dir, store_dir
 
 
 def leftover_items(rule: Retention, now: datetime) -> Iterator[Removable]:

@@ -10,9 +10,9 @@ from uad.gc.in_use import InUse, holds, protected
 from uad.gc.retention import Removable, Retention, size_bytes
 from uad.hot_reload import BundleStore
 from uad.hot_reload.bundle_store import is_in_use
-from uad.names import place_of
-from uad.paths import reports_dir, scores_dir
 from uad.registry import ModelRegistry, ModelVersion, Remover, local_folder
+from uad.storage.names import place_of
+from uad.storage.paths import reports_dir, scores_dir
 
 VERSION = "model version"
 RUN = "MLflow run"

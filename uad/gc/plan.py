@@ -8,8 +8,8 @@ from uad.gc.in_use import find_in_use
 from uad.gc.leftovers import leftover_items
 from uad.gc.models import model_items
 from uad.gc.retention import Removable, Retention, size_bytes
-from uad.paths import home
 from uad.registry import ModelRegistry
+from uad.storage.paths import home
 
 
 @dataclass(frozen=True)

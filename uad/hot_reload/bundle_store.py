@@ -25,11 +25,11 @@ from filelock import FileLock, Timeout
 
 from uad.bundle import MANIFEST, read_bundle, sha256
 from uad.errors import BundleError
-from uad.files import UNFINISHED, new_folder, put_in_place, write_file
-from uad.names import place_of
-from uad.paths import store_dir
 from uad.registry import ModelAddress, ModelVersion
 from uad.registry.types import BUNDLE_SHA256
+from uad.storage.atomic_writes import UNFINISHED, new_folder, put_in_place, write_file
+from uad.storage.names import place_of
+from uad.storage.paths import store_dir
 
 logger = logging.getLogger(__name__)
 

@@ -3,8 +3,8 @@
 import errno
 from pathlib import Path
 
-from uad.names import place_of
-from uad.paths import home
+from uad.storage.names import place_of
+from uad.storage.paths import home
 
 PINNED_AT = "uad.pinned_at"
 """Tag of a pinned version: when the pin was set."""

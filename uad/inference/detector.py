@@ -23,7 +23,7 @@ from uad.inference.engines.loading import by_speed
 from uad.scoring.conformal import conformal_threshold, p_value, unmet_alpha
 from uad.scoring.parts import WORDS, Scored, Scoring
 from uad.scoring.regions import Regions, find_regions, without_small
-from uad.zones import prepared
+from uad.scoring.zones import prepared
 
 log = logging.getLogger(__name__)
 

@@ -21,8 +21,9 @@ from uad.inference.engines import Engine, open_model
 from uad.inference.engines.loading import installed
 from uad.inference.graph import MOMENTS, PATCHES, build, build_features
 from uad.models.parts import Parts
-from uad.types import Outputs, Weights
-from uad.zones import prepared
+from uad.models.resnet import Weights
+from uad.scoring.maps import Outputs
+from uad.scoring.zones import prepared
 
 if TYPE_CHECKING:
     import onnx

@@ -4,8 +4,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from uad.paddle_runtime import nn, paddle
-from uad.types import Weights
+from uad.models.paddle_runtime import nn, paddle
+from uad.models.resnet import Weights
 
 Tensor: TypeAlias = Any
 """A `paddle.Tensor`, float32; Paddle ships no types that a checker could use."""

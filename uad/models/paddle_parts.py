@@ -6,8 +6,8 @@ import numpy as np
 
 from uad.models.backbone import Tensor
 from uad.models.memory import SMOOTHING, Memory
+from uad.models.paddle_runtime import nn, paddle
 from uad.models.statistics import WholeImage
-from uad.paddle_runtime import nn, paddle
 
 
 class MemoryDistance(nn.Layer):  # type: ignore[misc]

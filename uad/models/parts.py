@@ -1,4 +1,4 @@
-"""The detector's parts together: what a graph is built from and a bundle keeps."""
+"""What training makes: the detector's parts, from which a graph is built and a bundle written."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,9 +8,42 @@ from numpy.typing import NDArray
 
 from uad.config import DetectorDefinition, InputSpec, ScoreDefinition, TrainingConfig
 from uad.models.memory import Memory
+from uad.models.resnet import Weights
 from uad.models.statistics import WholeImage
 from uad.scoring.maps import whitenings
-from uad.types import EpochMetrics, Teacher, Weights
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """The frozen network that the student learns to match."""
+
+    id: str
+    """`embedded`, `imagenet`, `random`, or `file:<name>`."""
+    sha256: str
+    """Hash of the weights, so that two trainings can be told apart."""
+    weights: Weights
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """What one epoch reports."""
+
+    epoch: int
+    """From 1."""
+    values: Mapping[str, float]
+    """By metric name, for example `train_loss`, `selection_loss`, `seconds`."""
+
+
+@dataclass(frozen=True)
+class TrainedStudent:
+    """All that the training loop decided; numpy only."""
+
+    weights: Weights
+    """Of the chosen epoch."""
+    whitening: Mapping[str, NDArray[np.float32]]
+    """`whitening1`..: of the selection images, see `uad.models.whitening`."""
+    history: tuple[EpochMetrics, ...]
+    chosen_epoch: int
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uad.errors import TeacherError
-from uad.types import Weights
 
+Weights = Mapping[str, NDArray[np.float32]]
+"""torchvision's ResNet names (`conv1.weight`, `bn1.running_mean`, `layer2.0.downsample.0.weight`,
+up to `layer3`) to float32 arrays."""
 Shape = tuple[int, ...]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uad.models.backbone import Tensor
-from uad.paddle_runtime import paddle
+from uad.models.paddle_runtime import paddle
 
 EPSILON = 1e-12
 

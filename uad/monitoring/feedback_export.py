@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from uad.errors import DataError
-from uad.files import assembling
 from uad.monitoring.feedback import Opinion
 from uad.monitoring.judged_images import JudgedImages
-from uad.verdicts import spreadsheet_text
+from uad.scoring.verdicts import spreadsheet_text
+from uad.storage.atomic_writes import assembling
 
 COLUMNS = (
     "path",

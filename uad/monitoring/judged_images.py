@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from uad.errors import DataError
-from uad.names import place_of
-from uad.paths import home, judged_images_dir
+from uad.storage.names import place_of
+from uad.storage.paths import home, judged_images_dir
 
 Said = Literal["good", "defective"]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from uad.names import place_of
-from uad.paths import scores_dir
+from uad.storage.names import place_of
+from uad.storage.paths import scores_dir
 
 
 @dataclass(frozen=True)

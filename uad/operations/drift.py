@@ -10,14 +10,14 @@ from pydantic import BaseModel, ConfigDict
 
 from uad.bundle import read_bundle
 from uad.errors import CalibrationError
-from uad.files import write_file
 from uad.hot_reload import open_bundle
 from uad.monitoring.drift import LEVEL, Drift, moved_by, watch
 from uad.monitoring.judged_images import JudgedImages, has_judged_images
 from uad.monitoring.score_log import Scored, ScoreLog
-from uad.names import place_of
-from uad.paths import watch_dir
 from uad.registry import ModelAddress, ModelRegistry
+from uad.storage.atomic_writes import write_file
+from uad.storage.names import place_of
+from uad.storage.paths import watch_dir
 
 DRIFTED = "drift or defects"
 """Scores alone cannot say which; also why a retraining that it begins was begun."""

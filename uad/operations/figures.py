@@ -10,10 +10,10 @@ from pathlib import Path
 from uad.bundle import MANIFEST, sha256
 from uad.errors import RegistryError
 from uad.evaluation import Report
-from uad.files import write_file
 from uad.hot_reload import BundleStore
-from uad.paths import evaluations_dir
 from uad.registry import ModelRegistry, ModelVersion, is_address
+from uad.storage.atomic_writes import write_file
+from uad.storage.paths import evaluations_dir
 
 
 def open_version(bundle: str) -> tuple[Path, ModelVersion | None]:

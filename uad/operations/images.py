@@ -9,7 +9,7 @@ from uad.data.quarantine import quarantined
 from uad.data.versions import check_name as check_dataset_name
 from uad.data.versions import is_stored, read_version
 from uad.evaluation.data_page import write_dataset_page
-from uad.names import DatasetAddress, check_name
+from uad.storage.names import DatasetAddress, check_name
 
 SHOWN = 5
 """Findings that are told by their text; the page has all."""

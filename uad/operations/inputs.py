@@ -2,10 +2,10 @@
 
 from uad.config import SplitConfig, TrainingConfig
 from uad.data import Dataset, load_dataset
+from uad.models.parts import Teacher
 from uad.models.teacher import load_teacher
-from uad.names import DatasetAddress
+from uad.storage.names import DatasetAddress
 from uad.suspects import leave_out_suspects
-from uad.types import Teacher
 
 
 class EvaluationImages:

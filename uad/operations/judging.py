@@ -8,11 +8,11 @@ from pydantic import BaseModel, ConfigDict
 from uad.data import Dataset, load_dataset
 from uad.errors import DataError
 from uad.evaluation import Report, compare, read_report
-from uad.names import DatasetAddress, ModelVersionNumber, ProductName
 from uad.operations.evaluation import golden_error
 from uad.operations.inputs import EvaluationImages
 from uad.registry import CHALLENGER, ModelAddress, ModelRegistry
 from uad.registry.gate import GateRule, Mode, Verdict, decide
+from uad.storage.names import DatasetAddress, ModelVersionNumber, ProductName
 
 
 @dataclass(frozen=True)

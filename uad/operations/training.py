@@ -5,11 +5,11 @@ from pathlib import Path
 
 from uad.bundle import Bundle, read_bundle
 from uad.errors import BundleError
-from uad.names import DatasetAddress, place_of
+from uad.models.parts import EpochMetrics
 from uad.operations.inputs import TrainingInputs
-from uad.paths import bundles_dir
 from uad.scoring.parts import described_parts
-from uad.types import EpochMetrics
+from uad.storage.names import DatasetAddress, place_of
+from uad.storage.paths import bundles_dir
 
 
 def train_bundle(

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uad.errors import DataError, ImageError
-from uad.image_files import list_files, no_images, told_unreadable
 from uad.images import Image, decode, read
+from uad.images.folders import list_files, no_images, told_unreadable
 from uad.network import http_client
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from uad.pipeline.batches import Batch, batches
 from uad.pipeline.inputs import InputImage, items
 from uad.pipeline.multi_device import AnyDetector
 from uad.pipeline.result import Result
-from uad.verdicts import FileNames
+from uad.scoring.verdicts import FileNames
 
 Detect = Callable[[AnyDetector, Sequence[Image]], list[Detection]]
 

@@ -13,7 +13,7 @@ from uad.errors import ConfigError
 from uad.images import Image
 from uad.inference.detector import Detection
 from uad.pipeline.inputs import InputImage
-from uad.verdicts import Verdict, regions_of
+from uad.scoring.verdicts import Verdict, regions_of
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from uad.errors import RegistryError
-from uad.names import ModelVersionNumber, ProductName
+from uad.storage.names import ModelVersionNumber, ProductName
 
 SCHEME = "models:/"
 CHAMPION = "champion"

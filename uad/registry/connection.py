@@ -18,10 +18,10 @@ import httpx
 from filelock import FileLock
 
 from uad.errors import NotInstalledError, RegistryError, RegistryUnreachableError
-from uad.extras import cure
-from uad.names import place_of
+from uad.errors.extras import cure
 from uad.network import http_get, spare_loopback
-from uad.paths import disk_error, mlflow_dir
+from uad.storage.names import place_of
+from uad.storage.paths import disk_error, mlflow_dir
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

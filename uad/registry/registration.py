@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from uad import __version__
 from uad.bundle import MANIFEST, Bundle, sha256
+from uad.models.parts import EpochMetrics
 from uad.registry import pyfunc, runs
 from uad.registry.connection import Connection
 from uad.registry.types import BUNDLE_ID, BUNDLE_SHA256, METRIC_TAG, ModelVersion
-from uad.types import EpochMetrics
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel

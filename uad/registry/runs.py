@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from uad import __version__
 from uad.bundle import git_revision
-from uad.extras import require_storage
-from uad.names import place_of
+from uad.errors.extras import require_storage
+from uad.models.parts import EpochMetrics
 from uad.registry.connection import Connection, RegistryClient
-from uad.types import EpochMetrics
+from uad.storage.names import place_of
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Experiment

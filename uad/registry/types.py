@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from uad.names import ModelVersionNumber, ProductName
 from uad.registry.address import SCHEME, ModelAddress
+from uad.storage.names import ModelVersionNumber, ProductName
 
 Kind = Literal["promote", "rollback", "external"]
 

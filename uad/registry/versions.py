@@ -9,11 +9,11 @@ from typing import Any
 
 from uad.bundle import MANIFEST, Bundle, read_bundle
 from uad.errors import BundleError, RegistryError
-from uad.names import check_name
 from uad.registry import registration
 from uad.registry.address import CHAMPION, ModelAddress
 from uad.registry.connection import Connection, RegistryClient
 from uad.registry.types import DATASET, EVALUATED_ON, METRIC_TAG, MODEL_ID, PRODUCT, ModelVersion
+from uad.storage.names import check_name
 
 _PAGE = 200
 

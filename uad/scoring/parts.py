@@ -20,10 +20,20 @@ import numpy as np
 from uad.config import DetectorDefinition, ScoreDefinition
 from uad.config.score import PartName
 from uad.config.training import Areas
-from uad.scoring.maps import Map, Statistics, combined, describe, image_score, resize_map
+from uad.scoring.maps import (
+    LEVELS,
+    MEMORY,
+    WHOLE_IMAGE,
+    Map,
+    Outputs,
+    Statistics,
+    combined,
+    describe,
+    image_score,
+    resize_map,
+)
 from uad.scoring.regions import opened_maximum
-from uad.types import LEVELS, MEMORY, WHOLE_IMAGE, Outputs
-from uad.zones import ignored
+from uad.scoring.zones import ignored
 
 LEAST = 1e-12
 """Smaller scores of a part count as this: an image of the memory itself is at distance 0."""

@@ -15,7 +15,7 @@ from uad.config.training import Areas
 from uad.data.synthetic import plant
 from uad.metrics import PixelStream, image_auroc
 from uad.scoring.maps import anomaly_map, describe, image_score
-from uad.zones import ignored
+from uad.scoring.zones import ignored
 
 T = TypeVar("T")
 LevelMaps = list[NDArray[np.float32]]

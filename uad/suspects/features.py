@@ -10,8 +10,8 @@ from uad.config import InputSpec
 from uad.console import progress_bar
 from uad.data import Sample
 from uad.inference.features import decoded_batches, feature_extractor
+from uad.models.parts import Teacher
 from uad.training.cache import Cache
-from uad.types import Teacher
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from uad.data import Dataset, Sample, load_dataset
 from uad.data.input_shape import fitted_input
 from uad.data.split import capture, compile_pattern
 from uad.errors import DataError
-from uad.files import replacing
-from uad.paths import cache_dir
+from uad.models.parts import Teacher
+from uad.storage.atomic_writes import replacing
+from uad.storage.paths import cache_dir
 from uad.suspects.features import describe
 from uad.suspects.scoring import Maps, image_scores, patch_maps
 from uad.training.cache import Cache
-from uad.types import Teacher
 
 STRICTNESS = 2.5
 """See `suspect_limit`."""

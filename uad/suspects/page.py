@@ -11,8 +11,8 @@ from uad.data import Dataset
 from uad.evaluation.gallery import tile
 from uad.evaluation.pages import Tile, render, write_page
 from uad.images import read
-from uad.names import place_of
-from uad.paths import reports_dir
+from uad.storage.names import place_of
+from uad.storage.paths import reports_dir
 from uad.suspects.find import Ranking, Suspicion
 from uad.visualization import heatmap_overlay
 

@@ -9,10 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from uad.errors import UadError
-from uad.files import write_file
+from uad.models.parts import EpochMetrics
+from uad.storage.atomic_writes import write_file
 from uad.training.distributed import EPOCHS, JOB, MODEL, Job, join
 from uad.training.loop import fit
-from uad.types import EpochMetrics
 
 
 def main(folder: Path) -> None:

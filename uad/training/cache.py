@@ -15,7 +15,7 @@ from uad.console import progress_bar
 from uad.data import Sample
 from uad.errors import TrainingError
 from uad.images import read
-from uad.zones import prepared
+from uad.scoring.zones import prepared
 
 
 class Cache:

@@ -12,8 +12,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from uad.errors import TrainingError
-from uad.files import write_file
-from uad.types import EpochMetrics, Weights
+from uad.models.parts import EpochMetrics
+from uad.models.resnet import Weights
+from uad.storage.atomic_writes import write_file
 
 Arrays = Mapping[str, NDArray[Any]]
 FILE = "last.safetensors"

@@ -26,14 +26,14 @@ from numpy.typing import NDArray
 
 import uad
 from uad.config import TrainingConfig
+from uad.config.devices import parse_devices
 from uad.console import progress_bar
 from uad.data import Sample
-from uad.devices import parse_devices
 from uad.errors import TrainingError
 from uad.models.backbone import Pyramid
-from uad.paddle_runtime import paddle, require
-from uad.paths import cache_dir
-from uad.types import EpochMetrics, Teacher, TrainedStudent
+from uad.models.paddle_runtime import paddle, require
+from uad.models.parts import EpochMetrics, Teacher, TrainedStudent
+from uad.storage.paths import cache_dir
 
 JOB, EPOCHS, MODEL, LOGS = "job.pickle", "epochs.jsonl", "model.pickle", "logs"
 STOP_SECONDS = 20.0
@@ -199,7 +199,7 @@ def _launched(devices: Sequence[str], folder: Path) -> Iterator["subprocess.Pope
     if devices[0] != "cpu":
         command += ["--devices", ",".join(_visible(devices))]
     root, path = str(Path(uad.__file__).parents[1]), os.environ.get("PYTHONPATH")
-    threads = int(os.environ["OMP_NUM_THREADS"].partition(",")[0])  # by uad.paddle_runtime
+    threads = int(os.environ["OMP_NUM_THREADS"].partition(",")[0])  # by uad.models.paddle_runtime
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, (root, path))),

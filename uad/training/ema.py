@@ -1,7 +1,7 @@
 """The student that is kept: the moving average of the one that learns."""
 
 from uad.models.backbone import Pyramid
-from uad.paddle_runtime import paddle
+from uad.models.paddle_runtime import paddle
 
 
 class Average:

@@ -16,19 +16,19 @@ from uad.console import progress_bar
 from uad.data import Sample
 from uad.errors import TrainingError
 from uad.models.backbone import Pyramid, Tensor
+from uad.models.paddle_runtime import paddle
+from uad.models.parts import EpochMetrics, Teacher, TrainedStudent
 from uad.models.resnet import random_weights
 from uad.models.stfpm import differences, distance_maps, loss, unit
 from uad.models.whitening import SecondMoments
-from uad.paddle_runtime import paddle
-from uad.paths import cache_dir
 from uad.scoring.selection import MOST
+from uad.storage.paths import cache_dir
 from uad.training.augmentation import augmented
 from uad.training.cache import Cache, decoded
 from uad.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from uad.training.distributed import ALONE, Ranks
 from uad.training.ema import Average
 from uad.training.teacher_features import TeacherFeatures, network_input
-from uad.types import EpochMetrics, Teacher, TrainedStudent
 
 unique_name = paddle.utils.unique_name
 OnEpoch = Callable[[EpochMetrics], None]

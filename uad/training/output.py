@@ -8,8 +8,8 @@ from uad.bundle import Bundle, read_bundle, refuse_foreign
 from uad.config import TrainingConfig
 from uad.data import Dataset
 from uad.errors import BundleError, TrainingError
+from uad.models.parts import Teacher
 from uad.training.train import settled
-from uad.types import Teacher
 
 
 def finished(

@@ -23,9 +23,10 @@ from uad.inference.features import (
 )
 from uad.models.memory import Memory, fit_memory
 from uad.models.memory import Sample as FeatureSample
-from uad.models.parts import Parts, TrainedModel
+from uad.models.parts import Parts, Teacher, TrainedModel, TrainedStudent
 from uad.models.statistics import WholeImage, fit_whole_image
 from uad.scoring.composition import choose_composition
+from uad.scoring.maps import LEVELS, Outputs
 from uad.scoring.parts import Scoring
 from uad.scoring.selection import (
     LevelMaps,
@@ -35,7 +36,6 @@ from uad.scoring.selection import (
     looked_at,
     plant_in,
 )
-from uad.types import LEVELS, Outputs, Teacher, TrainedStudent
 
 GOLDEN_IMAGES = 3
 Statistics = dict[str, NDArray[np.float32]]

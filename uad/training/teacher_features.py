@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from uad.config import InputSpec
 from uad.console import progress_bar
 from uad.models.backbone import Pyramid, Tensor
+from uad.models.paddle_runtime import paddle
 from uad.models.stfpm import unit
-from uad.paddle_runtime import paddle
 from uad.training.cache import Cache
 
 

@@ -14,10 +14,10 @@ from uad.data.input_shape import fitted_input, remarks
 from uad.errors import DataError
 from uad.inference.calibrate import calibrate
 from uad.inference.quantization.automatic import add_int8_where_accepted
-from uad.paths import checkpoints_dir
+from uad.models.parts import EpochMetrics, Teacher, TrainedStudent
+from uad.scoring.zones import with_zones
+from uad.storage.paths import checkpoints_dir
 from uad.training.parts import fit_parts, put_together
-from uad.types import EpochMetrics, Teacher, TrainedStudent
-from uad.zones import with_zones
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ def _train_student(
     key: str,
     progress: bool,
 ) -> TrainedStudent:
-    from uad.paddle_runtime import paddle
+    from uad.models.paddle_runtime import paddle
     from uad.training.distributed import check_devices, fit_on, training_devices
     from uad.training.loop import fit
 

@@ -15,7 +15,7 @@ import yaml
 
 from uad.bundle import read_bundle
 from uad.config.pipeline import PipelineConfig, parse_pipeline
-from uad.image_files import list_files
+from uad.images.folders import list_files
 from uad.registry import ModelRegistry
 
 Bundles = Callable[[int], Path]

@@ -18,8 +18,8 @@ from uad.errors import CalibrationError, ConfigError, DataError, TeacherError
 from uad.export.paddlex_import import import_stfpm
 from uad.inference.detector import load_detector
 from uad.inference.engines import load_engine
+from uad.models.paddle_runtime import paddle
 from uad.models.resnet import random_weights
-from uad.paddle_runtime import paddle
 
 SIZE = (64, 96)
 OURS_TO_CHILD = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6"}

@@ -14,7 +14,7 @@ from uad.inference.engines import Engine, load_engine
 from uad.inference.prepare import split_of
 from uad.inference.quantization.check import Bounds, Examination, objection
 from uad.inference.quantization.quantize import Extremes
-from uad.types import Outputs
+from uad.scoring.maps import Outputs
 
 ANY_NOISE = Bounds(noise=99.0, maps=99.0)
 

@@ -19,8 +19,8 @@ from uad.gc import Plan, Retention, make_plan
 from uad.hot_reload import BundleStore
 from uad.hot_reload.pins import pin_file
 from uad.monitoring.score_log import ScoreLog
-from uad.paths import bundles_dir, cache_dir, checkpoints_dir
 from uad.registry import ModelRegistry, Remover, RunTracker
+from uad.storage.paths import bundles_dir, cache_dir, checkpoints_dir
 
 LATER = datetime.now(UTC) + timedelta(days=30)
 FEW = Retention(keep=1, keep_runs=1)

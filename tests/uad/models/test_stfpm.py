@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from uad.models.backbone import Pyramid
+from uad.models.paddle_runtime import environment, paddle
 from uad.models.resnet import random_weights, shapes
 from uad.models.stfpm import distance_maps, loss, unit
-from uad.paddle_runtime import environment, paddle
 
 AMD = "vendor_id : AuthenticAMD\nflags : fpu avx2 {}\n"
 
@@ -58,7 +58,7 @@ def test_networks_can_be_made_wherever_paddle_was_imported_first() -> None:
     code = (
         "import threading\n"
         "def load():\n"
-        "    import uad.paddle_runtime\n"
+        "    import uad.models.paddle_runtime\n"
         "first = threading.Thread(target=load); first.start(); first.join()\n"
         "from uad.models.backbone import Pyramid\n"
         "from uad.models.resnet import random_weights\n"

@@ -20,7 +20,7 @@ from uad.images import read
 from uad.inference.detector import load_detector
 from uad.pipeline import Pipeline
 from uad.pipeline.inputs import download
-from uad.types import Outputs
+from uad.scoring.maps import Outputs
 
 Picture = NDArray[np.uint8]
 Pictures = Callable[[int], Picture]

@@ -9,8 +9,8 @@ from mlflow import MlflowClient
 
 from uad.bundle import git_revision, read_bundle
 from uad.errors import BundleError, RegistryError, RegistryUnreachableError
+from uad.models.parts import EpochMetrics
 from uad.registry import ModelRegistry, RunTracker
-from uad.types import EpochMetrics
 
 Bundles = Callable[[int], Path]
 

@@ -11,8 +11,8 @@ from uad.bundle import read_bundle
 from uad.errors import RegistryUnreachableError
 from uad.hot_reload import AliasWatcher, BundleStore
 from uad.inference.detector import load_detector
+from uad.models.parts import EpochMetrics
 from uad.registry import ModelRegistry, RunTracker
-from uad.types import EpochMetrics
 
 pytestmark = pytest.mark.slow
 

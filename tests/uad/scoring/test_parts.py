@@ -7,8 +7,8 @@ import pytest
 
 from uad.config import DetectorDefinition, PartDefinition, ScoreDefinition
 from uad.scoring.composition import Composition, compose, compositions
+from uad.scoring.maps import Outputs
 from uad.scoring.parts import PartScores, Scoring, described_parts, exponents
-from uad.types import Outputs
 
 DEFINITION = DetectorDefinition(
     student=PartDefinition(weight=0.5, typical=0.5, spread=0.1, map_weight=1, map_mean=0.25),

@@ -4,8 +4,8 @@ import pytest
 
 from uad.config import TrainingConfig
 from uad.data import Dataset, load_dataset
+from uad.models.parts import Teacher
 from uad.models.teacher import load_teacher
-from uad.types import Teacher
 
 
 @pytest.fixture(scope="module")

@@ -19,12 +19,12 @@ from uad.errors import EngineError, TrainingError, UadError
 from uad.images import read
 from uad.inference.detector import load_detector
 from uad.models.backbone import Pyramid
-from uad.models.resnet import random_weights
+from uad.models.parts import EpochMetrics, Teacher, TrainedStudent
+from uad.models.resnet import Weights, random_weights
 from uad.training import train
 from uad.training.checkpoint import FILE
 from uad.training.distributed import ALONE, Ranks, fit_on, training_devices
 from uad.training.loop import fit
-from uad.types import EpochMetrics, Teacher, TrainedStudent, Weights
 
 TWO = ("cpu", "cpu")
 

@@ -15,7 +15,7 @@ from uad.data import Dataset
 from uad.errors import ConfigError
 from uad.images import read
 from uad.inference.detector import load_detector
-from uad.types import Teacher
+from uad.models.parts import Teacher
 
 QUICK = """
 import sys

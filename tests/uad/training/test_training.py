@@ -11,11 +11,11 @@ from uad.data import Dataset
 from uad.errors import EngineError, TrainingError
 from uad.images import read
 from uad.inference.detector import load_detector
+from uad.models.parts import EpochMetrics, Teacher, TrainedStudent
 from uad.models.teacher import load_teacher
 from uad.training import train
 from uad.training.augmentation import augmented
 from uad.training.loop import fit, learning_rate
-from uad.types import EpochMetrics, Teacher, TrainedStudent
 
 
 def brief(config: TrainingConfig, **options: object) -> TrainingConfig:

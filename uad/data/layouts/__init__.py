@@ -18,7 +18,7 @@ from uad.data.manifests import UNCLEAR, manifest_in, read_manifest, read_paddlex
 from uad.data.samples import GOOD
 from uad.data.words import meaning
 from uad.errors import DataError
-from uad.image_files import FolderFiles, list_files, no_images
+from uad.images.folders import FolderFiles, list_files, no_images
 
 
 def find(

@@ -10,7 +10,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from uad.data.words import words_of
-from uad.image_files import FolderFiles
+from uad.images.folders import FolderFiles
 
 _YOLO = re.compile(r"\s*\d+(\s+-?\d*\.?\d+(e-?\d+)?){4,}\s*", re.IGNORECASE)
 _LABEL_COLUMNS = frozenset(

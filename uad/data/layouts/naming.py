@@ -12,8 +12,8 @@ from uad.data.listing import TEST, TRAIN, FolderRoles, relative_name
 from uad.data.samples import GOOD, natural
 from uad.data.words import Meaning, class_words, mask_stems, meaning
 from uad.errors import DataError
-from uad.image_files import FolderFiles, image_files
 from uad.images import looks_like_mask
+from uad.images.folders import FolderFiles, image_files
 
 _OF_PREDICT = re.compile(r"(.+?)(?:-\d+)?_res")
 """Names of the pictures that `uad predict` writes."""

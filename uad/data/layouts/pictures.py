@@ -9,7 +9,7 @@ from uad.data.manifests import labels_file
 from uad.data.samples import GOOD
 from uad.data.words import meaning
 from uad.errors import DataError
-from uad.image_files import FolderFiles, told_unreadable
+from uad.images.folders import FolderFiles, told_unreadable
 
 _SHOWN = 12
 """Folders that a refusal lists."""

@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from uad.types import Outputs
+from uad.scoring.maps import Outputs
 
 
 class Engine(Protocol):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from uad.bundle import INT8_MODEL, Bundle
 from uad.config import InputSpec
-from uad.devices import DEVICES, ENGINE_NAMES, PRECISIONS, parse_device
+from uad.config.devices import DEVICES, ENGINE_NAMES, PRECISIONS, parse_device
 from uad.errors import EngineError
 from uad.inference.engines import onnxruntime
 from uad.inference.engines.base import Engine

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from uad.config import InputSpec
 from uad.errors import EngineError
-from uad.paths import cache_dir
-from uad.types import Outputs
+from uad.scoring.maps import Outputs
+from uad.storage.paths import cache_dir
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uad.errors import EngineError
-from uad.types import Outputs
+from uad.scoring.maps import Outputs
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 """What everything but integer operations computes in, by precision."""

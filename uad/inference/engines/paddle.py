@@ -13,7 +13,7 @@ from uad.bundle import Bundle
 from uad.config import InputSpec
 from uad.errors import EngineError
 from uad.models.parts import Parts
-from uad.types import LEVELS, MEMORY, WHOLE_IMAGE, Outputs
+from uad.scoring.maps import LEVELS, MEMORY, WHOLE_IMAGE, Outputs
 
 Run = Callable[[NDArray[np.uint8]], Outputs]
 
@@ -51,7 +51,7 @@ class PaddleEngine:
 def _require(device: str) -> None:
     """Refuse a device that the installed Paddle cannot use."""
     try:
-        from uad.paddle_runtime import require
+        from uad.models.paddle_runtime import require
     except ImportError as exc:
         raise EngineError("Paddle is not installed: pip install 'uad[cpu]' or 'uad[gpu]'") from exc
     require([device])
@@ -61,8 +61,8 @@ def _network(parts: Parts, spec: InputSpec) -> Any:
     """uint8 BGR images to the outputs that `_names` names, as a Paddle layer."""
     from uad.models.backbone import Pyramid
     from uad.models.paddle_parts import MemoryDistance, WholeImageDistance
+    from uad.models.paddle_runtime import paddle
     from uad.models.stfpm import mahalanobis, unit
-    from uad.paddle_runtime import paddle
 
     width = len(parts.teacher["bn1.weight"])
 
@@ -112,7 +112,7 @@ def _names(parts: Parts) -> list[str]:
 
 
 def _on_device(bundle: Bundle, device: str) -> Run:
-    from uad.paddle_runtime import paddle
+    from uad.models.paddle_runtime import paddle
 
     paddle.set_device(device)
     parts = bundle.parts()
@@ -129,7 +129,7 @@ def _on_device(bundle: Bundle, device: str) -> Run:
 
 def _on_cpu(bundle: Bundle, threads: int) -> Run:
     """Three times as fast as running the layers one by one."""
-    from uad.paddle_runtime import paddle
+    from uad.models.paddle_runtime import paddle
 
     parts, spec = bundle.parts(), bundle.manifest.input
     image = paddle.static.InputSpec([None, spec.height, spec.width, 3], "uint8", "image")

@@ -9,7 +9,8 @@ from uad.errors import BundleError
 from uad.inference.graph.nodes import Array, Graph
 from uad.inference.graph.parts import add_features, add_memory, add_whole_image
 from uad.models.parts import Parts
-from uad.types import LEVELS, Weights
+from uad.models.resnet import Weights
+from uad.scoring.maps import LEVELS
 
 if TYPE_CHECKING:
     import onnx
@@ -29,7 +30,7 @@ def build(parts: Parts, spec: InputSpec) -> "onnx.ModelProto":
 
     Returns:
         A checked model with input `image` (N, H, W, 3) uint8 BGR, N free, and outputs as
-        `uad.types.Outputs` names them: `map1`, `map2`, `map3`, (N, H / 2^(l+1), W / 2^(l+1))
+        `uad.scoring.maps.Outputs` names them: `map1`, `map2`, `map3`, (N, H / 2^(l+1), W / 2^(l+1))
         float32 distances in [0, 2]; `memory`, (N, H / 16, W / 16); `whole_image`, (N,).
 
     Raises:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uad.config import InputSpec
-from uad.types import LEVELS
+from uad.scoring.maps import LEVELS
 
 if TYPE_CHECKING:
     import onnx

@@ -9,8 +9,9 @@ import numpy as np
 
 from uad.inference.graph.nodes import Array, Graph
 from uad.models.memory import SMOOTHING, Memory
+from uad.models.resnet import Weights
 from uad.models.statistics import WholeImage
-from uad.types import MEMORY, WHOLE_IMAGE, Weights
+from uad.scoring.maps import MEMORY, WHOLE_IMAGE
 
 PATCHES, MOMENTS = "patches", "moments"
 BLOCK = 4096

@@ -10,9 +10,8 @@ from uad.config import DetectorDefinition, InputSpec, ScoreDefinition
 from uad.config.score import PartName
 from uad.errors import EngineError
 from uad.inference.graph.nodes import INPUT, output_sizes
-from uad.scoring.maps import Statistics
+from uad.scoring.maps import LEVELS, MEMORY, WHOLE_IMAGE, Statistics
 from uad.scoring.parts import LEAST, exponents, highest_count, map_factors
-from uad.types import LEVELS, MEMORY, WHOLE_IMAGE
 
 if TYPE_CHECKING:
     import onnx

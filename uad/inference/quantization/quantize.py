@@ -27,7 +27,7 @@ from uad.inference.engines import load_engine, open_model
 from uad.inference.graph import Range, Ranges, build_int8, build_observed
 from uad.inference.quantization.check import Bounds, Examination, objection
 from uad.models.parts import Parts
-from uad.zones import prepared
+from uad.scoring.zones import prepared
 
 log = logging.getLogger(__name__)
 NOT_ACCURATE = (

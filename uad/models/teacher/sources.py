@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from uad.errors import TeacherError
-from uad.models.resnet import check, random_weights
+from uad.models.parts import Teacher
+from uad.models.resnet import Weights, check, random_weights
 from uad.models.teacher.download import IMAGENET, Source, fetch, hash_of, verify
 from uad.models.teacher.progress import download_bar
 from uad.models.teacher.reading import Arrays, read_weights, torchvision_names
-from uad.types import Teacher, Weights
 
 EMBEDDED = "teacher_embedded.safetensors"
 EMBEDDED_SHA256 = "a5dcd9b4070a2916a94453bef185138c2611ff58770e4f44d36cf750d984b7bb"

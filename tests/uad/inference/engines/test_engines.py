@@ -15,7 +15,7 @@ from uad.bundle import Bundle, read_bundle
 from uad.config.score import PartName
 from uad.errors import EngineError
 from uad.inference.engines import Engine, load_engine
-from uad.types import Outputs
+from uad.scoring.maps import Outputs
 
 Batch = NDArray[np.uint8]
 EXACT = ["onnxruntime", "openvino", "paddle"]

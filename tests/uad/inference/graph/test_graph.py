@@ -12,10 +12,9 @@ from uad.inference.graph import Range, build, build_features, build_observed
 from uad.inference.graph.int8 import without_dead_values
 from uad.models.memory import Memory, fit_memory
 from uad.models.parts import Parts
-from uad.models.resnet import random_weights
+from uad.models.resnet import Weights, random_weights
 from uad.models.statistics import fit_whole_image
 from uad.models.whitening import whitening
-from uad.types import Weights
 
 Maps = list[NDArray[np.float32]]
 
@@ -51,8 +50,8 @@ def run_paddle(
 ) -> Maps:
     """The training code's own model on the same pixels."""
     from uad.models.backbone import Pyramid
+    from uad.models.paddle_runtime import paddle
     from uad.models.stfpm import distance_maps, mahalanobis, unit
-    from uad.paddle_runtime import paddle
 
     pixels = batch[..., ::-1].astype(np.float32) / 255.0  # RGB
     pixels = (pixels - np.float32(spec.mean)) / np.float32(spec.std)

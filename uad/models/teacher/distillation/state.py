@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from uad.errors import TrainingError
-from uad.files import replacing
 from uad.models.teacher.distillation.network import Tensors, is_trained
 from uad.models.teacher.distillation.recipe import Training
+from uad.storage.atomic_writes import replacing
 
 CHECKPOINT = "checkpoint.pt"
 CURVE = "curve.csv"

@@ -6,7 +6,14 @@ import pytest
 
 from uad.errors import ConfigError
 from uad.scoring.regions import Region, Regions
-from uad.verdicts import COLUMNS, FileNames, Verdict, regions_of, spreadsheet_text, verdict_file
+from uad.scoring.verdicts import (
+    COLUMNS,
+    FileNames,
+    Verdict,
+    regions_of,
+    spreadsheet_text,
+    verdict_file,
+)
 
 SMALL = Region(box=(1, 2, 3, 4), area=9, score=8.0, centre=(2.0, 3.5))
 LARGE = Region(box=(10, 20, 30, 40), area=900, score=7.0, centre=(25.0, 40.0))

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from uad.errors import ConfigError, DiskError
-from uad.paths import check_writable, database_error, disk_error, home
 from uad.registry import ModelRegistry
+from uad.storage.paths import check_writable, database_error, disk_error, home
 
 
 def test_an_empty_uad_home_is_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import pytest
 
 from uad.errors import RegistryError
-from uad.redaction import clean_log_records, without_passwords
+from uad.errors.redaction import clean_log_records, without_passwords
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import sys
 ENDING = """
 import os, signal, sys
 {handler}
-import uad.paddle_runtime
+import uad.models.paddle_runtime
 os.kill(os.getpid(), signal.SIGTERM)
 """
 

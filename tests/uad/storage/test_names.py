@@ -5,7 +5,7 @@ import pytest
 from uad.data.versions import check_name as check_dataset_name
 from uad.data.versions import dataset_names, is_stored
 from uad.errors import DataError, InvalidNameError, RegistryError
-from uad.names import check_name, place_of
+from uad.storage.names import check_name, place_of
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ UadError
     └── EngineLostError   an engine process ended, or was ended, before it answered
 """
 
-from uad.redaction import without_passwords
+from uad.errors.redaction import without_passwords
 
 
 class UadError(Exception):

@@ -7,7 +7,7 @@ import pytest
 from uad.config import InputSpec
 from uad.config.training import Areas
 from uad.errors import ConfigError, ImageError
-from uad.zones import ignored, painted_over, prepared, read_areas, share
+from uad.scoring.zones import ignored, painted_over, prepared, read_areas, share
 
 SIZES = [(60, 90)] * 3 + [(50, 50)]
 CORNER: Areas = ((((0.0, 0.0), (0.5, 0.0), (0.5, 0.5), (0.0, 0.5)),),)

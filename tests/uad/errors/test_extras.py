@@ -5,7 +5,7 @@ import pytest
 
 from tests.conftest import ROOT
 from uad.errors import NotInstalledError
-from uad.extras import EXTRAS, cure, require, require_storage
+from uad.errors.extras import EXTRAS, cure, require, require_storage
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from uad.files import UNFINISHED, assembling, put_in_place, replacing, write_file
+from uad.storage.atomic_writes import UNFINISHED, assembling, put_in_place, replacing, write_file
 
 
 def rights(path: Path) -> int:

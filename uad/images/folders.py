@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from uad.errors import DataError
-from uad.images import SUFFIXES
+from uad.images.decoding import SUFFIXES
 
 UNREADABLE_SUFFIXES = frozenset(
     {".heic", ".heif", ".jpx", ".jpf", ".jxl", ".jxr", ".svg", ".psd", ".exr", ".hdr", ".pfm"}
