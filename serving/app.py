@@ -2,9 +2,8 @@
 
 from fastapi import FastAPI
 
-from serving.api.errors import add_error_handlers
 from serving.api.feedback import feedback_router
-from serving.api.middleware import Gate
+from serving.api.middleware import Gate, add_error_handlers
 from serving.api.routes import analysis_router, health_router, metrics_router
 from serving.api.sessions import SignInByCookie
 from serving.api.state import State

@@ -9,11 +9,9 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.api.bodies import read_small_body
-from serving.api.errors import add_error_handlers
 from serving.api.feedback import feedback_router
-from serving.api.middleware import Gate
-from serving.api.request_handler import new_log_id, respond
+from serving.api.middleware import Gate, add_error_handlers
+from serving.api.request_handler import new_log_id, read_small_body, respond
 from serving.api.routes import health_router, metrics_router
 from serving.api.schemas import envelope
 from serving.api.sessions import SignInByCookie

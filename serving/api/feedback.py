@@ -9,8 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.api.bodies import read_small_body
-from serving.api.request_handler import new_log_id, respond
+from serving.api.request_handler import new_log_id, read_small_body, respond
 from serving.api.schemas import Answer, envelope
 from serving.api.sessions import refuse_other_sites
 from serving.api.state import State, state_of

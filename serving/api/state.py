@@ -11,10 +11,8 @@ from serving.api.sessions import Sessions
 from serving.models.products import Product, Products
 from serving.settings import ServerSettings
 from serving.telemetry.background_writer import BackgroundWriter
-from serving.telemetry.image_recorder import ImageRecorder
 from serving.telemetry.metrics import Metrics
-from serving.telemetry.recent import RecentVerdicts
-from serving.telemetry.score_recorder import ScoreRecorder
+from serving.telemetry.recorders import ImageRecorder, RecentVerdicts, ScoreRecorder
 from serving.url_input.fetcher import Fetcher
 from serving.workers.admission import Budget
 from serving.workers.messages import Reply

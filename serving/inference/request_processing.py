@@ -19,12 +19,10 @@ import orjson
 
 from serving.api.requests import Source, parse
 from serving.api.schemas import Options, envelope
-from serving.inference.encoding import array_bytes, encoded_label_map, encoded_picture
+from serving.inference.encoding import array_bytes, encoded_label_map, encoded_picture, kept_image
 from serving.inference.image_input import decoded, from_base64, is_url, known_size
-from serving.inference.kept_images import kept_image
 from serving.settings import Limits
-from serving.telemetry.stopwatch import Stopwatch
-from serving.workers.messages import Job, KeptImage, Reply, Verdict, refusal
+from serving.workers.messages import Job, KeptImage, Reply, Stopwatch, Verdict, refusal
 from uad.errors import RequestRefused
 from uad.images import Image
 from uad.inference.detector import Detection, Detector

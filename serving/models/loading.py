@@ -9,12 +9,12 @@ from pathlib import Path
 
 from serving.api.access import open_access
 from serving.api.state import State
-from serving.inference.spec import engine_spec
 from serving.models.pins import pinned_version
 from serving.models.products import Product, Products
 from serving.models.registry_health import AuditedRegistry, Followed, RegistryHealth
 from serving.models.shadow import Shadow
 from serving.settings import ServerSettings
+from serving.workers.messages import engine_spec
 from serving.workers.pool import WorkerPool
 from uad.bundle import read_bundle
 from uad.config.devices import parse_devices

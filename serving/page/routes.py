@@ -10,8 +10,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from serving.api.bodies import read_small_body
-from serving.api.request_handler import answer, new_log_id, respond
+from serving.api.request_handler import answer, new_log_id, read_small_body, respond
 from serving.api.schemas import envelope
 from serving.api.sessions import COOKIE, refuse_other_sites, set_cookie
 from serving.api.state import State, state_of

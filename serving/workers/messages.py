@@ -1,18 +1,68 @@
-"""What passes between the front and the engine processes: JSON and raw bytes, never pickle."""
+"""What passes between the front and the engine processes: what to load, jobs and replies.
 
-from collections.abc import Sequence
+JSON and raw bytes, never pickle.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import Field, TypeAdapter
 
 from serving.api.schemas import envelope
-from serving.settings import Keep
+from serving.settings import Keep, Limits, ServerSettings
+from uad.config import Settings
 from uad.errors import RequestRefused
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+ACCELERATOR_BATCH = 8
+
+
+class EngineSpec(Settings):
+    """One bundle on one engine, within limits."""
+
+    bundle: str
+    engine: str = "auto"
+    device: str = "cpu"
+    precision: str | None = None
+    threads: int = 1
+    batch: int = 1
+    """Requests that are judged together when they wait together."""
+    alpha: float | None = None
+    threshold: float | None = None
+    min_area: int | None = None
+    visualize: bool = True
+    niceness: int = 0
+    """Of the process: 10 leaves the cores to others that want them."""
+    limits: Limits = Limits()
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+def engine_spec(
+    bundle: Path, settings: ServerSettings, niceness: int = 0, *, product: str = ""
+) -> EngineSpec:
+    """The spec of `bundle` under the server's settings, and those of its product."""
+    decision = settings.decision(product)
+    return EngineSpec(
+        bundle=str(bundle.absolute()),
+        engine=settings.engine,
+        device=settings.device,
+        precision=settings.precision,
+        alpha=decision.alpha,
+        threshold=decision.threshold,
+        min_area=decision.min_area,
+        threads=settings.threads,
+        batch=settings.batch or (1 if settings.device.startswith("cpu") else ACCELERATOR_BATCH),
+        visualize=settings.visualize,
+        niceness=niceness,
+        limits=settings.limits,
+        log_level=settings.log_level,
+    )
 
 
 @dataclass(frozen=True)
@@ -161,3 +211,19 @@ def refusal(log_id: str, refused: RequestRefused, seconds: dict[str, float] | No
         seconds=seconds or {},
         retry_after_seconds=refused.retry_after_seconds,
     )
+
+
+class Stopwatch:
+    """Seconds spent in named stages."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the time spent inside under `name`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start

@@ -7,9 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
-from serving.inference.spec import EngineSpec
 from serving.workers.admission import Pace, busy
-from serving.workers.messages import Job, Reply
+from serving.workers.messages import EngineSpec, Job, Reply
 from serving.workers.request_queue import QueuedRequest, RequestQueue
 from serving.workers.supervisor import Supervisor
 from serving.workers.worker import WorkerProcess

@@ -21,10 +21,9 @@ import numpy as np
 import orjson
 
 from serving.inference.request_processing import RequestProcessor
-from serving.inference.spec import EngineSpec
 from serving.settings import Limits
 from serving.telemetry.logs import set_up_engine
-from serving.workers.messages import Job
+from serving.workers.messages import EngineSpec, Job
 from uad.bundle import Bundle
 from uad.errors import BundleError, UadError
 from uad.inference.detector import Detector

@@ -10,9 +10,8 @@ from functools import partial
 
 from serving.api.schemas import batch_envelope
 from serving.inference.request_processing import SMALL_BYTES
-from serving.inference.spec import EngineSpec
 from serving.workers.admission import Pace
-from serving.workers.messages import KeptImage, Reply, Verdict
+from serving.workers.messages import EngineSpec, KeptImage, Reply, Verdict
 from serving.workers.request_queue import QueuedRequest, RequestQueue, as_large
 from serving.workers.worker import WorkerProcess
 from uad.errors import BundleError, EngineLostError, RequestRefused

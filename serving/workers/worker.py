@@ -17,8 +17,7 @@ from pathlib import Path
 
 import orjson
 
-from serving.inference.spec import EngineSpec
-from serving.workers.messages import Job, Reply
+from serving.workers.messages import EngineSpec, Job, Reply
 from uad.errors import BundleError, EngineLostError
 
 logger = logging.getLogger("serving.engine")

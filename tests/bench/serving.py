@@ -31,9 +31,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from serving.api.schemas import envelope
 from serving.inference.encoding import encoded_label_map, encoded_picture
 from serving.inference.request_processing import RequestProcessor
-from serving.inference.spec import engine_spec
 from serving.settings import Limits, ServerSettings
-from serving.workers.messages import Job, Reply
+from serving.workers.messages import Job, Reply, engine_spec
 from serving.workers.pool import WorkerPool
 from tests.bundles import write_random_bundle
 from tests.serving.running import encoded, running

@@ -7,7 +7,7 @@ import pytest
 from starlette.requests import Request
 
 from serving.api.access import AccessSettings, new_key, open_access
-from serving.api.multipart import parse_multipart
+from serving.api.requests import parse_multipart
 from serving.url_input.policy import UrlInput, checked_url
 from uad.errors import RequestRefused
 

@@ -6,7 +6,7 @@ import pytest
 
 from serving.models.products import Product
 from serving.telemetry.background_writer import BackgroundWriter
-from serving.telemetry.score_recorder import ScoreRecorder
+from serving.telemetry.recorders import ScoreRecorder
 from serving.workers.messages import Reply, Verdict
 from tests.serving.running import Running
 from uad.hot_reload import ModelSlot

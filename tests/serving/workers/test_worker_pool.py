@@ -14,10 +14,9 @@ import numpy as np
 import psutil
 import pytest
 
-from serving.inference.spec import engine_spec
 from serving.settings import Limits, ServerSettings
 from serving.workers.admission import Pace
-from serving.workers.messages import Job, Reply
+from serving.workers.messages import Job, Reply, engine_spec
 from serving.workers.pool import WorkerPool
 from tests.serving.running import PATIENCE_SECONDS, encoded, until
 from uad.errors import BundleError, RequestRefused

@@ -13,9 +13,8 @@ import orjson
 import psutil
 import pytest
 
-from serving.inference.spec import EngineSpec, engine_spec
 from serving.settings import Limits, ServerSettings
-from serving.workers.messages import Job, Reply
+from serving.workers.messages import EngineSpec, Job, Reply, engine_spec
 from serving.workers.pool import WorkerPool
 from serving.workers.worker import WorkerProcess
 from tests.serving.running import PATIENCE_SECONDS, Running, until
