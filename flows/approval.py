@@ -12,7 +12,7 @@ from prefect.settings import get_current_settings
 from prefect.states import Running
 
 from flows.logs import logger
-from flows.retries import REGISTRY
+from flows.tracking import REGISTRY
 from uad.errors import ConfigError
 from uad.registry import ModelRegistry
 from uad.registry.gate import Verdict

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.processes import LOOPBACK, answers, free_port, stop
 from flows.retrain import Retraining, retrain
+from flows.server import LOOPBACK, answers, free_port, stop
 from uad.client import Client, Prediction
 from uad.config import TrainingConfig
 from uad.errors import FlowError, ServingError

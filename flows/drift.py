@@ -8,8 +8,8 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.events import emit_event
 
 from flows import logs
-from flows.retries import REGISTRY
 from flows.schedule import cancel_overdue
+from flows.tracking import REGISTRY
 from uad.monitoring.drift import LEVEL
 from uad.operations.drift import DRIFTED, DriftReport, announced_first, look_at_scores
 

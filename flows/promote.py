@@ -10,8 +10,8 @@ from prefect.cache_policies import NO_CACHE
 
 from flows import logs
 from flows.approval import WAIT_HOURS, ask, require_server
-from flows.evaluate import evaluate_bundle, evaluate_recent
-from flows.retries import REGISTRY
+from flows.steps import evaluate_bundle, evaluate_recent
+from flows.tracking import REGISTRY
 from uad.errors import RegistryError, RegistryUnreachableError, UadError
 from uad.operations import judging
 from uad.operations.inputs import EvaluationImages

@@ -7,20 +7,23 @@ from pydantic import BaseModel, ConfigDict
 
 from flows import logs
 from flows.approval import WAIT_HOURS, ask, require_server
-from flows.evaluate import evaluate_bundle
-from flows.feedback import apply_people_said
-from flows.finetune import finetune
-from flows.ingest import ingest_images
-from flows.locks import only_retraining
 from flows.promote import decide_and_promote
-from flows.register import log_report, register_bundle
 from flows.resume import begin_again
 from flows.schedule import cancel_overdue
+from flows.steps import (
+    apply_people_said,
+    evaluate_bundle,
+    finetune,
+    ingest_images,
+    log_report,
+    register_bundle,
+)
 from flows.tracking import REASON, TRAINING_KEY, closing_run, log_dataset, open_run
 from uad.config import TrainingConfig
 from uad.data import roles_of
 from uad.operations.inputs import training_inputs
 from uad.operations.judging import Candidate
+from uad.operations.training import only_retraining
 from uad.registry import ModelRegistry, RunTracker
 from uad.registry.gate import GateRule, Mode, Verdict
 from uad.storage.names import ModelVersionNumber, ProductName, place_of

@@ -1,23 +1,48 @@
-"""One MLflow run a retraining, by id: MLflow's own active run is not seen by other threads."""
+"""One MLflow run per retraining, by its id, and when a task of the registry is tried again.
+
+By id, because MLflow's own active run is not seen by other threads. Trying again can help where the
+registry did not answer; bad data stays bad.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, TypedDict
 
 from prefect import runtime, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.logs import logger
 from flows.resume import place
-from flows.retries import REGISTRY
 from uad.config import TrainingConfig
-from uad.errors import RegistryError
+from uad.errors import RegistryError, RegistryUnreachableError
 from uad.evaluation.data_page import page_file
 from uad.models.parts import EpochMetrics
 from uad.operations.inputs import EvaluationImages
 from uad.registry import RunTracker
+
+DELAYS_SECONDS = [5.0, 30.0, 120.0]
+
+
+class Retries(TypedDict):
+    """Arguments of `prefect.task`."""
+
+    retries: int
+    retry_delay_seconds: list[float]
+    retry_condition_fn: Any
+
+
+def unreachable(task: Any, task_run: Any, state: Any) -> bool:  # noqa: ARG001 - Prefect's signature
+    """Whether a failed task's error was a registry that did not answer."""
+    return isinstance(state.data, RegistryUnreachableError)
+
+
+REGISTRY: Retries = {
+    "retries": len(DELAYS_SECONDS),
+    "retry_delay_seconds": DELAYS_SECONDS,
+    "retry_condition_fn": unreachable,
+}
 
 TRAINING_KEY = "uad.training_key"
 """Tag of runs and versions: hash of the images, settings and teacher."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from flows.processes import LOOPBACK, free_port
+from flows.server import LOOPBACK, free_port
 
 START_SECONDS = 120.0
 

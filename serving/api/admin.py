@@ -16,11 +16,11 @@ from serving.api.routes import health_router, metrics_router
 from serving.api.schemas import envelope
 from serving.api.sessions import SignInByCookie
 from serving.api.state import State, state_of
-from serving.models.pins import pin, unpin
 from serving.models.products import Product
 from serving.page.routes import page_router
 from serving.workers.messages import Reply
 from uad.errors import RegistryError, RequestRefused
+from uad.hot_reload.pins import pin, unpin
 
 MOST_BYTES = 4096
 no_version = partial(RequestRefused, 422, 'name a version like {"version": "3"}')

@@ -1,1 +1,1 @@
-"""Which model versions are served: products, loading, registry health, pins, shadow."""
+"""Which model versions are served: products, loading, registry health, shadow."""

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from serving.api.access import open_access
 from serving.api.state import State
-from serving.models.pins import pinned_version
 from serving.models.products import Product, Products
 from serving.models.registry_health import AuditedRegistry, Followed, RegistryHealth
 from serving.models.shadow import Shadow
@@ -17,10 +16,11 @@ from serving.settings import ServerSettings
 from serving.workers.messages import engine_spec
 from serving.workers.pool import WorkerPool
 from uad.bundle import read_bundle
-from uad.config.devices import parse_devices
+from uad.config.choices import parse_devices
 from uad.errors import ConfigError, ServingError
 from uad.hot_reload import AliasWatcher, BundleStore, Event, ModelSlot, Served
-from uad.inference.engines.cores import physical_cores
+from uad.hot_reload.pins import pinned_version
+from uad.inference.engines.base import physical_cores
 from uad.registry import CHALLENGER, CHAMPION, ModelAddress, ModelRegistry, is_address
 from uad.registry.types import ModelVersion
 

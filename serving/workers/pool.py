@@ -12,7 +12,7 @@ from serving.workers.messages import EngineSpec, Job, Reply
 from serving.workers.request_queue import QueuedRequest, RequestQueue
 from serving.workers.supervisor import Supervisor
 from serving.workers.worker import WorkerProcess
-from uad.config.devices import parse_devices
+from uad.config.choices import parse_devices
 from uad.errors import RequestRefused
 
 LOOK_SECONDS = 0.1

@@ -37,7 +37,7 @@ from serving.workers.pool import WorkerPool
 from tests.bundles import write_random_bundle
 from tests.serving.running import encoded, running
 from uad.inference.detector import load_detector
-from uad.inference.engines.cores import physical_cores
+from uad.inference.engines.base import physical_cores
 from uad.visualization import picture
 
 CORES = physical_cores()

@@ -10,7 +10,7 @@ import pytest
 from prefect.flows import load_flow_from_entrypoint
 
 from flows.deployments import watch_deployment
-from flows.ingest import ingest_images
+from flows.steps import ingest_images
 from tests.flows.conftest import TINY
 from tests.images import defective, write_mvtec
 from uad.config import TrainingConfig

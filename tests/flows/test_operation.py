@@ -10,12 +10,11 @@ import pytest
 from prefect import flow, task
 from prefect.states import Failed
 
-from flows.locks import only_retraining
-from flows.retries import REGISTRY, unreachable
 from flows.server import end_orphan, own_server, reachable, running
-from flows.tracking import EpochLog, closing_run
+from flows.tracking import REGISTRY, EpochLog, closing_run, unreachable
 from uad.errors import BusyError, DataError, FlowError, RegistryUnreachableError
 from uad.models.parts import EpochMetrics
+from uad.operations.training import only_retraining
 from uad.registry import ModelRegistry, RunTracker
 from uad.storage.paths import locks_dir, prefect_dir
 
@@ -52,7 +51,7 @@ def test_a_lock_names_who_holds_it_and_goes_with_its_process(uad_home: Path) -> 
             pass
     killed = (
         "import os, signal\n"
-        "from flows.locks import only_retraining\n"
+        "from uad.operations.training import only_retraining\n"
         "with only_retraining('cookie'):\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )

@@ -3,7 +3,6 @@ from typing import Any
 
 import pytest
 
-from flows.locks import only_retraining
 from flows.retrain import retrain
 from tests.uad.monitoring.judged import keep, word
 from uad.bundle import read_bundle
@@ -11,6 +10,7 @@ from uad.cli import main
 from uad.data import load_dataset
 from uad.errors import BusyError, DataError, TrainingError
 from uad.monitoring.judged_images import JudgedImages
+from uad.operations.training import only_retraining
 from uad.registry import ModelRegistry
 
 

@@ -19,8 +19,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from safetensors import safe_open
 
-from flows.processes import free_port
-from flows.server import own_server
+from flows.server import free_port, own_server
 from tests.conftest import ROOT
 from tests.flows.conftest import TINY
 from uad.registry import ModelRegistry

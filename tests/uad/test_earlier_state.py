@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from flows.watch import look
-from serving.models.pins import local_versions, pinned_version
 from uad.data.versions import read_version
 from uad.hot_reload import BundleStore, open_bundle
-from uad.hot_reload.pins import pinned
+from uad.hot_reload.pins import local_versions, pinned, pinned_version
 from uad.inference.detector import load_detector
 from uad.monitoring.score_log import ScoreLog
 from uad.operations.drift import DriftReport, announced_first

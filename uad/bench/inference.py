@@ -21,7 +21,7 @@ from uad.bench.engine_processes import EngineProcess
 from uad.bench.resized_bundle import batch_of, resized
 from uad.bundle import Bundle
 from uad.config import InputSpec, ScoreDefinition
-from uad.config.devices import PRECISIONS
+from uad.config.choices import PRECISIONS
 from uad.errors import EngineError
 from uad.inference.engines.loading import installed
 from uad.scoring.maps import Outputs

@@ -127,7 +127,7 @@ def inference(
     from uad.bench import inference as measure
     from uad.bench.tables import cost, floors, speed, workers
     from uad.bundle import read_bundle
-    from uad.inference.engines.cores import physical_cores
+    from uad.inference.engines.base import physical_cores
 
     cores = physical_cores()
     found = measure.run(

@@ -27,7 +27,7 @@ def list_() -> None:
 
         uad config list
     """
-    from uad.config.shipped import shipped_names, shipped_text
+    from uad.config.loading import shipped_names, shipped_text
 
     rows = [(name, _purpose(shipped_text(name))) for name in shipped_names()]
     print_table("settings that come with uad", ("name", "what it is for"), rows)
@@ -45,7 +45,7 @@ def show(
     uad config show training/default > mine.yaml
     uad retrain --data photos --name cookie --config mine.yaml
     """
-    from uad.config.shipped import shipped_text
+    from uad.config.loading import shipped_text
 
     typer.echo(shipped_text(name), nl=False)
 

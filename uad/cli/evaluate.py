@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from uad.config import SplitConfig
-from uad.config.devices import ENGINE_NAMES, PRECISION_NAMES
+from uad.config.choices import ENGINE_NAMES, PRECISION_NAMES
 from uad.console import console, print_table
 from uad.errors import DataError
 
@@ -69,7 +69,7 @@ def evaluate(
     from uad.evaluation import write_comparison, write_report
     from uad.hot_reload import open_bundle
     from uad.inference.detector import load_detector
-    from uad.operations.figures import keep_figures, open_version
+    from uad.operations.evaluation import keep_figures, open_version
 
     dataset = load_dataset(data, SplitConfig())
     samples = dataset.test

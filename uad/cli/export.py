@@ -1,11 +1,11 @@
-"""`uad calibrate` and `uad export`: a bundle on other engines and devices."""
+"""`uad calibrate`, `uad export` and `uad import`: other engines, devices and programs."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from uad.config.devices import ENGINE_NAMES, PRECISION_NAMES
+from uad.config.choices import ENGINE_NAMES, PRECISION_NAMES
 from uad.console import console, print_table
 
 
@@ -13,6 +13,10 @@ def register(app: typer.Typer) -> None:
     """Add this module's commands to `app`."""
     app.command()(calibrate)
     app.command()(export)
+    group = typer.Typer(no_args_is_help=True)
+    group.callback()(_group)
+    group.command()(paddlex)
+    app.add_typer(group, name="import")
 
 
 def calibrate(
@@ -115,3 +119,49 @@ def export(
     rows = [(file.name, f"{file.stat().st_size / 1e6:.2f} MB") for file in written]
     print_table(f"device folder written: {output}", ("file", "size"), rows)
     console().print(f"next: see {output / 'README.md'}")
+
+
+def _group() -> None:
+    """Take over a model that another program trained."""
+
+
+def paddlex(
+    file: Annotated[
+        Path, typer.Argument(help="model.pdparams of an STFPM that PaddleX or PaddleSeg trained.")
+    ],
+    calibrate: Annotated[
+        str,
+        typer.Option(
+            help="Good images that it was not trained on: a folder or the name of a dataset."
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="The bundle's folder.")],
+    alpha: Annotated[float, typer.Option(help="Target false alarm rate.")] = 0.05,
+    size: Annotated[int, typer.Option(help="Side of its training images in pixels.")] = 256,
+) -> None:
+    """Make a bundle of an STFPM that PaddleX or PaddleSeg trained.
+
+    The file's pickle is not run. PaddleX has no calibrated threshold (it cuts
+    the map at 0.01 whatever the product), so good images must set one: the
+    more, the better, and none of those that the model was trained on, which
+    it knows too well.
+
+        uad import paddlex model.pdparams --calibrate photos/good --output bundle
+        uad predict --pipeline bundle --input part.png
+    """
+    from uad.data import load_dataset
+    from uad.export.paddlex_import import import_stfpm
+
+    normals = load_dataset(calibrate)
+    bundle = import_stfpm(file, normals, output, alpha=alpha, size=(size, size), progress=True)
+    entry = bundle.manifest.calibration["onnxruntime/fp32"]
+    rows = [
+        ("teacher", bundle.manifest.teacher.sha256[:12]),
+        ("calibration images", len(entry.scores)),
+        ("false alarm rate alpha", entry.alpha),
+        ("threshold", f"{entry.threshold:.6g}"),
+    ]
+    print_table(f"bundle {bundle.path}", ["", ""], rows)
+    console().print(
+        f"next: uad evaluate {output} --data DATA, or uad register {output} --name NAME"
+    )

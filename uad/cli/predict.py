@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from uad.cli import show_version
-from uad.config.devices import ENGINE_NAMES, PRECISION_NAMES
+from uad.config.choices import ENGINE_NAMES, PRECISION_NAMES
 from uad.console import console
 from uad.errors import ConfigError, ImageError
 from uad.storage.paths import NAME_ERRORS

@@ -61,7 +61,7 @@ def register_bundle(
         uad promote cookie 1
     """
     from uad.bundle import read_bundle
-    from uad.operations.figures import kept_figures
+    from uad.operations.evaluation import kept_figures
     from uad.registry import ModelRegistry
 
     figures = kept_figures(read_bundle(bundle).path)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from uad.config.devices import ENGINE_NAMES, PRECISION_NAMES
+from uad.config.choices import ENGINE_NAMES, PRECISION_NAMES
 
 
 def register(app: typer.Typer) -> None:
@@ -150,8 +150,7 @@ def pin(
         uad pin cookie
         uad pin cookie --off
     """
-    from serving.models import pins
-    from uad.hot_reload.pins import pinned
+    from uad.hot_reload import pins
 
     if off:
         was_pinned = pins.unpin(name)
@@ -162,7 +161,7 @@ def pin(
         typer.echo(f"{name} stays on version {version} until it is unpinned.")
     else:
         local = ", ".join(pins.local_versions(name)) or "none"
-        typer.echo(f"pinned to: {pinned(name) or 'nothing'}; versions on this machine: {local}")
+        typer.echo(f"pinned to: {pins.pinned(name) or 'nothing'}; versions on this machine: {local}")
 
 
 def api_key(

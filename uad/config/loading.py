@@ -1,14 +1,14 @@
-"""From a YAML file and `--set a.b=c` overrides to one frozen settings object."""
+"""From YAML, a user's file or one shipped with uad, and `--set a.b=c` to frozen settings."""
 
 import re
 from collections.abc import Hashable, Mapping, Sequence
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from uad.config.shipped import is_shipped, shipped_text
 from uad.errors import ConfigError
 
 
@@ -133,3 +133,32 @@ def _apply(values: dict[str, Any], override: str) -> None:
         values[last] = parse_yaml(text)
     except yaml.YAMLError as exc:
         raise ConfigError(f"'{dotted}': {text!r} is not a valid value") from exc
+
+
+def shipped_names() -> list[str]:
+    """Names such as `training/demo`, in order."""
+    with as_file(files("uad") / "configs") as folder:
+        found = (file.relative_to(folder).with_suffix("") for file in folder.rglob("*.yaml"))
+        return sorted(name.as_posix() for name in found)
+
+
+def shipped_text(name: str) -> str:
+    """The YAML of a shipped file, as it is named in `shipped_names`; of `gate` its default.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    plain = name.removeprefix("configs/").removesuffix(".yaml")
+    if f"{plain}/default" in shipped_names():
+        plain = f"{plain}/default"
+    if plain not in shipped_names():
+        raise ConfigError(
+            f"no settings '{name}' come with uad: there are {', '.join(shipped_names())}"
+        )
+    return (files("uad") / "configs" / f"{plain}.yaml").read_text("utf-8")
+
+
+def is_shipped(file: Path) -> bool:
+    """Whether a path that does not exist names a shipped file: `configs/training/demo.yaml`."""
+    plain = file.as_posix().removeprefix("configs/").removesuffix(".yaml")
+    return not file.exists() and plain in shipped_names()

@@ -4,16 +4,19 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
+
+import numpy as np
 
 from uad.data import Sample
 from uad.errors import DataError
 from uad.evaluation import figures
 from uad.evaluation.gallery import by_name, pictures, write_sheet
 from uad.evaluation.pages import report_page
-from uad.evaluation.pixel_file import PIXELS_FILE, read_pixels, write_pixels
 from uad.evaluation.ranking import deciding_image, most_wrong_first, shelves, worst
 from uad.evaluation.report import Report
 from uad.evaluation.scoring import judge_said_good
+from uad.metrics import ImageHistogram
 from uad.scoring.verdicts import spreadsheet_text
 
 if TYPE_CHECKING:
@@ -118,3 +121,40 @@ def _write_scores(report: Report, file: Path) -> Path:
 
 def _cell(value: object) -> object:
     return spreadsheet_text(value) if isinstance(value, str) else value
+
+
+PIXELS_FILE = "pixels.npz"
+UNKNOWN = -1
+
+
+def write_pixels(histograms: Sequence[ImageHistogram | None], file: Path) -> Path:
+    """Write all images' histograms, one after another; no pickle."""
+    known = [histogram for histogram in histograms if histogram is not None]
+    sizes = [UNKNOWN if histogram is None else histogram.bins.size for histogram in histograms]
+    np.savez_compressed(
+        file,
+        sizes=np.array(sizes, np.int64),
+        bins=np.concatenate([np.zeros(0, np.int32), *(one.bins for one in known)]),
+        counts=np.concatenate([np.zeros((3, 0), np.float32), *(one.counts for one in known)], 1),
+    )
+    return file
+
+
+def read_pixels(file: Path) -> tuple[ImageHistogram | None, ...]:
+    """What `write_pixels` wrote.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    try:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+            sizes, bins, counts = stored["sizes"], stored["bins"], stored["counts"]
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as exc:
+        raise DataError(f"{file} is damaged ({exc}). Evaluate again.") from exc
+    ends = np.cumsum(np.maximum(sizes, 0))
+    return tuple(
+        None
+        if size == UNKNOWN
+        else ImageHistogram(bins[end - size : end], counts[:, end - size : end])
+        for size, end in zip(sizes.tolist(), ends.tolist(), strict=True)
+    )

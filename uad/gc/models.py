@@ -6,8 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from uad.errors import RegistryError, RegistryUnreachableError
-from uad.gc.in_use import InUse, holds, protected
-from uad.gc.retention import Removable, Retention, size_bytes
+from uad.gc.in_use import InUse, Removable, Retention, holds, protected, size_bytes
 from uad.hot_reload import BundleStore
 from uad.hot_reload.bundle_store import is_in_use
 from uad.registry import ModelRegistry, ModelVersion, Remover, local_folder

@@ -3,11 +3,9 @@
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from uad.gc.datasets import dataset_items
-from uad.gc.in_use import find_in_use
-from uad.gc.leftovers import leftover_items
+from uad.gc.in_use import Removable, Retention, find_in_use, size_bytes
+from uad.gc.local_files import dataset_items, leftover_items
 from uad.gc.models import model_items
-from uad.gc.retention import Removable, Retention, size_bytes
 from uad.registry import ModelRegistry
 from uad.storage.paths import home
 

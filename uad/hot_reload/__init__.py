@@ -6,9 +6,8 @@ The HTTP server and `create_pipeline(..., follow=True)` both use it.
 """
 
 from uad.hot_reload.alias_watcher import AliasWatcher
-from uad.hot_reload.bundle_store import BundleStore, Stored
+from uad.hot_reload.bundle_store import BundleStore, Stored, open_bundle
 from uad.hot_reload.model_slot import ModelSlot, Servable, Served
-from uad.hot_reload.resolve import open_bundle
 from uad.hot_reload.status import Event, Failure, Status
 
 __all__ = [

@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 
 from uad.bundle import MANIFEST, read_bundle, sha256
 from uad.errors import BundleError
-from uad.registry import ModelAddress, ModelVersion
+from uad.registry import ModelAddress, ModelRegistry, ModelVersion, is_address
 from uad.registry.types import BUNDLE_SHA256
 from uad.storage.atomic_writes import UNFINISHED, new_folder, put_in_place, write_file
 from uad.storage.names import place_of
@@ -269,3 +269,27 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def open_bundle(
+    address: str | Path,
+    *,
+    registry: ModelRegistry | None = None,
+    store: BundleStore | None = None,
+) -> Path:
+    """The folder of the bundle that `address` stands for now.
+
+    Args:
+        address: a bundle's folder, `models:/cookie@champion`, or `models:/cookie/3`.
+        registry: where to look it up; by default MLFLOW_TRACKING_URI or the one under UAD_HOME.
+        store: where to keep what is fetched; by default under UAD_HOME.
+
+    Raises:
+        RegistryError: unreachable, or no such product, version or alias.
+        BundleError: what was fetched is altered or incomplete.
+    """
+    if not is_address(address):
+        return Path(address)
+    registry = registry or ModelRegistry()
+    store = store or BundleStore()
+    return store.ensure(registry.resolve(str(address)), registry.fetch)

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from uad.errors import DataError
 from uad.metrics import binned
-from uad.metrics.image import score_bins
-from uad.metrics.intervals import percentiles, resample
+from uad.metrics.image import percentiles, resample, score_bins
 from uad.metrics.pixel import ImageHistogram
 
 BINS = 1024

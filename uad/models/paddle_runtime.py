@@ -68,7 +68,7 @@ __all__ = ["environment", "nn", "paddle", "require"]
 
 
 def require(devices: Sequence[str]) -> None:
-    """Refuse devices (`uad.config.devices`) that the installed Paddle cannot use here.
+    """Refuse devices (`uad.config.choices`) that the installed Paddle cannot use here.
 
     Raises:
         EngineError: some are not there; names them, and the cure.

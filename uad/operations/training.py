@@ -1,15 +1,22 @@
-"""Train the bundle of a product, each training in a folder of its own."""
+"""Train the bundle of a product: one training at a time, each in a folder of its own."""
 
-from collections.abc import Callable
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from uad.bundle import Bundle, read_bundle
-from uad.errors import BundleError
+from uad.errors import BundleError, BusyError
 from uad.models.parts import EpochMetrics
 from uad.operations.inputs import TrainingInputs
 from uad.scoring.parts import described_parts
+from uad.storage.atomic_writes import write_file
 from uad.storage.names import DatasetAddress, place_of
-from uad.storage.paths import bundles_dir
+from uad.storage.paths import bundles_dir, locks_dir
 
 
 def train_bundle(
@@ -63,3 +70,36 @@ def is_complete(bundle: Path) -> bool:
         return is_whole(read_bundle(bundle))
     except BundleError:
         return False
+
+
+@contextmanager
+def only_retraining(product: str, wait_seconds: float = 0.0) -> Iterator[None]:
+    """Hold the product's lock; it is released by the system if the process dies.
+
+    Raises:
+        BusyError: another retraining of the product holds it, and did for `wait_seconds`.
+    """
+    file = place_of(locks_dir(), product, prefix="retrain-", suffix=".lock")
+    holder = file.with_suffix(".json")
+    lock = FileLock(file, timeout=wait_seconds)
+    try:
+        lock.acquire()
+    except Timeout as exc:
+        raise BusyError(
+            f"another retraining of '{product}' is running{_told(holder)}: wait for it, or end it"
+        ) from exc
+    try:
+        facts = {"pid": os.getpid(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
+        write_file(holder, json.dumps(facts))
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _told(holder: Path) -> str:
+    try:
+        facts = json.loads(holder.read_text(encoding="utf-8"))
+        return f" (process {facts['pid']}, since {facts['since']})"
+    except (OSError, ValueError, KeyError):
+        return ""

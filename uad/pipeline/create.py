@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from uad.bundle import read_bundle
-from uad.config.devices import parse_devices
+from uad.config.choices import parse_devices
 from uad.config.loading import validate
 from uad.config.pipeline import PipelineConfig
 from uad.errors import ConfigError, ServingError
@@ -54,7 +54,7 @@ def create_pipeline(
         threshold: instead, the score above which an image is anomalous.
         min_area: smallest defect that raises the alarm, in pixels of the image; at least the one
             that the model is calibrated for.
-        engine: `auto`, `fastest`, or one of `uad.config.devices.PRECISIONS`.
+        engine: `auto`, `fastest`, or one of `uad.config.choices.PRECISIONS`.
         precision: one of the engine's there; its own by default.
         threads: of one inference; by default one a physical core.
         registry: where addresses are looked up.

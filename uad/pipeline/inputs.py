@@ -161,3 +161,36 @@ def _item(text: str, path: Path, load: Callable[[], Image]) -> InputImage:
     suffix = path.suffix.lower()
     writable = suffix in (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
     return InputImage(text, path.stem or "image", suffix if writable else ".png", load)
+
+
+Batch = list[tuple[InputImage, Image]]
+
+
+def batches(
+    stream: Iterator[InputImage], size: int, on_bad_image: Callable[[ImageError], None] | None
+) -> Iterator[tuple[Batch, DataError | None]]:
+    """Full batches and a ragged last one; an error comes with the images before it.
+
+    Args:
+        stream: the images, not read yet.
+        size: of a full batch.
+        on_bad_image: is told of an image that cannot be read, which is left out; without it, the
+            first such image ends the stream.
+    """
+    batch: Batch = []
+    try:
+        for item in stream:
+            try:
+                batch.append((item, item.load()))
+            except ImageError as exc:
+                exc.image = item.path
+                if on_bad_image is None:
+                    raise
+                on_bad_image(exc)
+            if len(batch) == size:
+                yield batch, None
+                batch = []
+    except DataError as exc:
+        yield batch, exc
+        return
+    yield batch, None

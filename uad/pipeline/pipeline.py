@@ -8,8 +8,7 @@ from uad.errors import CalibrationError, ConfigError, ImageError, ServingError
 from uad.hot_reload import AliasWatcher, ModelSlot, Status
 from uad.images import Image
 from uad.inference.detector import Detection
-from uad.pipeline.batches import Batch, batches
-from uad.pipeline.inputs import InputImage, items
+from uad.pipeline.inputs import Batch, InputImage, batches, items
 from uad.pipeline.multi_device import AnyDetector
 from uad.pipeline.result import Result
 from uad.scoring.verdicts import FileNames

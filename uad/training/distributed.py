@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 import uad
 from uad.config import TrainingConfig
-from uad.config.devices import parse_devices
+from uad.config.choices import parse_devices
 from uad.console import progress_bar
 from uad.data import Sample
 from uad.errors import TrainingError

@@ -7,11 +7,10 @@ from mlflow import MlflowClient
 from starlette.testclient import TestClient
 
 from serving.api.admin import create_admin_app
-from serving.models.pins import pin, unpin
 from tests.serving.running import Running, until
 from uad.cli import main
 from uad.errors import RegistryError
-from uad.hot_reload.pins import pinned
+from uad.hot_reload.pins import pin, pinned, unpin
 from uad.registry import ModelRegistry
 
 Bundles = Callable[[int], Path]

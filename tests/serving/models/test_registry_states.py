@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from serving.models.pins import pin
 from tests.serving.faults import ScriptedRegistry, scripted_server
 from tests.serving.running import Running, running, until
 from uad.bundle import MANIFEST
 from uad.hot_reload import BundleStore
-from uad.hot_reload.pins import pin_file
+from uad.hot_reload.pins import pin, pin_file
 from uad.registry import ModelRegistry
 
 Bundles = Callable[[int], Path]

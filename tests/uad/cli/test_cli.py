@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 from tests.uad.cli.conftest import Ran
 from uad.cli import main
 from uad.config import TrainingConfig, load_settings
-from uad.config.devices import PRECISIONS
+from uad.config.choices import PRECISIONS
 
 HEAVY = ("paddle", "mlflow", "prefect", "fastapi", "sklearn", "matplotlib", "onnxruntime", "torch")
 

@@ -10,8 +10,8 @@ import pytest
 from uad.data import Sample
 from uad.errors import DataError
 from uad.evaluation import Report, evaluate, read_report, write_report
-from uad.evaluation.pixel_file import PIXELS_FILE
 from uad.evaluation.ranking import most_wrong_first, shelves, worst
+from uad.evaluation.report_files import PIXELS_FILE
 
 from .conftest import AddSample, Brightness, Constant
 

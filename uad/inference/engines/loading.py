@@ -7,11 +7,10 @@ from pathlib import Path
 
 from uad.bundle import INT8_MODEL, Bundle
 from uad.config import InputSpec
-from uad.config.devices import DEVICES, ENGINE_NAMES, PRECISIONS, parse_device
+from uad.config.choices import DEVICES, ENGINE_NAMES, PRECISIONS, parse_device
 from uad.errors import EngineError
 from uad.inference.engines import onnxruntime
-from uad.inference.engines.base import Engine
-from uad.inference.engines.cores import physical_cores
+from uad.inference.engines.base import Engine, physical_cores
 from uad.inference.engines.onnxruntime import OnnxRuntimeEngine
 
 log = logging.getLogger(__name__)

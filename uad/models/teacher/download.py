@@ -3,13 +3,17 @@
 import hashlib
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import httpx
 from filelock import FileLock
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from uad.console import console
 from uad.errors import TeacherError
 from uad.network import http_client
 
@@ -189,3 +193,21 @@ def _error(source: Source, target: Path, reason: str) -> TeacherError:
 
 def _silent(done: int, total: int | None) -> None:
     """Show nothing."""
+
+
+@contextmanager
+def download_bar(name: str, *, visible: bool) -> Iterator[OnBytes]:
+    """A bar on standard error that appears with the first byte."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console(), disable=not visible) as bar:
+        task = bar.add_task(name, total=None, visible=False)
+
+        def show(done: int, total: int | None) -> None:
+            bar.update(task, completed=done, total=total, visible=True)
+
+        yield show

@@ -11,8 +11,7 @@ import numpy as np
 from uad.errors import TeacherError
 from uad.models.parts import Teacher
 from uad.models.resnet import Weights, check, random_weights
-from uad.models.teacher.download import IMAGENET, Source, fetch, hash_of, verify
-from uad.models.teacher.progress import download_bar
+from uad.models.teacher.download import IMAGENET, Source, download_bar, fetch, hash_of, verify
 from uad.models.teacher.reading import Arrays, read_weights, torchvision_names
 
 EMBEDDED = "teacher_embedded.safetensors"

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from uad.config.loading import load_settings
-from uad.models.teacher.distillation.formula.recipe import FormulaRecipe
+from uad.models.teacher.distillation.formula.batches import FormulaRecipe
 
 
 def make(

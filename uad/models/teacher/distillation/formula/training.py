@@ -15,8 +15,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from uad.models.teacher.distillation.formula.batches import Lessons, Purpose, categories
-from uad.models.teacher.distillation.formula.recipe import FormulaRecipe
+from uad.models.teacher.distillation.formula.batches import (
+    FormulaRecipe,
+    Lessons,
+    Purpose,
+    categories,
+)
 from uad.models.teacher.distillation.network import Tensors, initial_weights, normalised, pyramid
 from uad.models.teacher.distillation.optimization import Means, precision, recalibrated, update
 from uad.models.teacher.distillation.state import (

@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from uad.models.teacher.distillation.formula.batches import Lessons, Purpose, categories
+from uad.models.teacher.distillation.formula.batches import (
+    FormulaRecipe,
+    Lessons,
+    Purpose,
+    categories,
+)
 from uad.models.teacher.distillation.formula.fractals import (
     FACTORS,
     FEWEST_MAPS,
@@ -14,7 +19,6 @@ from uad.models.teacher.distillation.formula.fractals import (
     search,
     varied,
 )
-from uad.models.teacher.distillation.formula.recipe import FormulaRecipe
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from uad.errors import TrainingError
 from uad.models.teacher import load_teacher
-from uad.models.teacher.distillation.formula.recipe import FormulaRecipe
+from uad.models.teacher.distillation.formula.batches import FormulaRecipe
 
 torch = pytest.importorskip("torch")
 

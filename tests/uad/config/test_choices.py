@@ -1,6 +1,6 @@
 import pytest
 
-from uad.config.devices import parse_device, parse_devices
+from uad.config.choices import parse_device, parse_devices
 from uad.errors import EngineError
 
 
