@@ -161,7 +161,8 @@ def pin(
         typer.echo(f"{name} stays on version {version} until it is unpinned.")
     else:
         local = ", ".join(pins.local_versions(name)) or "none"
-        typer.echo(f"pinned to: {pins.pinned(name) or 'nothing'}; versions on this machine: {local}")
+        now = pins.pinned(name) or "nothing"
+        typer.echo(f"pinned to: {now}; versions on this machine: {local}")
 
 
 def api_key(
