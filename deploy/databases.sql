@@ -1,3 +1,3 @@
--- Run once by PostgreSQL's image on an empty volume.
+-- PostgreSQL's image runs this once, on an empty volume.
 CREATE DATABASE mlflow;
 CREATE DATABASE prefect;
