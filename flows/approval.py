@@ -39,8 +39,9 @@ def require_server() -> None:
     """
     if get_current_settings().api.url is None:
         raise ConfigError(
-            "`--promote ask` needs a Prefect server, where the paused run is resumed: run "
-            "`uad deploy` of the same UAD_HOME, or set PREFECT_API_URL, or take `--promote never`"
+            "`--promote ask` needs a Prefect server, on which you resume the paused run: run "
+            "`uad deploy` with the same UAD_HOME, or set PREFECT_API_URL, or use `--promote "
+            "never`"
         )
 
 
@@ -58,7 +59,9 @@ def ask(product: str, version: str, verdict: Verdict, wait_hours: float = WAIT_H
         decision = pause_flow_run(form, timeout=seconds, poll_interval=LOOK_SECONDS)
     except FlowPauseTimeout:
         _go_on()
-        logger.info("nobody decided within %g hours: version %s waits", wait_hours, version)
+        logger.info(
+            "nobody decided within %g hours: version %s waits as challenger", wait_hours, version
+        )
         return False
     return carry_out(product, version, verdict, decision.promote, decision.who, decision.why)
 

@@ -63,8 +63,9 @@ def decide_and_promote(candidate: Candidate) -> tuple[Verdict, bool]:
                 raise
             logs.logger.info("judged again: %s", exc)
     raise RegistryError(
-        f"the champion of '{product}' changed {ATTEMPTS} times during the comparison: version "
-        f"{version} waits, `uad promote {shlex.quote(product)} {version}` makes it champion"
+        f"the champion of '{product}' changed {ATTEMPTS} times during the comparison. Version "
+        f"{version} waits as challenger. To make it champion: `uad promote {shlex.quote(product)} "
+        f"{version}`"
     )
 
 

@@ -34,7 +34,7 @@ def begin_again(flow: Any, flow_run: Any, state: Any) -> None:
         run = client.read_flow_run(flow_run.id)  # the one given is from before its start
         if run.deployment_id is None or _starts(run) >= MOST_STARTS:
             return
-        logger.info("%s of '%s' begins again: %s", run.name, flow.name, state.message)
+        logger.info("%s of '%s' starts again: %s", run.name, flow.name, state.message)
         if run.work_pool_name is None:
             _reschedule(run.id, "its process died")
             return
@@ -87,7 +87,7 @@ def revive_lost() -> None:
         )
     for run in runs:
         if run.deployment_id is not None and _starts(run) < MOST_STARTS:
-            _reschedule(run.id, "the process that served it was ended")
+            _reschedule(run.id, "the process that ran its deployment was stopped")
         else:
             _give_up(run.id)
 
@@ -95,7 +95,7 @@ def revive_lost() -> None:
 def _reschedule(flow_run_id: Any, reason: str) -> None:
     from prefect.states import AwaitingRetry
 
-    _set(flow_run_id, AwaitingRetry(message=f"begins again: {reason}"))
+    _set(flow_run_id, AwaitingRetry(message=f"starts again: {reason}"))
 
 
 def _give_up(flow_run_id: Any) -> None:

@@ -33,7 +33,7 @@ class Schedule:
 
     def __str__(self) -> str:
         if self.interval_seconds is not None:
-            return f"every {timedelta(seconds=self.interval_seconds)} (h:mm:ss), beginning now"
+            return f"every {timedelta(seconds=self.interval_seconds)} (h:mm:ss), starting now"
         return f"cron '{self.cron}', {self.timezone} time"
 
     def prefect(self) -> "PrefectSchedule":

@@ -89,7 +89,9 @@ def _port(wanted: int | None) -> int:
     """Raises FlowError where the port asked for is taken."""
     chosen = free_port(PORT if wanted is None else wanted)
     if wanted is not None and chosen != wanted:
-        raise FlowError(f"port {wanted} is in use: choose another with --port, or end what uses it")
+        raise FlowError(
+            f"port {wanted} is in use: choose another with --port, or stop the program that uses it"
+        )
     return chosen
 
 
@@ -110,7 +112,7 @@ def reachable(api_url: str) -> None:
         ) from exc
     if _is_page(answer):
         raise FlowError(
-            f"what answers at {api_url} is not Prefect's API: PREFECT_API_URL ends in /api, for "
+            f"the server at {api_url} is not Prefect's API: PREFECT_API_URL ends in /api, for "
             "example http://127.0.0.1:4200/api; correct or unset it"
         )
 

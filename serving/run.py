@@ -79,7 +79,10 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
 
 def _no_port(host: str, port: int, exc: OSError) -> str:
     if exc.errno == errno.EADDRINUSE:
-        return f"port {port} on {host} is in use: stop what uses it, or choose another with --port"
+        return (
+            f"port {port} on {host} is in use: stop the program that uses it, or choose "
+            "another with --port"
+        )
     if exc.errno == errno.EACCES:
         return f"port {port} needs administrator's rights: choose one above 1023 with --port"
     return f"cannot listen on {host} port {port}: {exc.strerror}; check --host and --port"

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 MOST_CLIENTS = 10_000
 RELOAD_SECONDS = 1.0
 no_key = partial(
-    RequestRefused, 401, "this server wants an API key: send `Authorization: Bearer KEY`"
+    RequestRefused, 401, "this server needs an API key: send `Authorization: Bearer KEY`"
 )
 
 
@@ -93,7 +93,7 @@ class Keys:
                 was_known, self._stamp = self._stamp is None, None
                 if was_known:
                     return
-            logger.warning("the API keys stay as they were: %s", exc)
+            logger.warning("the API keys were not changed: %s", exc)
 
     def _follow(self) -> None:
         while not self._closing.wait(RELOAD_SECONDS):

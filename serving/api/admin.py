@@ -66,7 +66,7 @@ async def set_pin(request: Request, name: str) -> Response:
     try:
         await asyncio.to_thread(pin, product.registered_name, version)
     except RegistryError as exc:
-        raise RequestRefused(409, "that version cannot be had; `uad pin` says why") from exc
+        raise RequestRefused(409, "that version cannot be loaded; `uad pin` says why") from exc
     _wake(product)
     return _done(f"pinned to version {version}")
 
@@ -81,7 +81,7 @@ async def remove_pin(request: Request, name: str) -> Response:
 
 def _wake(product: Product) -> None:
     if product.followed is None:
-        raise RequestRefused(409, "this model is a folder: it follows nothing")
+        raise RequestRefused(409, "this model is a folder, so it follows no registry")
     product.followed.watcher.wake()
 
 

@@ -37,7 +37,7 @@ class FeedbackRequest(BaseModel):
     )
     verdict: Said = Field(description="What the part really is.")
     note: Annotated[str, Field(max_length=1000)] = Field(
-        default="", description="Anything that helps who reads it later."
+        default="", description="Anything that helps a later reader."
     )
     who: Annotated[str, Field(max_length=100)] = Field(
         default="", description="Who says so. The key's name or the address is recorded as well."
@@ -73,7 +73,7 @@ def feedback_router() -> APIRouter:
         responses={
             status: {"model": Answer, "description": words}
             for status, words in {
-                401: "An API key is wanted.",
+                401: "An API key is needed.",
                 403: "A page of another site sent it.",
                 404: "The image is not kept.",
                 422: "A field is missing, unknown or wrong.",

@@ -277,5 +277,5 @@ async def _received(
 
 def _too_long(limits: Limits) -> RequestRefused:
     return RequestRefused(
-        413, f"the body is longer than {limits.body_bytes} bytes, the most this server takes"
+        413, f"the body is longer than {limits.body_bytes} bytes, the limit of this server"
     )

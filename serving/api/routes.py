@@ -26,7 +26,7 @@ from serving.workers.messages import Reply
 PATHS = ("/image-anomaly-detection", "/anomaly-detection")
 ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": Answer, "description": "The body or the image cannot be read."},
-    401: {"model": Answer, "description": "An API key is wanted."},
+    401: {"model": Answer, "description": "An API key is needed."},
     403: {"model": Answer, "description": "Image URLs are off."},
     404: {"model": Answer, "description": "There is no such model on this server."},
     408: {"model": Answer, "description": "The body did not come in time."},
@@ -49,7 +49,14 @@ def analysis_router() -> APIRouter:
         named = f"/models/{{name}}{path}"
         _add(router, named, analyse_with, Analysed, EXPECTED, "Judge one image with a model")
         many = f"{named}/batch"
-        _add(router, many, analyse_many_with, BatchAnalysed, EXPECTED_MANY, "Several with a model")
+        _add(
+            router,
+            many,
+            analyse_many_with,
+            BatchAnalysed,
+            EXPECTED_MANY,
+            "Judge several images with a model",
+        )
     return router
 
 

@@ -22,13 +22,13 @@ class Options(BaseModel):
 
     visualize: bool | None = Field(
         default=None,
-        description="Whether the answer holds `image`, the picture of the verdict; null: as the "
-        "server is set, which is to hold it.",
+        description="Whether the answer holds `image`, the picture of the verdict. null: the "
+        "server's setting, which is true by default.",
     )
     label_map: LabelMapEncoding = Field(
         default="array",
         alias="labelMap",
-        description="`array`: one number a pixel, row by row, 0 or 255. `rle`: lengths of the "
+        description="`array`: one number per pixel, row by row, 0 or 255. `rle`: lengths of the "
         "runs in the same order, starting with 0s. `png`: a base64 PNG.",
     )
     alpha: float | None = Field(
@@ -97,21 +97,24 @@ class Result(BaseModel):
     size: tuple[int, int] = Field(description="Height and width of the image, in pixels.")
     image: str | None = Field(default=None, description="Base64 JPEG: the picture of the verdict.")
     score: float = Field(description="Higher = more anomalous.")
-    threshold: float = Field(description="An image is anomalous when its score lies above.")
+    threshold: float = Field(
+        description="An image is anomalous when its score is above this value."
+    )
     map_threshold: float = Field(
         alias="mapThreshold",
-        description="The label map marks the places whose value in the anomaly map lies above.",
+        description="The label map marks pixels whose value in the anomaly map is above this.",
     )
-    alpha: float = Field(description="The false alarm rate that the threshold stands for.")
+    alpha: float = Field(description="The false alarm rate of the threshold.")
     requested_alpha: float | None = Field(
         default=None,
         alias="requestedAlpha",
-        description="What was asked for, where the calibration images can only promise the larger "
-        "`alpha`; null otherwise.",
+        description="The rate that was asked for, if the calibration images can only guarantee "
+        "the larger `alpha`; null otherwise.",
     )
     min_area: int = Field(
         alias="minArea",
-        description="Smaller regions neither raise the alarm nor are marked; in pixels, 0: any.",
+        description="Smallest defect in pixels: smaller regions neither raise the alarm nor are "
+        "marked. 0: no limit.",
     )
     p_value: float = Field(alias="pValue", description="Small = unusual among good images.")
     is_anomalous: bool = Field(alias="isAnomalous")

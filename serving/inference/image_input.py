@@ -72,7 +72,7 @@ def _errors_in_our_words(limits: Limits) -> Iterator[None]:
         yield
     except ImageTooLargeError as exc:
         raise RequestRefused(
-            413, f"the image has more than {limits.pixels} pixels, the most this server takes"
+            413, f"the image has more than {limits.pixels} pixels, the limit of this server"
         ) from exc
     except UnsupportedImageError as exc:
         raise RequestRefused(400, str(exc)) from exc

@@ -39,7 +39,7 @@ class Product:
         if served is None:
             return f"no version of '{self.name}' is loaded"
         if not served.detector.pids:
-            return f"no engine of '{self.name}' is up"
+            return f"no engine process of '{self.name}' is running"
         return None
 
     def describe(self) -> dict[str, Any]:

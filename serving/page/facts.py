@@ -62,7 +62,7 @@ def images(
     try:
         until = datetime.fromisoformat(before) if before else None
     except ValueError as exc:
-        raise RequestRefused(422, "'before' is not a time") from exc
+        raise RequestRefused(422, "'before' must be a time") from exc
     if good and state.judged_images is not None:
         found = state.judged_images.newest(_place(product), TILES, before=until, judged_good=True)
         if found:
@@ -108,7 +108,7 @@ def operating_point(state: State, product: Product, alpha: str | None) -> dict[s
     except ValueError:
         wanted = 0.0
     if not 0 < wanted < 1:
-        raise RequestRefused(422, "'alpha' is a number between 0 and 1")
+        raise RequestRefused(422, "'alpha' must be a number between 0 and 1")
     threshold, promised = conformal_threshold(entry.scores, wanted)
     serving = product.describe().get("serving")
     kept = [each for each in _store_newest(state, product) if each.version == serving]

@@ -105,5 +105,5 @@ class BackgroundWriter:
     def _failed(self, kind: Kind, exc: Exception) -> None:
         self.dropped[kind] += 1
         if kind not in self._told:
-            logger.warning("%s: %s (this is told once)", COSTS[kind], exc)
+            logger.warning("%s: %s (this is shown once)", COSTS[kind], exc)
         self._told.add(kind)

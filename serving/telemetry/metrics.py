@@ -25,7 +25,9 @@ class Metrics:
         self._registry.register(_Now(products))
         self._registry.register(_Dropped(dropped))
         self._requests = self._counter("uad_requests", "Answered requests.", "status")
-        self._seconds = self._histogram("uad_request_seconds", "From head to answer.", SECONDS)
+        self._seconds = self._histogram(
+            "uad_request_seconds", "Seconds from the head of the request to the answer.", SECONDS
+        )
         self._stages = self._histogram("uad_stage_seconds", "By stage.", SECONDS, "stage")
         self._together = self._histogram(
             "uad_batch", "Requests that an engine judged at once.", BATCHES
@@ -90,17 +92,17 @@ class _Now:
         gauges = {
             "uad_queue": GaugeMetricFamily("uad_queue", "Requests that wait.", labels=["product"]),
             "uad_engines": GaugeMetricFamily(
-                "uad_engines", "Engine processes that are up.", labels=["product"]
+                "uad_engines", "Engine processes that are running.", labels=["product"]
             ),
             "uad_version": GaugeMetricFamily(
                 "uad_version", "1 for each: serving, desired, failed.",
                 labels=["product", "role", "version"],
             ),
             "uad_registry_up": GaugeMetricFamily(
-                "uad_registry_up", "Whether the registry answered last.", labels=["product"]
+                "uad_registry_up", "1: the registry answered the last poll.", labels=["product"]
             ),
             "uad_alias_age_seconds": GaugeMetricFamily(
-                "uad_alias_age_seconds", "Since the registry was last read.", labels=["product"]
+                "uad_alias_age_seconds", "Since the registry's last answer.", labels=["product"]
             ),
         }  # fmt: skip
         shadow = CounterMetricFamily(

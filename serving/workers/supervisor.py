@@ -24,7 +24,9 @@ TURN_SECONDS = 0.05
 """How often an open batch whose next image is large asks whether it may go on."""
 LONGEST_PAUSE_SECONDS = 10.0
 kills = partial(
-    RequestRefused, 422, "this image broke two engines, it is not tried again; export it again"
+    RequestRefused,
+    422,
+    "this image made two engines fail and is not tried again; export it again",
 )
 slow = partial(
     RequestRefused, 422, "this image takes longer than a request may; send a smaller one"

@@ -76,7 +76,10 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as exc:  # the last line of defence: no traceback unasked
         if debug:
             raise
-        told = f"unexpected {type(exc).__name__}: {exc} (run again with --debug to see where)"
+        told = (
+            f"Unexpected error ({type(exc).__name__}): {exc}. Run the command again with "
+            "--debug to see where it happened."
+        )
         _fail(_explained(exc) or told)
     finally:
         silence_closed_pipes()

@@ -11,7 +11,9 @@ from uad.console import console, print_table
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands to `app`."""
-    bench = typer.Typer(no_args_is_help=True, help="Measure what uad detects and how fast it is.")
+    bench = typer.Typer(
+        no_args_is_help=True, help="Measure how well uad detects and how fast it is."
+    )
     bench.command()(quality)
     bench.command()(inference)
     app.add_typer(bench, name="bench")
@@ -24,10 +26,8 @@ def quality(
     recipe: Annotated[
         list[str] | None,
         typer.Option(
-            help=(
-                "published, default, quick, or a YAML file. May be repeated. The first is what the "
-                "others are compared with."
-            )
+            help="published, default, quick, or a YAML file. May be repeated. The others are "
+            "compared with the first one.",
         ),
     ] = None,
     teacher: Annotated[
@@ -88,15 +88,13 @@ def quality(
 def inference(
     bundle: Annotated[
         Path | None,
-        typer.Option(help="The bundle whose weights are run. Default: random weights."),
+        typer.Option(help="The bundle with the weights to run. Default: random weights."),
     ] = None,
     engine: Annotated[
         list[str] | None,
         typer.Option(
-            help=(
-                "engine/precision, for example openvino/int8. May be repeated. "
-                "Default: all that are installed."
-            )
+            help="engine/precision, for example openvino/int8. May be repeated. "
+            "Default: all that are installed.",
         ),
     ] = None,
     size: Annotated[
@@ -109,8 +107,10 @@ def inference(
         list[int] | None,
         typer.Option(help="Threads per inference. May be repeated. Default: 1 and all cores."),
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Turns per engine.")] = 10,
-    pause: Annotated[float, typer.Option(min=0, help="Seconds of rest after each turn.")] = 0.0,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each engine is measured.")] = 10,
+    pause: Annotated[
+        float, typer.Option(min=0, help="Seconds of pause after each measurement.")
+    ] = 0.0,
     json_: Annotated[
         Path | None, typer.Option("--json", help="Also write all results to this file.")
     ] = None,
@@ -140,10 +140,12 @@ def inference(
         pause_seconds=pause,
     )
     console().print(found.processor)
-    print_table("inference, in turns", *speed(found))
+    print_table("inference, the engines take turns", *speed(found))
     print_table("cost, and difference from fp32", *cost(found))
     if found.throughput:
-        print_table("throughput: N workers of 1 thread, or 1 worker of N", *workers(found))
+        print_table(
+            "throughput: N workers with 1 thread each, or 1 worker with N threads", *workers(found)
+        )
     print_table(
         "lower bound: one image at this processor's peak speed for convolutions", *floors(found)
     )

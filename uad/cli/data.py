@@ -66,10 +66,8 @@ def ingest(
     group_pattern: Annotated[
         str | None,
         typer.Option(
-            help=(
-                "Regular expression with one group. Images whose names share the group's text "
-                "show the same part and stay together. Example: '_num_(\\d+)'"
-            )
+            help="Regular expression with one group. Images whose names share the group's text "
+            "show the same part and stay together. Example: '_num_(\\d+)'",
         ),
     ] = None,
     settle: Annotated[
@@ -86,7 +84,8 @@ def ingest(
         typer.Option(help="Store nothing; write a CSV list of the images for you to correct."),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(help="HTML page of what was found. Default: under UAD_HOME.")
+        Path | None,
+        typer.Option(help="HTML page with the results of the checks. Default: under UAD_HOME."),
     ] = None,
 ) -> None:
     """Check a folder of images and store it as a version of a dataset.
@@ -124,7 +123,7 @@ def ingest(
         _write_manifest(path, roles, write_manifest, name or "NAME")
         return
     if name is None:
-        raise ConfigError("--name is missing: what is the dataset to be called?")
+        raise ConfigError("--name is missing. Add --name and a name for the dataset.")
     before = {row["version"] for row in history(name)}
     version = run(
         path,
@@ -162,7 +161,11 @@ def _write_manifest(path: Path, roles: "FolderRoles", file: Path, name: str) -> 
         raise ConfigError(f"{file} exists; remove it or choose another name")
     rows = write_manifest(file, proposal(path, roles))
     unclear = sum(row["label"] == UNCLEAR for row in rows)
-    todo = f"write good or the defect's name in place of the {unclear} '?', " if unclear else ""
+    todo = (
+        f"replace each of the {unclear} '?' with good or the name of the defect, "
+        if unclear
+        else ""
+    )
     console().print(
         f"{file}: {len(rows)} images. Look at the labels, {todo}"
         f"then: uad ingest {file} --name {name}",
@@ -260,8 +263,8 @@ def diff(
         others = {row["version"]: None for row in history(before.name)}
         others.pop(before.version)
         raise DataError(
-            f"name two versions: uad datasets diff {before.name}@VERSION {old}; "
-            f"VERSION of another: {natural(reversed(others)) or 'there is none yet'}"
+            f"Give two versions: uad datasets diff {before.name}@VERSION {old}. Other versions: "
+            f"{natural(reversed(others)) or 'there is none yet'}."
         )
     after = read_version(new)
     difference = compare(before, after)

@@ -26,7 +26,9 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    output: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("demo"),
+    output: Annotated[Path, typer.Option(help="Folder for everything that the demo makes.")] = Path(
+        "demo"
+    ),
     seed: Annotated[int, typer.Option(help="A different seed makes different images.")] = 0,
 ) -> None:
     """Do the whole job on images it makes: train, evaluate, register, promote, serve, ask.
@@ -143,8 +145,8 @@ def _print(
         ),
         *((output / "reports" / folder.name / "report.html", "evaluation") for folder in results),
         (output / "images", "the images, in the MVTec AD layout"),
-        (output / "server.log", "what the server said"),
-        (output / ".uad", "datasets, models, runs; delete it freely"),
+        (output / "server.log", "the server's log"),
+        (output / ".uad", "datasets, models, runs; you can delete it"),
     ]
     print_table("files", ["file", "what it is"], [(_shown(file), what) for file, what in files])
     home = f"UAD_HOME={_shown(output / '.uad')}"

@@ -88,9 +88,9 @@ def calibrate(
     if precision == "int8" and agreement:
         image, pixel = agreement.image_auroc, agreement.pixel_auroc
         console().print(
-            f"int8 against fp32: scores move by {agreement.noise:.2f} of their spread; planted "
-            f"defects' image AUROC {image.int8:.4f} against {image.fp32:.4f}, pixel AUROC "
-            f"{pixel.int8:.4f} against {pixel.fp32:.4f}"
+            f"int8 compared with fp32: scores change by {agreement.noise:.2f} of their spread; on "
+            f"planted defects the image AUROC is {image.int8:.4f} instead of {image.fp32:.4f}, "
+            f"the pixel AUROC {pixel.int8:.4f} instead of {pixel.fp32:.4f}"
         )
 
 

@@ -32,7 +32,11 @@ def register(app: typer.Typer) -> None:
 def feedback(
     name: Annotated[str, typer.Argument(help="The product, for example cookie.")],
     action: Annotated[
-        Action, typer.Argument(help="Show it, write it to a folder, or make a dataset version.")
+        Action,
+        typer.Argument(
+            help="list: show the feedback. export: write it to a folder. "
+            "apply: add it to a new version of the dataset.",
+        ),
     ] = Action.list,
     output: Annotated[
         Path | None, typer.Option(help="Folder for `export`.", show_default="NAME-feedback")
@@ -73,7 +77,7 @@ def feedback(
         from uad.monitoring.feedback_export import export
 
         folder = export(store, found, output or Path(f"{name}-feedback"))
-        typer.echo(f"{len(found)} images with what was said: {folder}")
+        typer.echo(f"{len(found)} images with feedback: {folder}")
     else:
         _print_opinions(name, found)
 
@@ -117,7 +121,7 @@ def _print_applied(name: str, applied: "Applied") -> None:
     if applied.changed:
         words = f"Next: uad retrain --data {applied.version.name} --name {name}"
     else:
-        words = "Nothing new: the latest version of the dataset has all of it."
+        words = "Nothing new: the latest version of the dataset contains all feedback."
     console().print(words, highlight=False)
 
 

@@ -31,10 +31,8 @@ def gc(
         int,
         typer.Option(
             min=1,
-            help=(
-                "How many newest versions, earlier champions, bundles and dataset "
-                "versions are kept per product."
-            ),
+            help="How many newest versions, earlier champions, bundles and dataset "
+            "versions are kept per product.",
         ),
     ] = 5,
     keep_runs: Annotated[
@@ -42,7 +40,10 @@ def gc(
     ] = 50,
     max_gb: Annotated[
         float | None,
-        typer.Option(min=0, help="Keep fewer, down to 1, until UAD_HOME takes no more than this."),
+        typer.Option(
+            min=0,
+            help="Keep fewer versions, but at least 1, until UAD_HOME is not larger than this.",
+        ),
     ] = None,
 ) -> None:
     """Free the disk of old versions, runs, dataset versions, bundles, checkpoints and caches.
@@ -68,20 +69,23 @@ def gc(
 
     bound = None if max_gb is None else max_gb * 1e9
     if yes and dry_run:
-        raise ConfigError("--yes removes and --dry-run only shows: give one of the two")
+        raise ConfigError("--yes removes and --dry-run only shows. Give one of the two.")
     rule = Retention(keep=keep, keep_runs=keep_runs)
     plan = make_plan(ModelRegistry(), rule, max_bytes=bound)
     if yes:
         plan = _carried_out(plan)
     _print(plan, removed=yes)
     if plan.rule.keep < keep:
-        console().print(f"to meet the bound, {plan.rule.keep} are kept of each product, not {keep}")
+        console().print(
+            f"To stay below the limit, {plan.rule.keep} of each product are kept, not {keep}."
+        )
     if plan.items and not yes:
         console().print("Nothing was removed. To remove this, run the same command with --yes")
     if bound is not None and plan.after_bytes > bound:
         console().print(
-            f"UAD_HOME takes {plan.after_bytes / 1e9:.2f} GB even so, more than {max_gb:g}: what "
-            "is left is protected; raise the bound, or move the folder to a larger disk",
+            f"UAD_HOME would still take {plan.after_bytes / 1e9:.2f} GB, more than "
+            f"{max_gb:g}. Everything that is left is protected. Raise the limit, or move the "
+            "folder to a larger disk.",
         )
         raise typer.Exit(TOO_LARGE)
 
@@ -92,7 +96,7 @@ def _carried_out(plan: "Plan") -> "Plan":
     for item in plan.items:
         if id(item) not in gone and item.kind == "model version":
             console().print(
-                f"{item.what} stays: it was promoted, pinned or given an alias just now"
+                f"{item.what} stays: it was promoted, pinned or given an alias a moment ago."
             )
     return done
 
@@ -114,7 +118,7 @@ def _print(plan: "Plan", *, removed: bool) -> None:
         print_table(title, ("kind", "what", "MB"), rows)
     total = [(kind, counts[kind], _megabytes(sizes[kind])) for kind in counts]
     total.append(("all", len(plan.items), _megabytes(plan.freed_bytes)))
-    print_table(f"{title}, in sum", ("kind", "number", "MB"), total)
+    print_table(f"{title}, total", ("kind", "number", "MB"), total)
     console().print(
         f"UAD_HOME: {plan.before_bytes / 1e6:.1f} MB, afterwards {plan.after_bytes / 1e6:.1f} MB"
     )

@@ -42,7 +42,10 @@ Hpip = Annotated[
 
 Csv = Annotated[
     Path | None,
-    typer.Option("--csv", help="Write one line per image into this CSV file, as it goes."),
+    typer.Option(
+        "--csv",
+        help="Write one line per image into this CSV file, as soon as the image is judged.",
+    ),
 ]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object per image, each on its own line.")

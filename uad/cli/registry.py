@@ -135,7 +135,7 @@ def ui(
     host: Annotated[
         str, typer.Option(help="Address to listen on. 0.0.0.0 accepts other machines.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Where to listen.", min=1, max=65535)] = 5000,
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 5000,
 ) -> None:
     """Open MLflow's pages on the runs and models of this project.
 
@@ -151,7 +151,7 @@ def ui(
     shown = without_passwords(uri)
     if uri.startswith(("http://", "https://")):
         typer.echo(f"An MLflow server is already running (MLFLOW_TRACKING_URI). Open {shown}")
-        typer.echo(f"The runs of trainings: {training_page(shown)}")
+        typer.echo(f"Training runs: {training_page(shown)}")
         return
     require("flask")  # MLflow's pages; mlflow-skinny has none
     _check_port(host, port)

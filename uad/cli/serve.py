@@ -23,10 +23,8 @@ def serve(
         typer.Option(
             "--model",
             "-m",
-            help=(
-                "models:/NAME@champion, models:/NAME/3, or a bundle's folder. NAME=... gives it "
-                "another name. Repeat it to serve several."
-            ),
+            help="models:/NAME@champion, models:/NAME/3, or a bundle's folder. NAME=... gives it "
+            "another name. Repeat it to serve several.",
         ),
     ] = None,
     host: Annotated[
@@ -35,7 +33,9 @@ def serve(
             help="Address to listen on. 0.0.0.0 accepts other machines.", show_default="127.0.0.1"
         ),
     ] = None,
-    port: Annotated[int | None, typer.Option(help="Where to listen.", show_default="8080")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on.", show_default="8080")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, gpu:0, ...", show_default="cpu")] = None,
     engine: Annotated[
         str | None,
@@ -57,8 +57,8 @@ def serve(
     threshold: Annotated[
         list[str] | None,
         typer.Option(
-            help="Instead: the score above which an image is anomalous. NAME=SCORE for one "
-            "product; may be repeated."
+            help="The score above which an image is anomalous, instead of --alpha. NAME=SCORE "
+            "for one product; may be repeated.",
         ),
     ] = None,
     min_area: Annotated[

@@ -81,6 +81,12 @@ def verify(
         )
     for one in known:
         if one.state == "not fetched" and teacher:
-            raise TeacherError(f"teacher {one.id} is not here ({one.file}): uad teacher fetch")
+            raise TeacherError(
+                f"The teacher {one.id} is not on this machine ({one.file}). Run "
+                "`uad teacher fetch`."
+            )
         if one.state not in ("ready", "not fetched"):
-            raise TeacherError(f"teacher {one.id}: {one.file} {one.state}; fetch or install again")
+            raise TeacherError(
+                f"The teacher {one.id} is not usable: {one.file} {one.state}. "
+                "Fetch it or install uad again."
+            )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from uad.data import Dataset
 
 QUICK = (
-    "No student: a model in seconds from what the teacher sees of good images, in half the time an "
+    "Train without a student. The model is ready in seconds and needs about half the time for an "
     "image. The same as --set detector.student=false."
 )
 WITHOUT_STUDENT = "detector.student=false"

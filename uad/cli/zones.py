@@ -30,7 +30,9 @@ def zones(
             "height.",
         ),
     ] = None,
-    clear: Annotated[bool, typer.Option("--clear", help="Look at the whole image again.")] = False,
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Remove all zones. The whole image counts again.")
+    ] = False,
     show: Annotated[
         Path | None,
         typer.Option("--show", help="Save a picture of the zones over a good image to this file."),
@@ -71,9 +73,7 @@ def zones(
         console().print(f"picture: {show}", soft_wrap=True)
     if changed:
         name = version.name
-        console().print(
-            f"next: train on it: uad retrain --data '{name}' --name '{name}'", soft_wrap=True
-        )
+        console().print(f"next: uad retrain --data '{name}' --name '{name}'", soft_wrap=True)
 
 
 def _show(version: "DatasetVersion", file: Path) -> None:

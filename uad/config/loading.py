@@ -83,7 +83,7 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(
                     None,
                     None,
-                    f"'{key}' stands twice here, also in line {line}: keep one",
+                    f"'{key}' is here twice, also in line {line}. Keep one of them.",
                     key_node.start_mark,
                 )
             seen[key] = key_node

@@ -101,7 +101,9 @@ class DetectorConfig(Settings):
     @model_validator(mode="after")
     def _not_nothing(self) -> "DetectorConfig":
         if not (self.student or self.memory):
-            raise ValueError("student and memory cannot both be off: nothing would say where")
+            raise ValueError(
+                "student and memory cannot both be off, because there would be no anomaly map"
+            )
         return self
 
 

@@ -169,7 +169,7 @@ def _from_the_future(root: Path, files: Sequence[Path]) -> list[Problem]:
         return []
     message = (
         f"{len(files)} files have a time in the future, such as {relative_name(root, files[0])}; "
-        "--settle cannot know their age and takes them; look at the camera's clock"
+        "--settle cannot know their age, so they are used; check the camera's clock"
     )
     return [Problem(files[0], "clock", message)]
 
@@ -215,7 +215,7 @@ def _left_out(entry: Checked, masks: Reading) -> str:
     if mask is None:
         return ""
     if entry.item.mask_decides and mask in masks.faults:
-        return f"{masks.faults[mask]}, and nothing else labels it"
+        return f"{masks.faults[mask]}, and nothing else says whether the image is good"
     marks = mask in masks.facts and masks.facts[mask].remark == ""
     if not entry.item.mask_decides and entry.item.defect == GOOD and marks:
         return f"it lies among good images, but its mask {mask.name} marks a defect"
@@ -247,7 +247,9 @@ def _with_mask(
             f"the mask of {item.name} is {found.size[0]}x{found.size[1]} but the image is "
             f"{height}x{width} (height x width); used for image metrics only"
         )
-    most = f"the mask of {item.name} marks more than half of the picture; look if it is inverted"
+    most = (
+        f"the mask of {item.name} marks more than half of the picture; check whether it is inverted"
+    )
     return replace(entry, mask=mask, mask_facts=found), most if found.remark == "most" else ""
 
 
@@ -291,14 +293,19 @@ def _leak(entry: Checked, twin: Checked) -> Problem:
     if entry.label != twin.label:
         message = f"{names}, but one is labelled normal and one anomalous; both kept, correct one"
         return Problem(entry.item.path, "conflict", message, twin.item.path)
-    message = f"{names}: train and test share it, so measurements flatter; both kept"
+    message = (
+        f"{names}, and one is for training and one for testing, so the measured figures "
+        "look better than they are; both kept"
+    )
     return Problem(entry.item.path, "leak", message, twin.item.path)
 
 
 def _remarks(checked: Sequence[Checked]) -> list[Problem]:
     texts = {
-        "blank": "{} is all of one colour; kept, look whether the camera was covered",
-        "flat": "{} has only a few flat colours, as masks have; kept, look whether it is a picture",
+        "blank": "{} is all of one colour; kept; check whether the camera was covered",
+        "flat": (
+            "{} has only a few flat colours, as masks have; kept; check whether it is a picture"
+        ),
         "dark": "{} uses at most 12 of its 16 bits and is nearly black; scale it up when exporting",
     }
     return [

@@ -44,17 +44,17 @@ def remarks(spec: InputSpec, samples: Sequence[Sample]) -> list[str]:
     if ratios.max() / ratios.min() > ALIKE:
         words.append(
             f"the good images have different shapes (width / height {ratios.min():.2f} to "
-            f"{ratios.max():.2f}): all are resized to {spec.height} x {spec.width} (height x "
-            "width), the shape in the middle; train a product for each shape if they are "
-            "different parts"
+            f"{ratios.max():.2f}); all are resized to the median shape, {spec.height} x "
+            f"{spec.width} (height x width); if they are different parts, train one product for "
+            "each shape"
         )
     ratio = float(np.median(ratios))
     if max(ratio * spec.height / spec.width, spec.width / spec.height / ratio) > SQUASHED:
         long, short = ("wide", "high") if ratio > 1 else ("high", "wide")
         words.append(
-            f"these images are {max(ratio, 1 / ratio):.1f} times as {long} as {short} and are "
-            f"squashed to {spec.height} x {spec.width} (height x width), where fine defects fade: "
-            "--set input.height=auto --set input.width=auto keeps their shape"
+            f"these images are {max(ratio, 1 / ratio):.1f} times as {long} as {short}, but are "
+            f"resized to {spec.height} x {spec.width} (height x width), which hides fine defects; "
+            "to keep their shape: --set input.height=auto --set input.width=auto"
         )
     return words
 

@@ -114,8 +114,8 @@ def load_dataset(
 def _tell_which(name: str, address: str, folder: str) -> None:
     """Said once a process, however often the dataset is loaded."""
     log.warning(
-        "'%s' is taken as the stored dataset %s, not as the folder %s. New images there are not "
-        "looked at; for the folder write ./%s",
+        "'%s' is the stored dataset %s and also the folder %s. The stored dataset is used, so "
+        "new images in the folder are not. To use the folder, write ./%s",
         name,
         address,
         folder,
@@ -197,7 +197,7 @@ def _shared_captures(
             samples[0].path,
             "leak",
             f"capture {key} is in training and in test ({natural(s.name for s in samples)}), "
-            "so measurements flatter",
+            "so the measured figures look better than they are",
         )
         for key, samples in shared.items()
     ]

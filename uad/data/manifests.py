@@ -211,8 +211,8 @@ def _two_paths(root: Path, line: str) -> tuple[Path, Path | None]:
     if mask.suffix.lower() in SUFFIXES:
         return image, mask
     raise DataError(
-        f"{root}: the list says '{line}', but a line is an image and its mask, if it has one; "
-        "labels belong in a manifest.csv with the columns path and label"
+        f"{root}: the list has the line '{line}', but a line must be an image and its mask, if it "
+        "has one; put labels into a manifest.csv with the columns path and label"
     )
 
 
@@ -232,7 +232,7 @@ def _listing(
 ) -> Listing:
     if not images:
         gone = f"; {missing[0]} does not exist" if missing else ""
-        raise DataError(f"{file} names no image that is there{gone}; paths are relative to {root}")
+        raise DataError(f"none of the images in {file} exists{gone}; paths are relative to {root}")
     uses = folder_uses(root, ((image.path, _use(image), False) for image in images))
     return Listing(root, layout, tuple(images), tuple(missing), uses)
 

@@ -45,8 +45,8 @@ def similar_across_splits(entries: Sequence[Checked]) -> list[Problem]:
 
 def _problem(entry: Checked, twin: Checked) -> Problem:
     message = (
-        f"{entry.item.name} is nearly the same picture as {twin.item.name}: train and test may "
-        "share a part, so measurements flatter; both kept"
+        f"{entry.item.name} is nearly the same picture as {twin.item.name}: training and test may "
+        "show the same part, so the measured figures may look better than they are; both kept"
     )
     return Problem(entry.item.path, "similar", message, other=twin.item.path)
 

@@ -41,7 +41,7 @@ def _by_size(entries: Sequence[Checked]) -> list[Problem]:
         entry, (height, width) = entries[index], sides[index]
         message = (
             f"{entry.item.name} is {height}x{width}, the others are about {usual} (height x "
-            "width); kept, look whether another camera took it"
+            "width); kept; check whether another camera took it"
         )
         problems.append(Problem(entry.item.path, "size", message))
     return problems
@@ -54,7 +54,7 @@ def _by_brightness(entries: Sequence[Checked]) -> list[Problem]:
         entry = entries[index]
         message = (
             f"{entry.item.name} has a mean grey level of {levels[index]:.0f} of 255, the others "
-            f"about {np.median(levels):.0f}; kept, look at lamp and exposure"
+            f"about {np.median(levels):.0f}; kept; check lamp and exposure"
         )
         problems.append(Problem(entry.item.path, "brightness", message))
     return problems

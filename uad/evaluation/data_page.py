@@ -19,15 +19,21 @@ from uad.storage.paths import reports_dir
 MEANINGS = {
     "broken": "cannot be decoded; left out",
     "missing": "listed, but not there; left out",
-    "unfinished": "somebody was writing the file; left for the next ingest",
-    "conflict": "the same file is labelled good and defective; kept, correct one",
-    "leak": "the same file or capture is in train and test; kept, measurements flatter",
-    "similar": "a test image is nearly a training image; kept, measurements may flatter",
+    "unfinished": "the file was still being written; left for the next ingest",
+    "conflict": "the same file is labelled good and defective; kept; correct one",
+    "leak": (
+        "the same file or capture is in train and test; kept; the measured figures look "
+        "better than they are"
+    ),
+    "similar": (
+        "a test image is nearly a training image; kept; the measured figures may look "
+        "better than they are"
+    ),
     "moved": "a defective image was listed for training; used for testing",
     "mask": "missing, damaged, empty, of another size, or marking more than half; see each",
-    "unused": "pictures that are used for nothing: no folder or file name says what they are",
-    "folders": "how the folders were understood; say what they hold if that is wrong",
-    "clock": "modified in the future by the file's time; taken, as their age is not known",
+    "unused": "pictures that are not used: no folder or file name says what they are",
+    "folders": "how the folders were understood; if that is wrong, say what they hold",
+    "clock": "the file's time is in the future; used, because its age is not known",
     "duplicate": "the same file twice in one split; used once",
     "size": "far from the other images' size; kept",
     "brightness": "far from the other good images' mean grey level; kept",

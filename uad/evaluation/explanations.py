@@ -22,7 +22,7 @@ def figures(report: Report) -> list[Row]:
         _row(report, "image AUROC", "image_auroc", ("chance that a defective image scores higher "
                                                    "than a good one")),
         _row(report, "image AP", "image_ap", "area under precision and recall"),
-        _row(report, "F1", "f1", "precision and recall at the threshold, in one figure"),
+        _row(report, "F1", "f1", "precision and recall at the threshold, combined"),
         _row(report, "F1, best", "f1_max", ("F1 at the best possible threshold, known only "
                                            "afterwards")),
         _rate(report, "recall", "recall", f"{report.n_anomalous - report.missed} of "
@@ -167,7 +167,7 @@ def _raised_by(report: Report) -> str:
         return ""
     told = ", ".join(f"{part} {count}" for part, count in counts.most_common())
     return (
-        f"The part that raised the alarm: {told}. An alarm of the whole image may mark no place: "
+        f"The part that raised the alarm: {told}. An alarm of the whole image may mark nothing: "
         "something is missing, extra or in the wrong place."
     )
 

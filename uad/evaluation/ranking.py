@@ -96,7 +96,7 @@ def shelves(report: Report) -> list[Shelf]:
         ),
         Shelf(
             "Close calls",
-            "Right verdicts close to the threshold. These are the next ones to go wrong.",
+            "Right verdicts close to the threshold. A small change could make them wrong.",
             _first(sure, CLOSE),
         ),
         Shelf("Clearest verdicts", "The clearest right verdicts.", _first(clear, CLEAR)),

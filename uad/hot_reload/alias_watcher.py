@@ -205,7 +205,7 @@ class AliasWatcher(Generic[D]):
         try:
             self.poll()
         except Exception as exc:  # the thread must outlive any failure
-            logger.exception("a look at %s failed", self.address)
+            logger.exception("checking %s failed", self.address)
             self._last_error = f"{type(exc).__name__}: {exc}"
 
     def _serves(self, copy: str) -> bool:
@@ -257,7 +257,7 @@ class AliasWatcher(Generic[D]):
             self._store.remember(name, alias, path)
         except Exception as exc:  # noqa: BLE001 - the swap stands
             logger.warning(
-                "%s: the version that serves could not be noted on the disk, so a start without "
+                "%s: the version that serves could not be written to the disk. A start without "
                 "the registry would use an older one: %s",
                 self.address,
                 exc,

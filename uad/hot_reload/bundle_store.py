@@ -135,7 +135,9 @@ class BundleStore:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as exc:
-            logger.warning("What served last under %s@%s cannot be read: %s", name, alias, exc)
+            logger.warning(
+                "The record of what served last under %s@%s cannot be read: %s", name, alias, exc
+            )
             return None
         return _stored(folder)
 

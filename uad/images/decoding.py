@@ -331,8 +331,8 @@ def _refuse_many_scans(data: bytes) -> None:
     scans = data.count(_SCAN)
     if scans > MAX_JPEG_SCANS:
         raise UnsupportedImageError(
-            f"the image is a JPEG with {scans} scans, more than the {MAX_JPEG_SCANS} that are "
-            "read; save it as an ordinary (baseline) JPEG or as PNG"
+            f"the image is a JPEG with {scans} scans, more than the limit of {MAX_JPEG_SCANS}; "
+            "save it as an ordinary (baseline) JPEG or as PNG"
         )
 
 

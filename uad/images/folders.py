@@ -75,8 +75,8 @@ def told_unreadable(files: FolderFiles) -> str | None:
     counts = Counter(file.suffix.lower() for file in files.unreadable)
     kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
     return (
-        f"{kinds} cannot be read as images and are passed over, for example "
-        f"{files.unreadable[0]}; export them as PNG"
+        f"{kinds} cannot be read as images and are ignored, for example {files.unreadable[0]}; "
+        "export them as PNG"
     )
 
 

@@ -82,9 +82,9 @@ def require(devices: Sequence[str]) -> None:
         why = (
             f"The installed Paddle does not support {kind}. Install Paddle's {kind} build"
             if count is None
-            else f"Paddle sees {count} {kind} devices here: name others"
+            else f"Paddle sees {count} {kind} devices on this machine. Name others"
         )
-        raise EngineError(f"{', '.join(missing)} cannot be had: {why}, or use --device cpu")
+        raise EngineError(f"{', '.join(missing)} cannot be used. {why}, or use --device cpu")
 
 
 def _count(kind: str) -> int | None:

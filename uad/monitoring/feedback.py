@@ -81,8 +81,8 @@ class Applied:
     def lines(self) -> list[str]:
         """For a log."""
         counted = (
-            f"feedback: {self.false_alarms} false alarms train, {self.missed_defects} missed "
-            f"defects test: dataset {self.version.address}"
+            f"feedback: {self.false_alarms} false alarms for training, {self.missed_defects} "
+            f"missed defects for testing, dataset {self.version.address}"
         )
         left = [f"feedback on {each.opinion.image.id}: {each.reason}" for each in self.left_out]
         return [counted, *left]
@@ -156,7 +156,7 @@ def _additions(
     for opinion in sorted(found, key=lambda each: each.image.id):
         if opinion.kind not in ("false alarm", "missed defect"):
             if opinion.kind == "disagreement":
-                words = "people disagree: the person who was wrong can say so again"
+                words = "people disagree; the person who was wrong can correct it"
                 left_out.append(LeftOut(opinion, words))
             continue
         if (same := known.get(opinion.image.sha256)) is not None:
@@ -171,10 +171,10 @@ def _additions(
 
 def _already(opinion: Opinion, same: StoredImage) -> str:
     if (opinion.said == "good") == (same.label == 0):
-        return f"the dataset has it already as {same.name}; its use does not change"
+        return f"it is already in the dataset as {same.name} and keeps its use"
     said = "good" if same.label == 0 else same.defect
     return (
-        f"the dataset has it as {same.name} ({said}), and a person says {opinion.said}: "
+        f"it is already in the dataset as {same.name} ({said}), but a person says {opinion.said}: "
         "look at it, and move the file if the person is right"
     )
 

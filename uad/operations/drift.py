@@ -22,7 +22,7 @@ from uad.storage.paths import watch_dir
 DRIFTED = "drift or defects"
 """Scores alone cannot say which; also why a retraining that it begins was begun."""
 ALARMS = "more alarms than expected"
-IMAGES_TITLE = "The newest images that moved it"
+IMAGES_TITLE = "The newest images with changed scores"
 IMAGE_COLUMNS = ("time", "score", "said", "file")
 SAY = (
     "Say good or defective on the page of `uad serve` (view Now, 'Compare the last 24 hours'). "
@@ -148,7 +148,9 @@ def look_at_scores(
     engine = scored[-1].engine if scored else next(iter(calibration))
     entry = calibration.get(engine)
     if entry is None:
-        raise CalibrationError(f"{champion.address} has no calibration for {engine}, which judged")
+        raise CalibrationError(
+            f"{champion.address} has no calibration for {engine}, the engine that judged the images"
+        )
     found = watch(
         entry.scores,
         [each.score for each in scored if each.engine == engine],

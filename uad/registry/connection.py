@@ -167,7 +167,7 @@ def translated(uri: str) -> Iterator[None]:
             ) from exc
         if "(sqlite3." in message or exc.error_code in BROKEN:
             raise unreachable(uri, message) from exc
-        raise RegistryError(f"the registry at {uri} refuses: {message}") from exc
+        raise RegistryError(f"the registry at {uri} refused the request: {message}") from exc
     except RequestException as exc:
         raise unreachable(uri, _first_line(exc)) from exc
     except ModuleNotFoundError as exc:
@@ -184,7 +184,7 @@ def _of_database(uri: str, reason: str) -> RegistryError:
     if uri.startswith("sqlite") and any(sign in reason for sign in _FILE_SIGNS):
         return RegistryUnreachableError(
             f"the registry's database {_sqlite_file(uri)} cannot be read or written ({reason}): "
-            "look at its rights and at the room on its disk"
+            "check its access rights and the free space on its disk"
         )
     return unreachable(uri, reason)
 

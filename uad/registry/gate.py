@@ -106,9 +106,11 @@ def _decision(
     if doubts:
         return "wait", f"{' '.join(doubts)} A person decides: look at the report."
     if has_comparison:
-        return "promote", f"No metric is worse than champion {champion}'s by more than the rule."
+        return "promote", (
+            f"No metric is worse than champion {champion}'s by more than the rule allows."
+        )
     if rule.normals_only == "promote":
-        return "promote", "There are no test images of defects; the rule promotes then."
+        return "promote", "There are no test images of defects. In this case the rule promotes."
     return "wait", "There are no test images of defects to compare with. A person decides."
 
 

@@ -25,8 +25,8 @@ LABELS = {
     "missed": "missed defects",
     "recent_false_alarm_rate": "false alarm rate, recent images",
     "missed_defects_found": "missed defects that people reported: share found",
-    "false_alarms_left": "false alarms that people reported: share that still alarms",
-    "latency_ms": "latency, ms an image",
+    "false_alarms_left": "false alarms that people reported: share that still raises an alarm",
+    "latency_ms": "latency, ms per image",
 }
 OUTCOMES = {True: "passed", False: "failed", None: "-"}
 COLUMNS = ("check", "challenger", "champion", "difference, 95 %", "rule", "outcome")

@@ -28,8 +28,8 @@ def home() -> Path:
     folder = Path(os.environ.get("UAD_HOME") or ".uad").expanduser().absolute()
     if "?" in str(folder):
         raise ConfigError(
-            f"the state folder {folder} has a '?' in its name, with which its databases cannot be "
-            "opened: let UAD_HOME name another folder"
+            f"the name of the state folder {folder} contains '?', so its databases cannot be "
+            "opened: set UAD_HOME to another folder"
         )
     return _made(folder)
 
@@ -49,8 +49,8 @@ def check_writable(folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if free < LEAST_FREE_BYTES:
         raise DiskError(
-            f"the disk of {folder} has only {free / 1e6:.0f} MB left: run `uad gc`, free some "
-            "room, or let UAD_HOME name a folder on a larger disk"
+            f"the disk of {folder} has only {free / 1e6:.0f} MB left: run `uad gc`, free "
+            "some space, or set UAD_HOME to a folder on a larger disk"
         )
 
 
@@ -78,7 +78,7 @@ def database_error(message: str) -> DiskError | None:
     if any(sign in message for sign in ("readonly", "unable to open", "disk I/O error")):
         return DiskError(
             f"a database under {os.environ.get('UAD_HOME') or '.uad'} cannot be read or written "
-            f"({message}): look at its rights and its disk"
+            f"({message}): check its access rights and its disk"
         )
     return None
 
@@ -86,7 +86,7 @@ def database_error(message: str) -> DiskError | None:
 def _full(path: Path | str | None) -> DiskError:
     where = f" ({path})" if path else ""
     return DiskError(
-        f"the disk is full{where}: run `uad gc`, free some room, or choose a folder on a larger "
+        f"the disk is full{where}: run `uad gc`, free some space, or choose a folder on a larger "
         "disk (UAD_HOME, or where the results go)"
     )
 

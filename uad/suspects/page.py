@@ -58,5 +58,5 @@ def _shown(suspicion: Suspicion, limit: float) -> _Shown:
     size = (image.shape[1], image.shape[0])
     full = cv2.resize(suspicion.unlikeness, size, interpolation=cv2.INTER_LINEAR)
     heat = heatmap_overlay(image, np.asarray(full, np.float32), limit)
-    tiles = [("image", tile(image)), ("where it is unlike the others", tile(heat))]
+    tiles = [("image", tile(image)), ("where it differs from the others", tile(heat))]
     return _Shown(tiles, suspicion.sample.name, suspicion.score)

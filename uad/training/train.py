@@ -54,8 +54,8 @@ def train(
     refuse_foreign(output)
     if not dataset.train or not dataset.selection or not dataset.calibration:
         raise DataError(
-            f"{dataset.name} has too few normal images to train, choose and calibrate apart: "
-            "3 are the least, 30 a useful number"
+            f"{dataset.name} has too few normal images: training, selection and calibration need "
+            "at least 3, and 30 or more work well"
         )
     config = settled(config, dataset)
     for remark in remarks(config.input.spec(), dataset.normals):

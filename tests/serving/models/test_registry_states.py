@@ -126,7 +126,7 @@ def test_a_disk_that_refuses_notes_does_not_end_the_following(
     (BundleStore().folder("cookie") / "@champion" / "x").mkdir(parents=True)
     with running(models=[CHAMPION]) as server:
         assert about(server)["serving"] == "1"
-        assert "could not be noted on the disk" in caplog.text
+        assert "could not be written to the disk" in caplog.text
         cookie.promote("cookie", "2")
         until(lambda: about(server)["serving"] == "2")
         assert about(server)["following"]

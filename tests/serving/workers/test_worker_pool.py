@@ -99,7 +99,7 @@ def test_a_request_that_kills_two_engines_is_refused_and_others_go_on(
         kill(engines)
         until(lambda: bool(engines.pids) or waiting.done())
     assert waiting.result().status == 422
-    assert "broke two engines" in json.loads(waiting.result().body)["errorMsg"]
+    assert "made two engines fail" in json.loads(waiting.result().body)["errorMsg"]
     assert ask(engines, body(image)).result(PATIENCE_SECONDS).status == 200
 
 

@@ -78,7 +78,7 @@ def test_debug_shows_the_error_whole() -> None:
     [
         ("./nowhere", "cookie", "cpu", "does not exist"),
         (".", "my/cookie", "cpu", "cannot name a product"),
-        (".", "cookie", "gpu:98,99", "gpu:98, gpu:99 cannot be had"),
+        (".", "cookie", "gpu:98,99", "gpu:98, gpu:99 cannot be used"),
     ],
 )
 def test_a_mistyped_retraining_is_refused_before_prefect_starts(

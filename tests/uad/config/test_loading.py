@@ -69,7 +69,7 @@ def test_off_is_off_though_yaml_reads_it_as_false() -> None:
 def test_a_key_that_stands_twice_is_refused_and_named(tmp_path: Path, text: str) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text(text)
-    with pytest.raises(ConfigError, match=r"'(training|epochs)' stands twice here.*line \d"):
+    with pytest.raises(ConfigError, match=r"'(training|epochs)' is here twice.*line \d"):
         load_settings(TrainingConfig, file)
 
 

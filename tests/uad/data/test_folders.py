@@ -164,7 +164,7 @@ def test_images_that_a_list_leaves_out_are_named(
 def test_a_list_with_class_numbers_is_refused(tmp_path: Path, draw: Draw) -> None:
     draw("set/images/0.png", seed=1)
     (tmp_path / "set/train.txt").write_text("images/0.png 1\n")
-    with pytest.raises(DataError, match=r"a line is an image and its mask.*manifest.csv"):
+    with pytest.raises(DataError, match=r"a line must be an image and its mask.*manifest.csv"):
         find(tmp_path / "set")
 
 
@@ -203,7 +203,7 @@ def test_a_named_pipe_and_formats_that_are_not_read_are_named(tmp_path: Path, dr
     (tmp_path / "set/photo.HEIC").write_bytes(b"")
     (tmp_path / "set/notes.txt").write_text("no picture")
     (message,) = told(tmp_path / "set", "folders")
-    assert message.startswith("1 .heic, 1 .png cannot be read as images and are passed over")
+    assert message.startswith("1 .heic, 1 .png cannot be read as images and are ignored")
 
 
 def test_a_mask_that_marks_most_of_its_picture_is_named(parts: Path) -> None:

@@ -203,7 +203,7 @@ def test_a_json_lines_manifest_names_what_is_missing(tmp_path: Path, draw: Draw)
         ("file,label\na.png,0\n", "no column 'path'"),
         ("path,split\na.png,maybe\n", "line 2: split 'maybe' is unknown"),
         ("path,label\n,0\n", "line 2 has no path"),
-        ("path\nb.png\n", "names no image that is there; .*b.png"),
+        ("path\nb.png\n", "none of the images in .* exists; .*b.png"),
     ],
 )
 def test_a_manifest_that_cannot_be_followed_is_refused_by_line(

@@ -96,7 +96,7 @@ def test_a_stored_name_wins_over_a_folder_of_that_name_unless_written_as_a_path(
     monkeypatch.chdir(parts.parent)
     for _ in range(2):
         assert load_dataset("parts").version == version.version
-    assert caplog.text.count("New images there are not looked at") == 1
+    assert caplog.text.count("new images in the folder are not") == 1
     assert load_dataset("./parts").version != version.version
     assert load_dataset(Path("parts")).version != version.version
     assert load_dataset("./parts").name == "parts"

@@ -229,7 +229,7 @@ def test_a_disk_bound_keeps_fewer_and_says_if_that_is_not_enough(
     with pytest.raises(SystemExit) as stopped:
         main(["gc", "--max-gb", "0.000001"])
     assert stopped.value.code == 3
-    assert "what is left is protected" in " ".join(capsys.readouterr().err.split())
+    assert "that is left is protected" in " ".join(capsys.readouterr().err.split())
     assert line.champion("cookie") is not None
 
 
@@ -314,7 +314,7 @@ def test_yes_and_a_dry_run_at_once_are_refused(
     with pytest.raises(SystemExit) as stopped:
         main(["gc", "--yes", "--dry-run"])
     assert stopped.value.code == 1
-    assert "give one of the two" in capsys.readouterr().err
+    assert "Give one of the two" in capsys.readouterr().err
 
 
 def test_a_copy_that_a_server_uses_stays_though_its_version_goes(line: ModelRegistry) -> None:

@@ -130,8 +130,10 @@ def test_disagreements_and_pictures_that_the_dataset_has_are_shown_and_not_used(
     store.say(both, word("defective", "ben"))
     applied = apply_feedback(store, "cookie")
     reasons = {each.opinion.image.id: each.reason for each in applied.left_out}
-    assert "has it already as 1.png" in reasons["known"]
-    assert "has it as 2.png (good), and a person says defective" in reasons["trained"]
+    assert "already in the dataset as 1.png" in reasons["known"]
+    assert (
+        "already in the dataset as 2.png (good), but a person says defective" in reasons["trained"]
+    )
     assert "people disagree" in reasons["both"]
     assert not applied.changed
 

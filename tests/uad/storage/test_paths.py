@@ -72,7 +72,7 @@ def test_each_refusal_of_the_system_has_a_cure(number: int, cure: str) -> None:
     ("message", "cure"),
     [
         ("database or disk is full", "run `uad gc`"),
-        ("attempt to write a readonly database", "look at its rights"),
+        ("attempt to write a readonly database", "check its access rights"),
     ],
 )
 def test_a_database_that_cannot_be_written_has_a_cure(message: str, cure: str) -> None:

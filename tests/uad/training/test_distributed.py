@@ -73,7 +73,7 @@ def test_each_device_named_is_a_process() -> None:
 @pytest.mark.parametrize(
     ("devices", "cure"),
     [
-        (("gpu:98", "gpu:99"), r"gpu:98, gpu:99 cannot be had: .* Paddle .* or use --device cpu"),
+        (("gpu:98", "gpu:99"), r"gpu:98, gpu:99 cannot be used. .* Paddle .* or use --device cpu"),
         (("xpu:0", "xpu:1"), r"Only GPUs can share one training\. Name one"),
         (("cpu",) * 9, r"Name fewer devices, or raise training\.batch_size"),
     ],

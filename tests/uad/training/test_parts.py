@@ -100,6 +100,6 @@ def test_the_published_recipe_is_the_student_alone_in_a_square() -> None:
 
 
 def test_a_detector_that_could_not_say_where_is_refused() -> None:
-    with pytest.raises(ConfigError, match="nothing would say where"):
+    with pytest.raises(ConfigError, match="there would be no anomaly map"):
         overrides = ["detector.student=off", "detector.memory=off"]
         load_settings(TrainingConfig, None, overrides)

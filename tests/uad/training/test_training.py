@@ -95,7 +95,7 @@ def test_a_device_that_is_not_here_is_refused_by_training_and_engine_in_the_same
     trained_bundle: Path,
     tmp_path: Path,
 ) -> None:
-    with pytest.raises(EngineError, match=r"npu:98 cannot be had: .* or use --device cpu") as told:
+    with pytest.raises(EngineError, match=r"npu:98 cannot be used. .* or use --device cpu") as told:
         train(dataset, tiny_config, teacher, tmp_path / "bundle", device="npu:98")
     with pytest.raises(EngineError) as same:
         load_detector(trained_bundle, engine="paddle", device="npu:98")

@@ -181,7 +181,7 @@ def _classes_in_file_names(folder: Folder, pictures: list[Picture]) -> None:
             picture.use, picture.kind = Use.DEFECT, "defect"
         else:
             picture.use = Use.UNCLEAR
-    folder.remarks.append(f"the name of {example} says more than others do")
+    folder.remarks.append(f"the name of {example} says more than the names of the others")
 
 
 def _say_by_annotations(folder: Folder) -> None:

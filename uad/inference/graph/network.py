@@ -103,7 +103,9 @@ def fold(weights: Weights, convolution: str, norm: str) -> tuple[Array, Array]:
             for part in ("weight", "bias", "running_mean", "running_var")
         )
     except KeyError as exc:
-        raise BundleError(f"the weights lack {exc.args[0]}: not a ResNet-18 up to layer3") from exc
+        raise BundleError(
+            f"the weights have no {exc.args[0]}, so this is not a ResNet-18 up to layer3"
+        ) from exc
     scale = gamma / np.sqrt(variance + BATCH_NORM_EPSILON)
     folded = kernel * scale[:, None, None, None]
     return folded.astype(np.float32), (beta - mean * scale).astype(np.float32)

@@ -174,7 +174,9 @@ def _append(response: httpx.Response, part: Path, have: int, on_bytes: OnBytes) 
             stream.write(chunk)
             have += len(chunk)
             if have > _LARGEST_BYTES:
-                raise OSError(f"more than {_LARGEST_BYTES} bytes came; this is not the file")
+                raise OSError(
+                    f"more than {_LARGEST_BYTES} bytes were received, so this is not the file"
+                )
             on_bytes(have, total)
         stream.flush()
         os.fsync(stream.fileno())

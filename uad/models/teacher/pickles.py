@@ -136,7 +136,7 @@ class _storage_kind:  # noqa: N801  stands for a class, so that the unpickler ma
         self.name = name
 
     def __call__(self) -> None:
-        raise pickle.UnpicklingError(f"{self.name} is not to be made here")
+        raise pickle.UnpicklingError(f"it would create {self.name}, which is not allowed")
 
 
 def _tensor(
@@ -183,7 +183,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
     except KeyError:
         raise pickle.UnpicklingError(f"the archive has no {name}") from None
     if size > _LARGEST_MEMBER_BYTES:
-        raise pickle.UnpicklingError(f"{name} claims {size} bytes")
+        raise pickle.UnpicklingError(f"{name} would have {size} bytes, which is too large")
     return archive.read(name)
 
 

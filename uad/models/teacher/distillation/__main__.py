@@ -13,7 +13,10 @@ from uad.models.teacher.distillation.recipe import Recipe
 def make(
     teacher: Annotated[Path, typer.Argument(help="ImageNet ResNet-18: .npz, torchvision names.")],
     output: Annotated[Path, typer.Option(help="Folder for checkpoint, curve and the result.")],
-    config: Annotated[Path | None, typer.Option(help="Recipe as YAML; none: the default.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Recipe as a YAML file. Without it, the default recipe is used."),
+    ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value")] = None,
 ) -> None:
     """Distil TEACHER on drawn images into OUTPUT/teacher.safetensors.

@@ -83,7 +83,9 @@ def begin(recipe: Training, folder: Path) -> None:
     file = folder / RECIPE
     noted = recipe.model_dump(mode="json")
     if file.exists() and json.loads(file.read_text(encoding="utf-8")) != noted:
-        raise TrainingError(f"{file} is another recipe's: choose another folder or the same recipe")
+        raise TrainingError(
+            f"{file} belongs to another recipe: choose another folder or the same recipe"
+        )
     file.write_text(json.dumps(noted, indent=2) + "\n", encoding="utf-8")
 
 

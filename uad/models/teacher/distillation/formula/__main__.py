@@ -11,7 +11,10 @@ from uad.models.teacher.distillation.formula.batches import FormulaRecipe
 
 def make(
     output: Annotated[Path, typer.Option(help="Folder for checkpoint, curve and the result.")],
-    config: Annotated[Path | None, typer.Option(help="Recipe as YAML; none: the default.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Recipe as a YAML file. Without it, the default recipe is used."),
+    ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value")] = None,
 ) -> None:
     """Train OUTPUT/teacher.safetensors to tell drawn fractals apart.
@@ -29,7 +32,7 @@ def make(
     accuracy = f"{held_out_accuracy(network, recipe):.4f}"
     result = output / "teacher.safetensors"
     pack(network, result, {"seed": str(recipe.seed), "held_out_accuracy": accuracy})
-    typer.echo(f"wrote {result}; held-out pictures named rightly: {accuracy}")
+    typer.echo(f"wrote {result}; new pictures named correctly: {accuracy}")
 
 
 if __name__ == "__main__":

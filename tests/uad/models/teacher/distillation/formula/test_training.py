@@ -109,6 +109,6 @@ def test_the_command_leaves_a_teacher(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
 
     assert result.exit_code == 0
-    assert "held-out pictures named rightly" in result.output
+    assert "new pictures named correctly" in result.output
     teacher = load_teacher(str(tmp_path / "teacher.safetensors"), width=WIDTH)
     assert teacher.id == "file:teacher.safetensors"
