@@ -171,7 +171,7 @@ def test_a_folder_that_cannot_be_written_is_a_line_with_a_cure(
     with pytest.raises(SystemExit):
         main(command.split())
     shown = capsys.readouterr().err
-    assert "unexpected" not in shown
+    assert "Unexpected error" not in shown
     assert "/proc/no" in shown
 
 
@@ -195,6 +195,6 @@ def test_a_registry_that_cannot_be_reached_is_named_without_its_password(
     with pytest.raises(SystemExit):
         main(command.split())
     shown = capfd.readouterr()
-    assert "unexpected" not in shown.err
+    assert "Unexpected error" not in shown.err
     assert "127.0.0.1" in shown.out + shown.err
     assert SECRET not in shown.out + shown.err
