@@ -26,12 +26,14 @@ from safetensors.numpy import load_file, save_file
 
 from uad import __version__
 from uad.config import DetectorDefinition, InputSpec, ScoreDefinition
+from uad.config.training import Zone
 from uad.errors import BundleError
 from uad.models.memory import Memory
 from uad.models.parts import Parts, TrainedModel
 from uad.models.resnet import Weights
 from uad.models.statistics import WholeImage
 from uad.scoring.maps import whitenings
+from uad.scoring.zone_alpha import alpha_outside
 from uad.storage.atomic_writes import assembling, write_file
 
 MANIFEST = "bundle.json"
@@ -66,6 +68,17 @@ class DatasetRef(_Part):
     calibration: int
 
 
+class ZoneCalibration(_Part):
+    """What the calibration images scored in one zone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    zone: Zone
+    threshold: float
+    scores: tuple[float, ...]
+    """Sorted; the map's maximum in the zone."""
+
+
 class CalibrationEntry(_Part):
     """What one engine at one precision scored on the calibration images; finite numbers only.
 
@@ -91,6 +104,16 @@ class CalibrationEntry(_Part):
     """Names of the calibration images, in the order of `scores`; older bundles have none."""
     map_maxima: tuple[float, ...] = ()
     """Sorted maxima of the calibration images' maps; none where they are the scores."""
+    zones: tuple[ZoneCalibration, ...] = ()
+    """Zones with an alpha of their own, which is taken out of `alpha`. Then `scores` counts them on
+    the image's scale; `threshold`, `map_threshold` and `map_maxima` are of what lies outside."""
+    outside_scores: tuple[float, ...] = ()
+    """Sorted scores of what lies outside of the zones; empty without zones: `scores`."""
+
+    @property
+    def outside_alpha(self) -> float:
+        """What the zones leave of `alpha`."""
+        return alpha_outside(self.alpha, tuple(each.zone for each in self.zones))
 
 
 class Rounded(_Part):
@@ -362,6 +385,7 @@ __all__ = [
     "Manifest",
     "Rounded",
     "TeacherRef",
+    "ZoneCalibration",
     "add_agreement",
     "add_calibration",
     "add_int8",

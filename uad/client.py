@@ -23,6 +23,7 @@ from uad.images import Image
 from uad.network import http_client
 from uad.scoring.regions import Regions
 from uad.scoring.verdicts import Verdict, regions_of
+from uad.scoring.zone_alpha import ZoneVerdict
 
 PATH = "/image-anomaly-detection"
 BUSY = (429, 503)
@@ -50,8 +51,10 @@ class Prediction:
     map_threshold: float
     """The label map marks the places whose value in the anomaly map lies above."""
     raised_by: str | None
-    """The part that raised the alarm: `student`, `memory` or `whole image`; None: no alarm, or an
-    older server."""
+    """What raised the alarm: `student`, `memory`, `whole image` or `zone NAME`; None: no alarm, or
+    an older server."""
+    zones: tuple[ZoneVerdict, ...]
+    """Of the zones with an alpha of their own; none from an older server."""
     regions: Regions
     """The marked regions, largest score first; none from an older server."""
     model_version: str
@@ -74,6 +77,7 @@ class Prediction:
             requested_alpha=self.requested_alpha,
             p_value=self.p_value,
             raised_by=self.raised_by,
+            zones=self.zones,
             regions=self.regions,
             model_version=self.model_version,
             extra={
@@ -273,6 +277,7 @@ def _prediction(answer: Mapping[str, Any], url: str) -> Prediction:
             requested_alpha=result.get("requestedAlpha"),
             map_threshold=float(result.get("mapThreshold", result["threshold"])),
             raised_by=result.get("raisedBy"),
+            zones=tuple(_zone(each) for each in result.get("zones", ())),
             regions=regions_of(result.get("regions", ()), result.get("regionsOmitted", 0)),
             model_version=str(result["modelVersion"]),
             log_id=str(answer["logId"]),
@@ -282,6 +287,11 @@ def _prediction(answer: Mapping[str, Any], url: str) -> Prediction:
             f"{url} answered in a form that this client does not know ({exc!r}). Do both run the "
             "same version of uad?"
         ) from exc
+
+
+def _zone(value: Mapping[str, Any]) -> ZoneVerdict:
+    numbers = (float(value[key]) for key in ("score", "threshold", "alpha"))
+    return ZoneVerdict(str(value["name"]), *numbers)
 
 
 def _label_map(value: Any, size: Any) -> NDArray[np.uint8]:

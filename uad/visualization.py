@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from uad.config.training import Areas
+from uad.config.training import Areas, Zones
 from uad.images import Image
 from uad.scoring.regions import Box, without_small
 from uad.scoring.zones import ignored
@@ -34,6 +34,7 @@ _GREEN: Colour = (70, 130, 40)
 _WHITE: Colour = (255, 255, 255)
 _BLACK: Colour = (0, 0, 0)
 _BOX: Colour = (255, 255, 0)
+_ZONE: Colour = (255, 170, 90)
 _DARK: Colour = (40, 36, 34)
 _SMALLEST_SIDE_PX = 360
 _LARGEST_SIDE_PX = 4096
@@ -79,6 +80,7 @@ def picture(
     raised_by: str | None = None,
     min_area: int = 0,
     ignore: Areas = (),
+    zones: Zones = (),
 ) -> Image:
     """The image under its heat map, with what lies above the threshold outlined, and a caption.
 
@@ -97,12 +99,14 @@ def picture(
         raised_by: the part that raised the alarm, for the caption.
         min_area: smaller regions are not outlined.
         ignore: regions that were not looked at, hatched.
+        zones: parts with an alpha of their own, outlined.
 
     Returns:
         (H', W', 3) uint8 BGR, H' > H, W' >= W.
     """
     marks = threshold if map_threshold is None else map_threshold
     shown = _enlarged(heatmap_overlay(image, anomaly_map, marks), cv2.INTER_NEAREST)
+    draw_zones(shown, zones)
     draw_hatching(shown, ignore)
     found = without_small(np.asarray(anomaly_map > marks, np.uint8), min_area)
     caption = _caption(score, threshold, is_anomalous, raised_by)
@@ -147,6 +151,23 @@ def draw_hatching(image: Image, areas: Areas) -> None:
     image[mask > 0] = grey[mask > 0]
     image[(mask > 0) & (lines > 0)] = _WHITE
     draw_outline(image, mask)
+
+
+def draw_zones(image: Image, zones: Zones) -> None:
+    """Outline each zone and write its name at its top left corner, in place."""
+    size = (image.shape[0], image.shape[1])
+    scale = min(max(image.shape[1] / 1200, 0.4), 1.5)
+    for zone in zones:
+        mask = np.ascontiguousarray(ignored(zone.areas, size))
+        if not mask.any():
+            continue
+        draw_outline(image, mask, _ZONE)
+        x, y, _, _ = cv2.boundingRect(mask)
+        at = (x + round(8 * scale), y + round(32 * scale))
+        for colour, line in ((_BLACK, 3), (_ZONE, 1)):
+            cv2.putText(
+                image, zone.name, at, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, line, cv2.LINE_AA
+            )
 
 
 def draw_boxes(image: Image, boxes: Sequence[Box], *, scale: int = 1) -> None:

@@ -90,6 +90,16 @@ class Region(BaseModel):
     centre: tuple[float, float] = Field(description="x and y of the mean of its pixels.")
 
 
+class ZoneVerdict(BaseModel):
+    """A zone of the image with an alpha of its own."""
+
+    name: str
+    score: float = Field(description="The anomaly map's maximum in the zone.")
+    threshold: float = Field(description="The zone raises the alarm when its score lies above.")
+    alpha: float = Field(description="Out of the image's alpha.")
+    is_anomalous: bool = Field(alias="isAnomalous")
+
+
 class Result(BaseModel):
     """What was found in one image."""
 
@@ -104,7 +114,7 @@ class Result(BaseModel):
         alias="mapThreshold",
         description="The label map marks pixels whose value in the anomaly map is above this.",
     )
-    alpha: float = Field(description="The false alarm rate of the threshold.")
+    alpha: float = Field(description="The false alarm rate of the whole image.")
     requested_alpha: float | None = Field(
         default=None,
         alias="requestedAlpha",
@@ -118,10 +128,14 @@ class Result(BaseModel):
     )
     p_value: float = Field(alias="pValue", description="Small = unusual among good images.")
     is_anomalous: bool = Field(alias="isAnomalous")
-    raised_by: Literal["student", "memory", "whole image"] | None = Field(
+    raised_by: str | None = Field(
         alias="raisedBy",
-        description="The part that raised the alarm; null: no alarm. With `whole image` the label "
+        description="What raised the alarm: `student`, `memory`, `whole image` or `zone NAME`; "
+        "null: no alarm. With `whole image` the label "
         "map may mark nothing: something is missing, extra or in the wrong place.",
+    )
+    zones: list[ZoneVerdict] = Field(
+        description="What the zones with an alpha of their own say. Empty: there are none."
     )
     regions: list[Region] = Field(
         description="The marked regions, largest score first; at most 100. Empty: nothing marked."

@@ -75,6 +75,7 @@ def encoded_picture(image: Image, detection: Detection) -> str:
         raised_by=detection.raised_by,
         min_area=detection.min_area,
         ignore=detection.ignore,
+        zones=detection.zones,
     )
     return _base64(".jpg", _within_jpeg(drawn), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
 

@@ -27,6 +27,7 @@ from uad.errors import RequestRefused
 from uad.images import Image
 from uad.inference.detector import Detection, Detector
 from uad.scoring.parts import Scored
+from uad.scoring.zone_alpha import ZoneVerdict
 
 logger = logging.getLogger(__name__)
 
@@ -387,7 +388,18 @@ def _numbers(detection: Detection, version: str) -> dict[str, Any]:
         "pValue": detection.p_value,
         "isAnomalous": detection.is_anomalous,
         "raisedBy": detection.raised_by,
+        "zones": [_zone(each) for each in detection.zone_verdicts],
         "modelVersion": version,
+    }
+
+
+def _zone(verdict: ZoneVerdict) -> dict[str, Any]:
+    return {
+        "name": verdict.name,
+        "score": verdict.score,
+        "threshold": verdict.threshold,
+        "alpha": verdict.alpha,
+        "isAnomalous": verdict.is_anomalous,
     }
 
 

@@ -109,7 +109,9 @@ def operating_point(state: State, product: Product, alpha: str | None) -> dict[s
         wanted = 0.0
     if not 0 < wanted < 1:
         raise RequestRefused(422, "'alpha' must be a number between 0 and 1")
-    threshold, promised = conformal_threshold(entry.scores, wanted)
+    threshold, promised = entry.threshold, entry.alpha
+    if wanted != entry.alpha:
+        threshold, promised = conformal_threshold(entry.scores, wanted)
     serving = product.describe().get("serving")
     kept = [each for each in _store_newest(state, product) if each.version == serving]
     changed = [each for each in kept if (each.score > threshold) != (each.score > entry.threshold)]

@@ -268,9 +268,9 @@ def diff(
         )
     after = read_version(new)
     difference = compare(before, after)
-    if before.ignore != after.ignore:
-        console().print(f"zones of {before.address}: {described(before.ignore)}")
-        console().print(f"zones of {after.address}: {described(after.ignore)}")
+    if (before.ignore, before.zones) != (after.ignore, after.zones):
+        for one in (before, after):
+            console().print(f"zones of {one.address}: {described(one.ignore, one.zones)}")
     if not difference:
         console().print(f"{before.address} and {after.address} have the same images.")
         return
@@ -306,7 +306,8 @@ def _print_version(version: "DatasetVersion") -> "list[Problem]":
     from uad.scoring.zones import described
 
     shares, leaks = _shares(version)
-    zones = [("zones", described(version.ignore))] if version.ignore else []
+    known = bool(version.ignore or version.zones)
+    zones = [("zones", described(version.ignore, version.zones))] if known else []
     rows = [*_content_rows(version, shares), *zones, *_file_rows(version)]
     print_table(f"dataset {version.address}", ("", ""), rows)
     problems = [*version.problems, *leaks]

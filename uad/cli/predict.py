@@ -157,7 +157,8 @@ class VerdictPrinter:
         if verdict.requested_alpha is not None and not self._told:
             from uad.scoring.conformal import unmet_alpha_sentence
 
-            sentence = unmet_alpha_sentence(verdict.requested_alpha, verdict.alpha)
+            asked, used = verdict.requested_alpha, verdict.alpha
+            sentence = unmet_alpha_sentence(asked, used, len(verdict.zones))
             console().print(f"warning: {sentence}", style="yellow")
             self._told = True
 

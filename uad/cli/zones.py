@@ -30,6 +30,14 @@ def zones(
             "height.",
         ),
     ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--file",
+            help="A YAML file with all zones: regions to ignore, and zones with an alpha of their "
+            "own.",
+        ),
+    ] = None,
     clear: Annotated[
         bool, typer.Option("--clear", help="Remove all zones. The whole image counts again.")
     ] = False,
@@ -38,42 +46,60 @@ def zones(
         typer.Option("--show", help="Save a picture of the zones over a good image to this file."),
     ] = None,
 ) -> None:
-    """Regions of the image to ignore: glare on a tray, a date stamp, the background.
+    """Regions of the image to ignore, and zones with a false alarm rate of their own.
 
-    They are kept with the dataset. Changing them makes a new version of the dataset: train on it,
-    and the new model leaves the regions out in training, threshold, evaluation and serving. The
-    model that serves now does not change. Images that are ingested later keep the zones.
+    To ignore: glare on a tray, a date stamp, the background. With an alpha of its own: a logo that
+    must be perfect (a larger alpha), a rim that may be rough (a smaller one). A zone's alpha is
+    taken out of the product's, so the false alarm rate of the whole image stays as promised.
 
-    The YAML file has the key `ignore`: a list of polygons, each a list of corners, each corner two
-    numbers from 0 to 1. The page of `uad serve` draws one.
+    They are kept with the dataset. Changing them makes a new version of the dataset: train on it.
+    The model that serves now does not change. Images that are ingested later keep the zones. If
+    only zones with an alpha changed, `uad calibrate` on the bundle is enough.
+
+    The YAML file has the keys `ignore`, a list of polygons, and `zones`, a list of name, alpha and
+    polygons. A polygon is a list of corners, each two numbers from 0 to 1. The page of `uad serve`
+    draws one.
 
         uad zones cookie --ignore mask.png --show zones.png
-        uad zones cookie --ignore zones.yaml
+        uad zones cookie --file zones.yaml
         uad zones cookie --show zones.png
         uad retrain --data cookie --name cookie
     """
     from uad.data.versions import read_version, with_zones
-    from uad.scoring.zones import described, read_areas
+    from uad.scoring.zone_files import read_areas, read_zones
+    from uad.scoring.zones import described
 
-    if ignore is not None and clear:
-        raise ConfigError("give --ignore or --clear, not both")
+    if sum((ignore is not None, file is not None, clear)) > 1:
+        raise ConfigError("give one of --ignore, --file and --clear")
     version = read_version(product)
-    areas = version.ignore
+    areas, own = version.ignore, version.zones
+    sizes = [(image.image.height, image.image.width) for image in version.images]
     if clear:
-        areas = ()
+        areas, own = (), ()
     elif ignore is not None:
-        sizes = [(image.image.height, image.image.width) for image in version.images]
         areas = read_areas(ignore, sizes)
-    changed = areas != version.ignore
+    elif file is not None:
+        areas, own = read_zones(file, sizes)
+    only_alpha = areas == version.ignore
+    changed = not only_alpha or own != version.zones
     if changed:
-        version = with_zones(version, areas)
-    typer.echo(f"{version.address}: zones: {described(areas)}")
+        version = with_zones(version, areas, own)
+    typer.echo(f"{version.address}: zones: {described(areas, own)}")
     if show is not None:
         _show(version, show)
         console().print(f"picture: {show}", soft_wrap=True)
     if changed:
-        name = version.name
-        console().print(f"next: uad retrain --data '{name}' --name '{name}'", soft_wrap=True)
+        _tell_next(version.name, only_alpha=only_alpha)
+
+
+def _tell_next(name: str, *, only_alpha: bool) -> None:
+    console().print(f"next: uad retrain --data '{name}' --name '{name}'", soft_wrap=True)
+    if only_alpha:
+        console().print(
+            f"or set the thresholds of a bundle that has it: uad calibrate BUNDLE --data '{name}', "
+            f"then uad register BUNDLE --name '{name}'",
+            soft_wrap=True,
+        )
 
 
 def _show(version: "DatasetVersion", file: Path) -> None:
@@ -84,12 +110,13 @@ def _show(version: "DatasetVersion", file: Path) -> None:
 
     from uad.images import read
     from uad.storage.atomic_writes import write_file
-    from uad.visualization import draw_hatching
+    from uad.visualization import draw_hatching, draw_zones
 
     good = [image for image in version.images if not image.label]
     (size, _), *_ = Counter((one.image.height, one.image.width) for one in good).most_common(1)
     chosen = next(one for one in good if (one.image.height, one.image.width) == size)
     picture = read(chosen.sample.path)
+    draw_zones(picture, version.zones)
     draw_hatching(picture, version.ignore)
     suffix = file.suffix.lower()
     if suffix not in (".png", ".jpg", ".jpeg", ".bmp", ".webp"):

@@ -18,6 +18,18 @@ Area = Annotated[tuple[Polygon, ...], Field(min_length=1)]
 Areas = tuple[Area, ...]
 
 
+class Zone(Settings):
+    """A part of the image with a false alarm rate of its own, out of the image's `alpha`."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _-]{0,39}$")]
+    areas: Annotated[Areas, Field(min_length=1)]
+    alpha: Share
+
+
+Zones = tuple[Zone, ...]
+"""A place in two of them belongs to the first; ignored regions belong to none."""
+
+
 class SplitConfig(Settings):
     """How the normal training images are shared out: seeded, by capture group if one is named."""
 

@@ -130,7 +130,7 @@ def _stored(version: DatasetVersion, split: SplitConfig) -> Dataset:
     found = _dataset(
         version.name, version.version, version.layout, samples, version.problems, split
     )
-    return replace(found, ignore=version.ignore)
+    return replace(found, ignore=version.ignore, zones=version.zones)
 
 
 def _in_place(path: Path, split: SplitConfig, progress: bool) -> Dataset:

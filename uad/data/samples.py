@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from uad.config.training import Areas
+from uad.config.training import Areas, Zones
 
 GOOD = "good"
 
@@ -67,6 +67,8 @@ class Dataset:
     """What told them apart."""
     ignore: Areas = ()
     """Regions of the images to ignore; see `uad.scoring.zones`."""
+    zones: Zones = ()
+    """Parts of the images with an alpha of their own."""
 
     @property
     def normals(self) -> tuple[Sample, ...]:

@@ -20,7 +20,7 @@ from urllib.parse import unquote
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from uad.config.training import Areas
+from uad.config.training import Areas, Zones
 from uad.data.checks import Scan
 from uad.data.object_store import StoredFile, break_seal, is_sound, is_whole, keep
 from uad.data.reading import Checked, shown
@@ -145,6 +145,8 @@ class DatasetVersion(_Part):
     """Used to split the normals unless the training's settings name another."""
     ignore: Areas = ()
     """Regions of the images to ignore; see `uad.scoring.zones`."""
+    zones: Zones = ()
+    """Parts of the images with an alpha of their own."""
     images: tuple[StoredImage, ...]
     folders: tuple[StoredFolder, ...] = ()
     """Of the source; versions that were made by earlier releases have none."""
@@ -187,7 +189,10 @@ def stored_images(entries: Iterable[Checked]) -> tuple[StoredImage, ...]:
 
 
 def version_id(
-    images: Iterable[StoredImage], group_pattern: str | None = None, ignore: Areas = ()
+    images: Iterable[StoredImage],
+    group_pattern: str | None = None,
+    ignore: Areas = (),
+    zones: Zones = (),
 ) -> str:
     """First 12 hexadecimal digits of a hash of names, uses, labels, contents and zones.
 
@@ -199,6 +204,8 @@ def version_id(
     content: list[object] = [rows] if group_pattern is None else [rows, group_pattern]
     if ignore:
         content.append({"ignore": ignore})
+    if zones:
+        content.append({"zones": [zone.model_dump(mode="json") for zone in zones]})
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
 
 
@@ -220,15 +227,17 @@ def store(
         images = stored_images(kept)
         if not any(image.split == "train" and not image.label for image in images):
             raise DataError(f"all normal images of {source} are being written; ingest again later")
-        return _record(_version(found, images, late, name, source, group_pattern, _zones(name)))
+        fresh = _version(found, images, late, name, source, group_pattern)
+        if before := _latest(name):
+            fresh = _zoned(fresh, before.ignore, before.zones)
+        return _record(fresh)
 
 
-def _zones(name: str) -> Areas:
-    """Of the latest version that can be read."""
-    for row in reversed(history(name)):
-        if version := _read_if_whole(_file(name, row["version"])):
-            return version.ignore
-    return ()
+def _latest(name: str) -> DatasetVersion | None:
+    """The latest version that can be read."""
+    rows = reversed(history(name))
+    found = (_read_if_whole(_file(name, row["version"])) for row in rows)
+    return next((version for version in found if version), None)
 
 
 def _version(
@@ -238,17 +247,15 @@ def _version(
     name: str,
     source: Path,
     group_pattern: str | None,
-    ignore: Areas,
 ) -> DatasetVersion:
     return DatasetVersion(
         name=name,
-        version=version_id(images, group_pattern, ignore),
+        version=version_id(images, group_pattern),
         created=datetime.now(UTC).replace(microsecond=0),
         source=readable(source.absolute()),
         layout=found.layout,
         counts=_counts(images),
         group_pattern=group_pattern,
-        ignore=ignore,
         images=images,
         folders=tuple(
             StoredFolder(folder=readable(row.folder), images=row.images, use=readable(row.use))
@@ -280,7 +287,7 @@ def extend(base: DatasetVersion, images: Sequence[StoredImage]) -> DatasetVersio
     """
     version = base.model_copy(
         update={
-            "version": version_id(images, base.group_pattern, base.ignore),
+            "version": version_id(images, base.group_pattern, base.ignore, base.zones),
             "created": datetime.now(UTC).replace(microsecond=0),
             "counts": _counts(images),
             "images": tuple(images),
@@ -290,17 +297,29 @@ def extend(base: DatasetVersion, images: Sequence[StoredImage]) -> DatasetVersio
         return _record(version)
 
 
-def with_zones(base: DatasetVersion, ignore: Areas) -> DatasetVersion:
-    """Make `base` with these regions to ignore the latest version of its dataset."""
-    version = base.model_copy(
-        update={
-            "version": version_id(base.images, base.group_pattern, ignore),
-            "created": datetime.now(UTC).replace(microsecond=0),
-            "ignore": ignore,
-        }
-    )
+def with_zones(base: DatasetVersion, ignore: Areas, zones: Zones = ()) -> DatasetVersion:
+    """Make `base` with these zones the latest version of its dataset."""
+    created = datetime.now(UTC).replace(microsecond=0)
+    version = _zoned(base, ignore, zones).model_copy(update={"created": created})
     with FileLock(_folder(base.name) / ".lock"):
         return _record(version)
+
+
+def _zoned(base: DatasetVersion, ignore: Areas, zones: Zones) -> DatasetVersion:
+    name = version_id(base.images, base.group_pattern, ignore, zones)
+    return base.model_copy(update={"version": name, "ignore": ignore, "zones": zones})
+
+
+def differ_in_zones_only(name: str, one: str, two: str) -> bool:
+    """Whether two stored versions hold the same images, split alike, and ignore the same regions.
+
+    What is left to differ are the zones with an alpha of their own.
+    """
+    found = [_read_if_whole(_file(name, version)) for version in (one, two)]
+    if found[0] is None or found[1] is None:
+        return False
+    facts = [(version_id(each.images, each.group_pattern, each.ignore)) for each in found if each]
+    return facts[0] == facts[1]
 
 
 def read_version(address: str) -> DatasetVersion:

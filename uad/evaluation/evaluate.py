@@ -16,6 +16,7 @@ from uad.evaluation.report import (
     Provenance,
     Report,
     ThresholdDependence,
+    ZoneResult,
 )
 from uad.evaluation.scoring import Judged, judge_all
 from uad.metrics import (
@@ -75,7 +76,7 @@ def _report(
     seed: int,
 ) -> Report:
     results = tuple(one.result for one in judged)
-    figures = _image_metrics(results, detector.threshold, seed)
+    figures = _image_metrics(results, seed)
     pixel = pixels.overall()
     n_calibration = len(detector.calibration.scores)
     expected = (
@@ -108,6 +109,7 @@ def _report(
         n_masks=sum(result.has_mask for result in results),
         n_without_mask=sum(result.label and not result.has_mask for result in results),
         components=pixel.components,
+        zones=_zones(detector, results),
         defects=_defects(results, pixels.by_group()),
         latency=_latency(judged, batch_size),
         images=results,
@@ -126,12 +128,31 @@ def _dependence(detector: "Detector") -> ThresholdDependence | None:
     )
 
 
-def _image_metrics(results: Sequence[ImageResult], threshold: float, seed: int) -> ImageMetrics:
+def _image_metrics(results: Sequence[ImageResult], seed: int) -> ImageMetrics:
     return image_metrics(
         [result.label for result in results],
         [result.score for result in results],
-        threshold,
+        [result.is_anomalous for result in results],
         seed=seed,
+    )
+
+
+def _zones(detector: "Detector", results: Sequence[ImageResult]) -> tuple[ZoneResult, ...]:
+    good = [result for result in results if not result.label]
+    defective = [result for result in results if result.label]
+
+    def alarms(of: Sequence[ImageResult], name: str) -> int:
+        return sum(name in result.zones for result in of)
+
+    return tuple(
+        ZoneResult(
+            name=each.zone.name,
+            alpha=each.zone.alpha,
+            threshold=each.threshold,
+            false_alarms=alarms(good, each.zone.name),
+            found=alarms(defective, each.zone.name),
+        )
+        for each in detector.calibration.zones
     )
 
 

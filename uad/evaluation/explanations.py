@@ -62,6 +62,7 @@ def sentences(report: Report) -> list[str]:
             _found(report),
             _false_alarms(report),
             _raised_by(report),
+            *_zones(report),
             _unmet_alpha(report),
             _dependence(report),
             _located(report),
@@ -172,10 +173,20 @@ def _raised_by(report: Report) -> str:
     )
 
 
+def _zones(report: Report) -> list[str]:
+    return [
+        f"Zone {zone.name}: {zone.false_alarms} of {report.n_normal} good images raised a false "
+        f"alarm there. At most {percent(zone.alpha)} on average is set, out of the image's "
+        f"{percent(report.alpha)}. It raised the alarm in {zone.found} of {report.n_anomalous} "
+        "defective images."
+        for zone in report.zones
+    ]
+
+
 def _unmet_alpha(report: Report) -> str:
     if report.requested_alpha is None:
         return ""
-    return unmet_alpha_sentence(report.requested_alpha, report.alpha)
+    return unmet_alpha_sentence(report.requested_alpha, report.alpha, len(report.zones))
 
 
 def _dependence(report: Report) -> str:

@@ -15,7 +15,13 @@ from uad.evaluation.report import ImageResult
 from uad.evaluation.scoring import read_mask
 from uad.images import Image
 from uad.metrics.pixel import Mask
-from uad.visualization import circle_most_unusual, draw_hatching, draw_outline, heatmap_overlay
+from uad.visualization import (
+    circle_most_unusual,
+    draw_hatching,
+    draw_outline,
+    draw_zones,
+    heatmap_overlay,
+)
 
 if TYPE_CHECKING:
     from uad.inference.detector import Detector
@@ -53,6 +59,7 @@ def pictures(
         if detection.is_anomalous and not detection.label_map.any():
             circle_most_unusual(heat, detection.anomaly_map)
         heat = tile(heat)
+        draw_zones(heat, detection.zones)
         draw_hatching(heat, detection.ignore)
         draw_outline(heat, _small_mask(detection.label_map > 0))
         yield Picture(result, tile(image), heat, masked(sample, image))

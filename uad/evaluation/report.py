@@ -28,8 +28,10 @@ class ImageResult(_Part):
     """Whether the alarm was raised."""
     p_value: float
     raised_by: str | None = None
-    """The part that raised the alarm: `student`, `memory` or `whole image`; None: no alarm, or a
-    report older than this."""
+    """What raised the alarm: `student`, `memory`, `whole image` or `zone NAME`; None: no alarm, or
+    a report older than this."""
+    zones: tuple[str, ...] = ()
+    """The zones with an alpha of their own that raised the alarm."""
     has_mask: bool
     """Whether its defect pixels are known and counted."""
     peak_in_mask: bool | None = None
@@ -54,6 +56,19 @@ class DefectResult(_Part):
     pixel_auroc: float | None
     pixel_ap: float | None
     aupro: float | None
+
+
+class ZoneResult(_Part):
+    """One zone with an alpha of its own."""
+
+    name: str
+    alpha: float
+    """Promised: the share of good images in which the zone raises an alarm, at most."""
+    threshold: float
+    false_alarms: int
+    """Good test images in which it did."""
+    found: int
+    """Defective test images in which it did."""
 
 
 class Latency(_Part):
@@ -139,6 +154,8 @@ class Report(_Part):
     components: int = 0
     """Connected defects in the masks."""
     defects: tuple[DefectResult, ...] = ()
+    zones: tuple[ZoneResult, ...] = ()
+    """Zones with an alpha of their own; what is left of `alpha` is for the rest of the image."""
     latency: Latency
     images: tuple[ImageResult, ...]
     said_good: tuple[ImageResult, ...] = ()

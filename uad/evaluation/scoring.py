@@ -104,6 +104,7 @@ def _judge(
         is_anomalous=detection.is_anomalous,
         p_value=detection.p_value,
         raised_by=detection.raised_by,
+        zones=tuple(zone.name for zone in detection.zone_verdicts if zone.is_anomalous),
         has_mask=mask is not None,
         peak_in_mask=None if mask is None else bool(mask[peak]),
     )

@@ -30,6 +30,12 @@ def export_edge(bundle: Bundle, output: Path) -> list[Path]:
             f"the device program cannot ignore regions, and {bundle.path} was trained with zones. "
             "Train a version without them (`uad zones PRODUCT --clear`) for the device."
         )
+    if any(entry.zones for entry in bundle.manifest.calibration.values()):
+        raise BundleError(
+            f"the device program has one threshold, and {bundle.path} has zones with an alpha of "
+            "their own. Calibrate it without them (`uad zones PRODUCT --clear`, then `uad "
+            "calibrate`) for the device."
+        )
     entry = _entry(bundle)
     if spec.interpolation not in INTERPOLATIONS:
         raise EngineError(

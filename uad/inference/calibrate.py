@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from rich.markup import escape
 
-from uad.bundle import Bundle, CalibrationEntry, add_calibration
+from uad.bundle import Bundle, CalibrationEntry, ZoneCalibration, add_calibration
+from uad.config.training import Zones
 from uad.console import console, progress_bar
 from uad.data import Sample
 from uad.errors import CalibrationError
@@ -17,6 +18,7 @@ from uad.scoring.conformal import (
     unmet_alpha,
     unmet_alpha_sentence,
 )
+from uad.scoring.zone_alpha import alpha_outside, check_zones, on_image_scale
 
 TOLERANCE = {"fp32": 1e-3, "bf16": 2e-2, "fp16": 2e-2, "int8": 2e-2}
 """Largest relative difference of a golden score between machines, by precision."""
@@ -28,6 +30,7 @@ def calibrate(
     *,
     alpha: float,
     min_area: int = 0,
+    zones: Zones = (),
     engine: str = "onnxruntime",
     precision: str = "fp32",
     device: str = "cpu",
@@ -42,6 +45,7 @@ def calibrate(
         samples: normal images that trained, chose and normalised nothing.
         alpha: target false alarm rate.
         min_area: smallest defect that counts, in pixels of the image; 0: any.
+        zones: parts of the image with an alpha of their own, which is taken out of `alpha`.
         engine: which engine, at which `precision`, on how many `threads`.
         precision: see `engine`.
         device: where that engine runs.
@@ -51,13 +55,15 @@ def calibrate(
             image.
 
     Raises:
-        CalibrationError: no images, or one of them trained or selected this bundle's model.
+        CalibrationError: no images, or too few for the zones' alphas.
     """
     if not samples:
         raise CalibrationError("calibration needs normal images: none were given")
+    check_zones(zones, alpha, len(samples))
     loaded = load_engine(bundle, engine, device=device, precision=precision, threads=threads)
     try:
-        entry = _entry(Scorer(bundle, loaded, min_area), samples, loaded, alpha, progress)
+        scorer = Scorer(bundle, loaded, min_area, zones)
+        entry = _entry(scorer, samples, loaded, alpha, progress)
     finally:
         loaded.close()
     if not quiet:
@@ -68,21 +74,64 @@ def calibrate(
 def _entry(
     scorer: Scorer, samples: Sequence[Sample], engine: Engine, alpha: float, progress: bool
 ) -> CalibrationEntry:
-    found, names = [], []
+    found, names, peaks = [], [], []
     with progress_bar(visible=progress) as bar:
         task = bar.add_task("calibrate", total=len(samples), note=engine.key)
         for sample in samples:
             (scored,) = scorer.score([read(sample.path)])
             found.append((scored.score, scored.map_peak))
             names.append(sample.name)
+            peaks.append(scored.zone_peaks)
             bar.advance(task)
     golden = [scorer.score([image])[0].score for image in scorer.bundle.golden()]
-    return calibration_entry(
+    entry = calibration_entry(
         *(scorer.bundle, found, golden),
-        alpha=alpha,
+        alpha=alpha_outside(alpha, scorer.zones),
         tolerance=TOLERANCE[engine.precision],
         names=names,
         min_area=scorer.min_area,
+    )
+    return with_zones(entry, [score for score, _ in found], peaks, names, scorer.zones, alpha)
+
+
+def with_zones(
+    entry: CalibrationEntry,
+    scores: Sequence[float],
+    peaks: Sequence[Sequence[float]],
+    names: Sequence[str],
+    zones: Zones,
+    alpha: float,
+) -> CalibrationEntry:
+    """The entry of what lies outside of the zones, completed by them; without zones as it is.
+
+    Args:
+        entry: calibrated for what the zones leave of `alpha`.
+        scores: of the calibration images outside of the zones.
+        peaks: of each calibration image its score in each zone.
+        names: of the calibration images.
+        zones: in the order of the peaks.
+        alpha: target false alarm rate of the image.
+    """
+    if not zones:
+        return entry
+    own = [list(column) for column in zip(*peaks, strict=True)]
+    thresholds = [
+        conformal_threshold(column, zone.alpha)[0] for column, zone in zip(own, zones, strict=True)
+    ]
+    images = on_image_scale(scores, entry.threshold, list(zip(own, thresholds, strict=True)))
+    order = sorted(range(len(images)), key=images.__getitem__)
+    return entry.model_copy(
+        update={
+            "alpha": alpha,
+            "requested_alpha": alpha,
+            "scores": tuple(images[index] for index in order),
+            "images": tuple(names[index] for index in order),
+            "outside_scores": tuple(sorted(scores)),
+            "zones": tuple(
+                ZoneCalibration(zone=zone, threshold=threshold, scores=tuple(sorted(column)))
+                for zone, threshold, column in zip(zones, thresholds, own, strict=True)
+            ),
+        }
     )
 
 

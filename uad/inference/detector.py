@@ -15,15 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uad.bundle import Bundle, CalibrationEntry, read_bundle
-from uad.config.training import Areas
+from uad.config.training import Zones
 from uad.errors import BundleError, CalibrationError, EngineError
 from uad.images import Image
 from uad.inference.engines import Engine, load_engine
 from uad.inference.engines.loading import by_speed
 from uad.scoring.conformal import conformal_threshold, p_value, unmet_alpha
+from uad.scoring.maps import Map
 from uad.scoring.parts import WORDS, Scored, Scoring
 from uad.scoring.regions import Regions, find_regions, without_small
-from uad.scoring.zones import prepared
+from uad.scoring.zone_alpha import ZoneVerdict, combined_p_value, rescaled
+from uad.scoring.zones import prepared, zone_numbers
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +42,17 @@ class Detection(Scored):
     """Above it a place of the map is marked: a share `alpha` of good images has such a place."""
     requested_alpha: float | None = None
     """What was asked for, where the calibration images can only promise the larger `alpha`."""
-    ignore: Areas = ()
-    """Regions of the image that were not looked at."""
+    zone_verdicts: tuple[ZoneVerdict, ...] = ()
+    """Of the zones with an alpha of their own. `score` and `anomaly_map` count them on the image's
+    scale, so that `threshold` and `map_threshold` hold everywhere."""
+
+    @property
+    def leading_part(self) -> str:
+        """What raises the score most: a part of the detector, or `zone NAME`."""
+        zone = max(self.zone_verdicts, key=lambda each: each.ratio, default=None)
+        if zone is not None and self.threshold * zone.ratio >= self.score:
+            return f"zone {zone.name}"
+        return super().leading_part
 
     @property
     def is_anomalous(self) -> bool:
@@ -57,7 +68,7 @@ class Detection(Scored):
 
     @property
     def raised_by(self) -> str | None:
-        """The part that raised the alarm, `student`, `memory` or `whole image`; None: no alarm."""
+        """What raised the alarm: a part of the detector or `zone NAME`; None: no alarm."""
         return self.leading_part if self.is_anomalous else None
 
     @cached_property
@@ -79,16 +90,24 @@ class Detection(Scored):
 class Scorer:
     """Images to anomaly maps and scores: a bundle's model on one engine.
 
-    `min_area`: places of fewer pixels of the image do not count in the score.
+    `min_area`: places of fewer pixels of the image do not count in the score. `zones`: what lies in
+    them has scores of its own.
     """
 
-    def __init__(self, bundle: Bundle, engine: Engine, min_area: int = 0) -> None:
+    def __init__(
+        self, bundle: Bundle, engine: Engine, min_area: int = 0, zones: Zones = ()
+    ) -> None:
         self.bundle = bundle
         self.engine = engine
         self.min_area = min_area
+        self.zones = zones
         manifest = bundle.manifest
         self.scoring = Scoring(
-            manifest.score, manifest.detector, bundle.arrays("statistics"), manifest.input.ignore
+            manifest.score,
+            manifest.detector,
+            bundle.arrays("statistics"),
+            manifest.input.ignore,
+            zones,
         )
 
     def score(self, images: Sequence[Image]) -> list[Scored]:
@@ -124,7 +143,8 @@ class Detector:
         self.bundle = bundle
         self.engine = engine
         self.calibration = _entry(bundle, engine)
-        self.scorer = Scorer(bundle, engine, self.calibration.min_area)
+        zones = tuple(each.zone for each in self.calibration.zones)
+        self.scorer = Scorer(bundle, engine, self.calibration.min_area, zones)
         self._usual = self._decision(alpha, threshold)
         self._min_area = self._smallest(min_area)
 
@@ -185,18 +205,44 @@ class Detector:
 
     def _judged(self, scored: Scored, decision: "_Decision", min_area: int) -> Detection:
         scored = self.scorer.scoring.reopened(scored, min_area)
+        zones = tuple(
+            ZoneVerdict(zone.name, peak, threshold, alpha)
+            for zone, peak, (threshold, alpha) in zip(
+                scored.zones, scored.zone_peaks, decision.zones, strict=True
+            )
+        )
         return Detection(
-            scored.anomaly_map,
-            scored.score,
+            self._rescaled(scored, zones, decision.map_threshold),
+            max(scored.score, *(decision.threshold * zone.ratio for zone in zones), -math.inf),
             scored.shares,
             min_area,
+            ignore=scored.ignore,
+            zones=scored.zones,
             threshold=decision.threshold,
             alpha=decision.alpha,
-            p_value=p_value(scored.score, self.calibration.scores),
+            p_value=self._p_value(scored.score, zones),
             map_threshold=decision.map_threshold,
             requested_alpha=decision.requested_alpha,
-            ignore=self.bundle.manifest.input.ignore,
+            zone_verdicts=zones,
         )
+
+    def _rescaled(self, scored: Scored, zones: tuple[ZoneVerdict, ...], marks: float) -> Map:
+        values = scored.anomaly_map
+        if not zones:
+            return values
+        numbers = zone_numbers(scored.zones, scored.ignore, (values.shape[0], values.shape[1]))
+        return rescaled(values, numbers, zones, marks)
+
+    def _p_value(self, score: float, zones: tuple[ZoneVerdict, ...]) -> float:
+        entry = self.calibration
+        if not zones:
+            return p_value(score, entry.scores)
+        own = [
+            (verdict.score, each.scores, each.zone.alpha)
+            for verdict, each in zip(zones, entry.zones, strict=True)
+        ]
+        outside = (score, entry.outside_scores, entry.outside_alpha)
+        return combined_p_value([outside, *own], entry.alpha)
 
     def check_golden(self) -> None:
         """Run the golden inputs; this engine must reproduce the scores it was calibrated with.
@@ -241,22 +287,44 @@ class Detector:
         if threshold is not None:
             return self._at(threshold)
         if alpha is not None:
-            found = self._with_map(*conformal_threshold(self.calibration.scores, alpha))
+            found = self._for_alpha(alpha)
             return replace(found, requested_alpha=unmet_alpha(alpha, found.alpha))
         if hasattr(self, "_usual"):
             return self._usual
         entry = self.calibration
         marks = entry.threshold if entry.map_threshold is None else entry.map_threshold
         unmet = unmet_alpha(entry.requested_alpha, entry.alpha)
-        return _Decision(entry.threshold, entry.alpha, marks, unmet)
+        zones = tuple((each.threshold, each.zone.alpha) for each in entry.zones)
+        return _Decision(entry.threshold, entry.alpha, marks, unmet, zones)
+
+    def _for_alpha(self, alpha: float) -> "_Decision":
+        """Zones keep their share of alpha."""
+        entry = self.calibration
+        if not entry.zones:
+            return self._with_map(*conformal_threshold(entry.scores, alpha))
+        share = alpha / entry.alpha
+        outside = conformal_threshold(entry.outside_scores, entry.outside_alpha * share)
+        zones = tuple(
+            conformal_threshold(each.scores, each.zone.alpha * share) for each in entry.zones
+        )
+        total = min(1.0, outside[1] + sum(own for _, own in zones))
+        return replace(self._with_map(*outside), alpha=total, zones=zones)
 
     def _at(self, threshold: float) -> "_Decision":
         """At a threshold that somebody chose, and the alpha that it amounts to."""
         if not math.isfinite(threshold):
             raise CalibrationError(f"the threshold must be a finite number, not {threshold}")
-        scores = np.asarray(self.calibration.scores)
-        alpha = float((1 + np.sum(scores > threshold)) / (len(scores) + 1))
-        return self._with_map(threshold, alpha)
+        entry = self.calibration
+        if not entry.zones:
+            return self._with_map(threshold, _alpha_at(threshold, entry.scores))
+        outside = _alpha_at(threshold, entry.outside_scores)
+        raised = threshold / entry.threshold  # the zones' scores keep their scale
+        zones = tuple(
+            (raised * each.threshold, _alpha_at(raised * each.threshold, each.scores))
+            for each in entry.zones
+        )
+        total = min(1.0, outside + sum(own for _, own in zones))
+        return replace(self._with_map(threshold, outside), alpha=total, zones=zones)
 
     def _with_map(self, threshold: float, alpha: float) -> "_Decision":
         maxima = self.calibration.map_maxima
@@ -275,6 +343,12 @@ class _Decision:
     map_threshold: float
     requested_alpha: float | None = None
     """See `Detection`."""
+    zones: tuple[tuple[float, float], ...] = ()
+    """Threshold and alpha of each zone."""
+
+
+def _alpha_at(threshold: float, scores: Sequence[float]) -> float:
+    return float((1 + np.sum(np.asarray(scores) > threshold)) / (len(scores) + 1))
 
 
 def load_detector(

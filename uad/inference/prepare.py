@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from uad.bundle import INT8_MODEL, Bundle
 from uad.config import SplitConfig, TrainingConfig
+from uad.config.training import Zones
 from uad.data import Dataset, Sample
+from uad.data.versions import differ_in_zones_only
 from uad.errors import CalibrationError
 from uad.inference.calibrate import calibrate
 from uad.inference.quantization.quantize import admit, quantise
@@ -34,6 +36,7 @@ def prepare(
     device: str = "cpu",
     alpha: float | None = None,
     min_area: int | None = None,
+    zones: Zones | None = None,
     threads: int | None = None,
     requantise: bool = False,
     progress: bool = False,
@@ -49,6 +52,8 @@ def prepare(
         device: where it will run.
         alpha: target false alarm rate; None for the one the bundle was trained for.
         min_area: smallest defect that counts, in pixels of the image; None for the training's.
+        zones: parts of the image with an alpha of their own; None for the dataset's, or, of images
+            under another name, the bundle's.
         threads: of one inference.
         requantise: make the 8-bit model anew though there is one.
         progress: show bars on standard error.
@@ -71,6 +76,7 @@ def prepare(
         shares.calibration,
         alpha=alpha if alpha is not None else split_of(bundle).alpha,
         min_area=min_area if min_area is not None else split_of(bundle).min_area,
+        zones=_zones(bundle, dataset) if zones is None else zones,
         engine=engine,
         precision=precision,
         device=device,
@@ -79,11 +85,28 @@ def prepare(
     )
 
 
+def _zones(bundle: Bundle, dataset: Dataset) -> Zones:
+    known = bundle.manifest.dataset
+    if known is not None and dataset.name == known.name:
+        return dataset.zones
+    for entry in bundle.manifest.calibration.values():
+        return tuple(each.zone for each in entry.zones)
+    return dataset.zones
+
+
 def _shares(bundle: Bundle, dataset: Dataset) -> _Shares:
     known = bundle.manifest.dataset
     if known is None or dataset.version == known.version:
         return _Shares(dataset.train, dataset.selection, dataset.calibration)
     if dataset.name == known.name:
+        if differ_in_zones_only(known.name, known.version, dataset.version):
+            return _Shares(dataset.train, dataset.selection, dataset.calibration)
+        if dataset.ignore != bundle.manifest.input.ignore:
+            raise CalibrationError(
+                f"{bundle.path} was trained with other regions to ignore than {dataset.name}@"
+                f"{dataset.version} has. These need a new training: uad retrain --data "
+                f"{dataset.name} --name {dataset.name}. Zones with an alpha of their own do not."
+            )
         raise CalibrationError(
             f"{bundle.path} was trained on {known.name}@{known.version}, and this is version "
             f"{dataset.version}. Some of its images may have been used for training. Use --data "

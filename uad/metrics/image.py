@@ -39,19 +39,19 @@ class ImageMetrics:
 
 
 def image_metrics(
-    labels: Sequence[int], scores: Sequence[float], threshold: float, *, seed: int = 0
+    labels: Sequence[int], scores: Sequence[float], alarms: Sequence[bool], *, seed: int = 0
 ) -> ImageMetrics:
-    """Compare image scores with labels.
+    """Compare image scores and alarms with labels.
 
     Args:
         labels: 0 normal, 1 anomalous; one a score.
-        scores: higher = more anomalous; the alarm is raised by a score > `threshold`.
-        threshold: the one in force.
+        scores: higher = more anomalous.
+        alarms: whether each image raised the alarm.
         seed: of the bootstrap.
     """
     truth = np.asarray(labels, np.int64)
     values = np.asarray(scores, np.float64)
-    alarm = values > threshold
+    alarm = np.asarray(alarms, np.bool_)
     normal, anomalous = int((truth == 0).sum()), int((truth == 1).sum())
     false_alarms = int((alarm & (truth == 0)).sum())
     found = int((alarm & (truth == 1)).sum())
@@ -69,7 +69,7 @@ def image_metrics(
         anomalous=anomalous,
         false_alarms=false_alarms,
         missed=anomalous - found,
-        intervals=_intervals(truth, values, threshold, seed),
+        intervals=_intervals(truth, values, alarm, seed),
     )
 
 
@@ -115,9 +115,8 @@ def _f1_max(labels: NDArray[np.int64], scores: NDArray[np.float64]) -> tuple[flo
 
 
 def _intervals(
-    labels: NDArray[np.int64], scores: NDArray[np.float64], threshold: float, seed: int
+    labels: NDArray[np.int64], scores: NDArray[np.float64], alarm: NDArray[np.bool_], seed: int
 ) -> dict[str, Interval]:
-    alarm = scores > threshold
     found: dict[str, Interval | None] = {
         "recall": clopper_pearson(int((alarm & (labels == 1)).sum()), int((labels == 1).sum())),
         "false_alarm_rate": clopper_pearson(

@@ -37,9 +37,11 @@ class Result(dict[str, Any]):
         score: higher = more anomalous.
         threshold: the image is anomalous when its score lies above.
         map_threshold: `pred` marks where `anomaly_map` lies above.
-        raised_by: the part that raised the alarm, `student`, `memory` or `whole image`; None if
-            there is none. Of the whole image `pred` may be empty.
-        alpha: the false alarm rate that the threshold stands for.
+        raised_by: what raised the alarm, `student`, `memory`, `whole image` or `zone NAME`; None
+            if there is none. Of the whole image `pred` may be empty.
+        zones: of each zone with an alpha of its own a dict with `name`, `score`, `threshold`,
+            `alpha` and `is_anomalous`. `score` and `anomaly_map` count them on the image's scale.
+        alpha: the false alarm rate of the whole image.
         requested_alpha: what was asked for, where the calibration images can only promise the
             larger `alpha`; None otherwise.
         min_area: smaller regions neither raise the alarm nor are marked; in pixels, 0: any.
@@ -64,6 +66,7 @@ class Result(dict[str, Any]):
             threshold=detection.threshold,
             map_threshold=detection.map_threshold,
             raised_by=detection.raised_by,
+            zones=[zone.as_json() for zone in detection.zone_verdicts],
             alpha=detection.alpha,
             requested_alpha=detection.requested_alpha,
             min_area=detection.min_area,
@@ -75,6 +78,8 @@ class Result(dict[str, Any]):
         )
         self._image = image
         self._ignore = detection.ignore
+        self._zones = detection.zones
+        self._zone_verdicts = detection.zone_verdicts
         self._stem = stem
         self._suffix = item.suffix
 
@@ -91,6 +96,7 @@ class Result(dict[str, Any]):
             requested_alpha=self["requested_alpha"],
             p_value=self["p_value"],
             raised_by=self["raised_by"],
+            zones=self._zone_verdicts,
             regions=regions_of(self["regions"], self["regions_omitted"]),
             model_version=self["model_version"],
             extra={
@@ -182,6 +188,7 @@ class Result(dict[str, Any]):
             raised_by=self["raised_by"],
             min_area=self["min_area"],
             ignore=self._ignore,
+            zones=self._zones,
         )
 
     def _file(

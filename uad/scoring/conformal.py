@@ -58,9 +58,15 @@ def unmet_alpha(requested: float, achieved: float) -> float | None:
     return requested if requested < achieved - 1e-9 else None
 
 
-def unmet_alpha_sentence(requested: float, achieved: float) -> str:
-    """What a person is told then."""
+def unmet_alpha_sentence(requested: float, achieved: float, zones: int = 0) -> str:
+    """What a person is told then; `zones`: how many have an alpha of their own."""
     count, asked = round(1.0 / achieved) - 1, f"{100 * requested:.3g} %"
+    if zones:
+        return (
+            f"A false alarm rate of {asked} was asked for. With these calibration images and "
+            f"{zones} zone{'' if zones == 1 else 's'} the lowest rate that can be guaranteed is "
+            f"{100 * achieved:.2g} %, and that one is used. For less add calibration images."
+        )
     return (
         f"A false alarm rate of {asked} was asked for. With {count} calibration "
         f"image{'' if count == 1 else 's'} the lowest rate that can be guaranteed is "

@@ -19,7 +19,7 @@ import numpy as np
 
 from uad.config import DetectorDefinition, ScoreDefinition
 from uad.config.score import PartName
-from uad.config.training import Areas
+from uad.config.training import Areas, Zones
 from uad.scoring.maps import (
     LEVELS,
     MEMORY,
@@ -33,7 +33,7 @@ from uad.scoring.maps import (
     resize_map,
 )
 from uad.scoring.regions import opened_maximum
-from uad.scoring.zones import ignored
+from uad.scoring.zones import ignored, zone_numbers
 
 LEAST = 1e-12
 """Smaller scores of a part count as this: an image of the memory itself is at distance 0."""
@@ -65,13 +65,30 @@ class Scored:
     """The smallest defect that the score counts, in pixels of the image; 0: any."""
     parts: "PartScores | None" = field(default=None, repr=False, compare=False)
     """What the score was made of, to make it again for another smallest defect."""
+    ignore: Areas = ()
+    """Regions of the image that were not looked at."""
+    zones: Zones = ()
+    """Parts of the image that have a score of their own (`zone_peaks`) and count in no other."""
 
     @property
     def map_peak(self) -> float:
-        """The map's maximum; with `min_area`, of its opening (`opened_maximum`)."""
+        """The map's maximum outside of the zones; with `min_area`, of its opening."""
+        return self._peak(0)
+
+    @property
+    def zone_peaks(self) -> tuple[float, ...]:
+        """The same of each zone."""
+        return tuple(self._peak(number) for number in range(1, len(self.zones) + 1))
+
+    def _peak(self, number: int) -> float:
+        values = self.anomaly_map
+        if self.zones:
+            size = (values.shape[0], values.shape[1])
+            inside = zone_numbers(self.zones, self.ignore, size) == number
+            values = np.where(inside, values, np.float32(0))
         if self.min_area <= 1:
-            return float(self.anomaly_map.max())
-        return _opened(self.anomaly_map, self.anomaly_map.shape, self.min_area)
+            return float(values.max())
+        return _opened(values, values.shape, self.min_area)
 
     @property
     def leading_part(self) -> str:
@@ -98,6 +115,7 @@ class Scoring:
         detector: DetectorDefinition | None,
         statistics: Statistics,
         ignore: Areas = (),
+        zones: Zones = (),
     ) -> None:
         """Take a bundle's definitions.
 
@@ -106,8 +124,10 @@ class Scoring:
             detector: None: the student alone, its map's maximum the score.
             statistics: of the selection images.
             ignore: regions in which every map is 0.
+            zones: do not count in the image score.
         """
         self._ignore = ignore
+        self._zones = zones
         self._score = score
         self._statistics = statistics
         self._parts = detector.parts() if detector else {}
@@ -132,7 +152,8 @@ class Scoring:
         else:
             full = self._kept(resize_map(found.maps["student"], size))
             score = image_score(full)
-        return self._scored(Scored(full, score, parts=found), min_area)
+        fresh = Scored(full, score, parts=found, ignore=self._ignore, zones=self._zones)
+        return self._scored(fresh, min_area)
 
     def reopened(self, scored: Scored, min_area: int) -> Scored:
         """An image that was scored here, scored for another smallest defect."""
@@ -158,7 +179,9 @@ class Scoring:
         """What each part says where places smaller than `min_area` do not count."""
         if min_area <= 1:
             return parts.scores
-        opened = {name: _opened(one, size, min_area) for name, one in parts.maps.items()}
+        opened = {
+            name: _opened(self._outside(one), size, min_area) for name, one in parts.maps.items()
+        }
         # Never above what it says of the whole map, which keeps what alpha promises there.
         return {name: min(score, opened.get(name, score)) for name, score in parts.scores.items()}
 
@@ -169,12 +192,12 @@ class Scoring:
         if LEVELS[0] in outputs:
             levels = [outputs[name][index] for name in LEVELS]
             maps["student"] = self._kept(combined(levels, self._score, self._statistics))
-            scores["student"] = float(maps["student"].max())
+            scores["student"] = float(self._outside(maps["student"]).max())
         if MEMORY in outputs:
             height, width = outputs[MEMORY].shape[1:]
             finer = resize_map(outputs[MEMORY][index], (FINER * height, FINER * width))
             maps["memory"] = self._kept(finer)
-            scores["memory"] = highest(self._kept(outputs[MEMORY][index]))
+            scores["memory"] = highest(self._outside(self._kept(outputs[MEMORY][index])))
         if WHOLE_IMAGE in outputs:
             scores["whole_image"] = float(outputs[WHOLE_IMAGE][index])
         return PartScores(scores, maps)
@@ -185,6 +208,13 @@ class Scoring:
             return values
         where = ignored(self._ignore, (values.shape[0], values.shape[1]))
         return np.where(where > 0, np.float32(0), values)
+
+    def _outside(self, values: Map) -> Map:
+        """The map with 0 in the zones."""
+        if not self._zones:
+            return values
+        numbers = zone_numbers(self._zones, self._ignore, (values.shape[0], values.shape[1]))
+        return np.where(numbers > 0, np.float32(0), values)
 
     def _map(self, maps: Mapping[PartName, Map]) -> Map:
         parts = [np.float32(factor) * maps[name] for name, factor in self._factors.items()]

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from uad.errors import ConfigError
 from uad.scoring.regions import Region, Regions
+from uad.scoring.zone_alpha import ZoneVerdict
 
 COLUMNS = (
     "name",
@@ -23,12 +24,14 @@ COLUMNS = (
     "requested_alpha",
     "verdict",
     "raised_by",
+    "zones",
     "regions",
     "largest_box",
     "model_version",
     "error",
 )
-"""Of the CSV file. `largest_box` is x, y, width and height in pixels, with spaces between."""
+"""Of the CSV file. `largest_box` is x, y, width and height in pixels, with spaces between; `zones`
+names those that raised the alarm, with `; ` between."""
 _MAX_STEM_BYTES = 230
 """A file's name has at most 255; `-12345_res.jpeg` and the like come behind."""
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -47,8 +50,10 @@ class Verdict:
     """What was asked for, where the calibration images can only promise the larger `alpha`."""
     p_value: float
     raised_by: str | None
-    """The part that raised the alarm: `student`, `memory` or `whole image`; None: no alarm, or an
-    older server that does not say."""
+    """What raised the alarm: `student`, `memory`, `whole image` or `zone NAME`; None: no alarm, or
+    an older server that does not say."""
+    zones: tuple[ZoneVerdict, ...]
+    """Of the zones with an alpha of their own."""
     regions: Regions
     model_version: str
     extra: Mapping[str, Any]
@@ -81,6 +86,7 @@ class Verdict:
             "requested_alpha": self.requested_alpha,
             "p_value": self.p_value,
             "raised_by": self.raised_by,
+            "zones": [zone.as_json() for zone in self.zones],
             "regions": [region.as_json() for region in self.regions.listed],
             "regions_omitted": self.regions.omitted,
             "model_version": self.model_version,
@@ -99,6 +105,7 @@ class Verdict:
             "" if self.requested_alpha is None else f"{self.requested_alpha:.9g}",
             self.word,
             self.raised_by or "",
+            "; ".join(zone.name for zone in self.zones if zone.is_anomalous),
             str(self.regions.count),
             _box(largest) if largest else "",
             self.model_version,

@@ -15,6 +15,7 @@ from uad.errors import DataError
 from uad.inference.calibrate import calibrate
 from uad.inference.quantization.automatic import add_int8_where_accepted
 from uad.models.parts import EpochMetrics, Teacher, TrainedStudent
+from uad.scoring.zone_alpha import check_zones
 from uad.scoring.zones import with_zones
 from uad.storage.paths import checkpoints_dir
 from uad.training.parts import fit_parts, put_together
@@ -57,6 +58,7 @@ def train(
             f"{dataset.name} has too few normal images: training, selection and calibration need "
             "at least 3, and 30 or more work well"
         )
+    check_zones(dataset.zones, config.data.alpha, len(dataset.calibration))
     config = settled(config, dataset)
     for remark in remarks(config.input.spec(), dataset.normals):
         log.warning(remark)
@@ -94,6 +96,7 @@ def train(
         dataset.calibration,
         alpha=config.data.alpha,
         min_area=config.data.min_area,
+        zones=dataset.zones,
         progress=progress,
     )
     forget_checkpoint(folder)

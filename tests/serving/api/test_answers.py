@@ -37,6 +37,7 @@ def test_it_answers_what_the_library_answers(
     assert result["threshold"] == pytest.approx(expected.threshold)
     assert result["mapThreshold"] == pytest.approx(expected.map_threshold)
     assert result["raisedBy"] == expected.raised_by
+    assert result["zones"] == []
     assert np.reshape(result["labelMap"], (48, 64)).tolist() == expected.label_map.tolist()
     boxes = [list(region.box) for region in expected.regions.listed]
     assert [region["box"] for region in result["regions"]] == boxes

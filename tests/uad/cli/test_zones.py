@@ -65,6 +65,29 @@ def test_the_same_zones_again_change_nothing_and_clearing_gives_the_first_versio
     assert read_version(dataset).version == before
 
 
+def test_zones_with_an_alpha_of_their_own_are_told_shown_and_kept(
+    uad: Uad, dataset: str, mask: Path, tmp_path: Path, parts: Path
+) -> None:
+    uad("zones", dataset, "--ignore", mask)
+    file = tmp_path / "zones.yaml"
+    polygon = "[[0.6, 0.5], [1, 0.5], [1, 1], [0.6, 1]]"
+    file.write_text(f"zones: [{{name: rim, alpha: 0.01, polygons: [{polygon}]}}]")
+    ran = uad("zones", dataset, "--file", file, "--show", tmp_path / "zones.png")
+    assert ran.status == 0, ran.err
+    assert "zones: rim, alpha 0.01, 20.0 % of the image" in ran.out
+    assert "uad calibrate" not in ran.err  # ignored regions changed as well
+    (zone,) = load_dataset(dataset).zones
+    assert load_dataset(dataset).ignore == ()
+    assert ingest(parts, dataset, progress=False).zones == (zone,)
+    file.write_text(file.read_text().replace("0.01", "0.02"))
+    assert "uad calibrate BUNDLE --data 'parts'" in uad("zones", dataset, "--file", file).err
+    shown = cv2.imread(str(tmp_path / "zones.png"))
+    good = cv2.imread(str(read_version(dataset).images[0].image.path))
+    changed = (shown != good).any(axis=2)
+    assert changed[22:26, 45:60].any()
+    assert not changed[:15, :30].any()
+
+
 def test_images_that_are_ingested_later_keep_the_zones(
     uad: Uad, dataset: str, mask: Path, parts: Path
 ) -> None:

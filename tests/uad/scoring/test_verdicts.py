@@ -14,6 +14,7 @@ from uad.scoring.verdicts import (
     spreadsheet_text,
     verdict_file,
 )
+from uad.scoring.zone_alpha import ZoneVerdict
 
 SMALL = Region(box=(1, 2, 3, 4), area=9, score=8.0, centre=(2.0, 3.5))
 LARGE = Region(box=(10, 20, 30, 40), area=900, score=7.0, centre=(25.0, 40.0))
@@ -30,6 +31,7 @@ def verdict(name: str = "a.png", regions: Regions = BOTH) -> Verdict:
         requested_alpha=None,
         p_value=0.05,
         raised_by="memory" if regions.count else None,
+        zones=(ZoneVerdict("rim", 1.0, 2.0, 0.01), ZoneVerdict("logo", 3.0, 2.0, 0.02)),
         regions=regions,
         model_version="3",
         extra={"log_id": "x"},
@@ -69,6 +71,7 @@ def test_a_line_is_on_disk_as_soon_as_it_is_written(tmp_path: Path) -> None:
         table.add(verdict())
         (row,) = rows(file)
         assert (row["regions"], row["largest_box"]) == ("2", "10 20 30 40")
+        assert row["zones"] == "logo"
         table.add_error("b.png", "cannot be read")
         assert rows(file)[1]["error"] == "cannot be read"
 

@@ -7,7 +7,8 @@ import pytest
 from uad.config import InputSpec
 from uad.config.training import Areas
 from uad.errors import ConfigError, ImageError
-from uad.scoring.zones import ignored, painted_over, prepared, read_areas, share
+from uad.scoring.zone_files import read_areas, read_zones
+from uad.scoring.zones import ignored, painted_over, prepared, share, zone_numbers
 
 SIZES = [(60, 90)] * 3 + [(50, 50)]
 CORNER: Areas = ((((0.0, 0.0), (0.5, 0.0), (0.5, 0.5), (0.0, 0.5)),),)
@@ -60,7 +61,7 @@ def test_the_pages_yaml_is_read(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("ignore: []", "no region to ignore"),
-        ("zones: []", "unknown key 'zones'"),
+        ("rim: []", "unknown key 'rim'"),
         ("ignore: [[[0, 0], [1, 1]]]", "polygon 1 needs three corners"),
         ("ignore: [[[0, 0], [1, 1], [0, 0]]]", "three different corners"),
         ("ignore: [[[0, 0], [200, 0], [200, 90]]]", "divide pixels by the image's size"),
@@ -77,6 +78,49 @@ def test_a_file_that_cannot_be_used_is_refused_with_the_reason(
 ) -> None:
     with pytest.raises(ConfigError) as raised:
         read_areas(yaml_file(tmp_path, text), SIZES)
+    assert words in str(raised.value)
+
+
+ZONED = """
+ignore: [[[0, 0], [0.5, 0], [0.5, 0.5], [0, 0.5]]]
+zones:
+  - {name: logo, alpha: 0.02, polygons: [[[0.4, 0.4], [0.8, 0.4], [0.8, 0.8], [0.4, 0.8]]]}
+  - {name: rim 2, alpha: 0.01, polygons: [[[0.7, 0], [1, 0], [1, 1], [0.7, 1]]]}
+"""
+
+
+def test_zones_with_an_alpha_of_their_own_are_read_and_each_place_is_in_one(tmp_path: Path) -> None:
+    areas, zones = read_zones(yaml_file(tmp_path, ZONED), SIZES)
+    assert areas == CORNER
+    assert [(zone.name, zone.alpha) for zone in zones] == [("logo", 0.02), ("rim 2", 0.01)]
+    numbers = zone_numbers(zones, areas, (100, 100))
+    assert (numbers[45, 45], numbers[75, 75], numbers[75, 85], numbers[75, 10]) == (0, 1, 2, 0)
+    with pytest.raises(ConfigError, match="Use --file"):
+        read_areas(yaml_file(tmp_path, ZONED), SIZES)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("0.02", "2", "a number between 0 and 1, for example 0.02; not 2"),
+        ("alpha: 0.01, ", "", "zone 2 must have the keys name, alpha and polygons"),
+        ("rim 2", "Größe", "its name must begin with"),
+        ("rim 2", "logo", "two zones are called logo"),
+        ("[0.8, 0.4], ", "[8, 0.4], ", "zone 1: polygon 1: the corner [8, 0.4] lies outside"),
+        ("[[[0.7, 0]", "[[[0.9, 0]", ""),
+        ("[[0.7, 0], [1, 0], [1, 1], [0.7, 1]]", "[[0, 0], [0.3, 0], [0, 0.3]]", "rim 2 is empty"),
+        ("[[0.7, 0], [1, 0], [1, 1], [0.7, 1]]", "[[0, 0], [1, 0], [1, 1], [0, 1]]", "the whole"),
+    ],
+)
+def test_zones_that_cannot_be_used_are_refused_with_the_reason(
+    old: str, new: str, words: str, tmp_path: Path
+) -> None:
+    file = yaml_file(tmp_path, ZONED.replace(old, new))
+    if not words:
+        assert read_zones(file, SIZES)
+        return
+    with pytest.raises(ConfigError) as raised:
+        read_zones(file, SIZES)
     assert words in str(raised.value)
 
 

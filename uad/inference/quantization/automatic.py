@@ -40,6 +40,7 @@ def add_int8_where_accepted(
             dataset.calibration,
             alpha=alpha,
             min_area=min_area,
+            zones=dataset.zones,
             engine=name,
             precision="int8",
             progress=progress,
