@@ -29,10 +29,10 @@ OWN = ("uad", "flows", "serving")
 HELP = """Find defects with pictures of good parts only.
 
 Typical order: [b]ingest[/b] a folder of good images, [b]train[/b], [b]evaluate[/b],
-[b]register[/b], [b]promote[/b], [b]serve[/b]; [b]retrain[/b] does the first five in one run,
-[b]demo[/b] all of it on images it makes.
+[b]register[/b], [b]promote[/b], [b]serve[/b]. [b]retrain[/b] does the first five in one run.
+[b]demo[/b] does everything on generated images.
 
-State lives under UAD_HOME (default: .uad in the working directory).
+All data is stored under UAD_HOME (default: .uad in the working directory).
 """
 
 
@@ -55,7 +55,7 @@ def build() -> typer.Typer:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run `uad`; an error that a user can cure is one line and exit status 1."""
+    """Run `uad`. An error that the user can fix is printed in one line, with exit status 1."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments or os.environ.get("UAD_DEBUG") == "1"
     arguments = [argument for argument in arguments if argument != "--debug"]
@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> None:
         _fail("interrupted", status=130)
     except BrokenPipeError:
         silence_closed_pipes()
-    except Exception as exc:  # the last line of defence: no traceback unasked
+    except Exception as exc:  # users see no traceback unless they ask for it
         if debug:
             raise
         told = (
@@ -86,7 +86,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _explained(exc: Exception) -> str | None:
-    """What a user can do about an error that is not ours; None for what must be a bug."""
+    """What the user can do about another library's error; None if it must be a bug."""
     if isinstance(exc, OSError) and exc.errno in DISK_ERRORS:
         return str(disk_error(exc))
     if isinstance(exc, sqlite3.Error) and (told := database_error(str(exc))) is not None:
@@ -97,7 +97,7 @@ def _explained(exc: Exception) -> str | None:
 
 
 def prepare_training(*modules: str, folder: Path | None = None) -> None:
-    """Refuse in the first second what would end a training later: a missing part, a full disk.
+    """Check at once what would stop a training later: a missing package, a full disk.
 
     Args:
         modules: what it needs besides what every training does.
@@ -118,7 +118,7 @@ def show_version(asked: bool) -> None:
 
 
 def _fit_help(app: typer.Typer) -> None:
-    """Let the terminal break the paragraphs of the commands' help, not the source's line width."""
+    """Let the terminal wrap the commands' help instead of keeping the source's line breaks."""
     for command in app.registered_commands:
         text = command.help or (command.callback and command.callback.__doc__)
         if text:

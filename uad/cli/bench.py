@@ -115,11 +115,12 @@ def inference(
         Path | None, typer.Option("--json", help="Also write all results to this file.")
     ] = None,
 ) -> None:
-    """Measure how fast the engines are, how much memory they take and how exact they are.
+    """Measure how fast and how exact the engines are, and how much memory they need.
 
-    Each engine runs in a process of its own; they take turns, so that ratios hold on a busy machine
-    too. Also: N workers of one thread against one of N, and the floor, which is the network's
-    arithmetic at the peak that this machine reaches in plain convolutions.
+    Each engine runs in its own process. The engines take turns, so the ratios are right on a busy
+    machine too. It also compares N workers of one thread with one worker of N threads, and prints
+    the lower bound: the time of the network's arithmetic at this machine's peak speed for
+    convolutions.
 
         uad bench inference --bundle bundles/cookie --json inference.json
         uad bench inference --engine openvino/int8 --engine onnxruntime/fp32 --size 256 --size 512

@@ -57,8 +57,8 @@ def client(
     """Ask a running server about images.
 
     Prints one line per image: name, verdict, score, threshold, p-value, marked
-    regions, and the model version that answered. A server that is busy is asked
-    again for up to a minute. The exit status is 1 if any image got no verdict.
+    regions, and the model version that answered. If the server is busy, it is asked again for up to
+    a minute. The exit status is 1 if any image got no verdict.
 
         uad client part.png
         uad client --url http://line4:8080 --save_path out photos/ extra.jpg
@@ -127,7 +127,7 @@ def _expanded(names: list[str]) -> list[str]:
 
 
 def _pictures(names: list[str], folder: Path | None) -> list[Path | None]:
-    """One file per picture, none twice although images of two folders may share a name."""
+    """One file name per picture, all different, even if two images have the same name."""
     if folder is None:
         return [None] * len(names)
     from uad.scoring.verdicts import FileNames

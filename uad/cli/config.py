@@ -23,7 +23,7 @@ def _group() -> None:
 def list_() -> None:
     """List the settings files that come with uad, and what each is for.
 
-    Each name can stand where a file is asked for: `--config training/demo`.
+    You can use each name instead of a file: `--config training/demo`.
 
         uad config list
     """
@@ -38,12 +38,14 @@ def show(
         str, typer.Argument(help="A name from `uad config list`, such as training/demo.")
     ] = "training",
 ) -> None:
-    """Print a settings file that comes with uad, to read it or to change a copy.
+    """Print a settings file that comes with uad.
+
+    Read it, or write a copy to a file, change it there, and use it with --config.
 
         uad config show gate
-    uad config show training/default
-    uad config show training/default > mine.yaml
-    uad retrain --data photos --name cookie --config mine.yaml
+        uad config show training/default
+        uad config show training/default > mine.yaml
+        uad retrain --data photos --name cookie --config mine.yaml
     """
     from uad.config.loading import shipped_text
 

@@ -90,16 +90,15 @@ def ingest(
 ) -> None:
     """Check a folder of images and store it as a version of a dataset.
 
-    Every image is decoded once; what is wrong is listed and shown on a page,
-    files that cannot be used are copied into quarantine, and PATH is left as
-    it is. A version is named by its content: the same images again are the
-    same version, and only new files are read. A file that a camera is still
-    writing is left for the next time. Recognised are (data/README.md has trees
-    of them):
+    Every image is decoded once. Problems are listed and shown on a page. Files that cannot be used
+    are copied into quarantine. PATH is not changed. The name of a version is computed from its
+    content, so the same images give the same version. Only new files are read. A file that a camera
+    is still writing is left for the next time. These layouts are recognised (data/README.md shows
+    them):
 
-    - just good images, in folders of any depth
+    - only good images, in folders of any depth
 
-    - MVTec AD and its kin: train/good, test/DEFECT, ground_truth/DEFECT
+    - MVTec AD and similar: train/good, test/DEFECT, ground_truth/DEFECT
 
     - good/ beside folders named after defects
 
@@ -107,9 +106,8 @@ def ingest(
 
     - manifest.csv or manifest.jsonl: path, label, mask, split
 
-    Folders that look like classes or masks and are not clear are refused.
-    Then say what they hold with --normal, --defects and --masks, or correct
-    the list that --write-manifest writes.
+    Folders that look like classes or masks but are not clear are refused. Then say with --normal,
+    --defects and --masks what they hold, or correct the list that --write-manifest writes.
 
     Example: uad ingest photos/cookie --name cookie
 
@@ -151,7 +149,7 @@ def _roles(
 
 
 def _write_manifest(path: Path, roles: "FolderRoles", file: Path, name: str) -> None:
-    """Write what each image would be taken for, with `?` where a person has to decide."""
+    """Write what each image would be used for, with `?` where a person has to decide."""
     from uad.data.layouts import proposal
     from uad.data.manifests import UNCLEAR, write_manifest
 
@@ -232,7 +230,7 @@ def show(
         Path | None, typer.Option(help="Write a page with pictures to this file.")
     ] = None,
 ) -> None:
-    """Show what a version holds, its problems, what lies in quarantine, and the history.
+    """Show what a version holds, its problems, the files in quarantine, and the history.
 
     Example: uad datasets show cookie@1f2e3d4c5b6a --report cookie.html
     """
@@ -250,7 +248,7 @@ def diff(
     old: Address,
     new: Annotated[str | None, typer.Argument(help="The version to compare with.")] = None,
 ) -> None:
-    """Show which images two versions do not share.
+    """Show which images differ between two versions.
 
     Example: uad datasets diff cookie@1f2e3d4c5b6a cookie
     """
@@ -282,7 +280,7 @@ def diff(
 
 
 def verify(address: Address) -> None:
-    """Hash every stored file of a version again, to see that none was altered.
+    """Check the hash of every stored file of a version.
 
     Example: uad datasets verify cookie
     """
@@ -322,7 +320,7 @@ def _print_version(version: "DatasetVersion") -> "list[Problem]":
 
 
 def _print_folders(version: "DatasetVersion") -> None:
-    """What the images of each folder are used for; like folders are told together if many."""
+    """What the images of each folder are used for; many similar folders share a row."""
     from uad.data.listing import FolderUse, together
 
     uses = [FolderUse(row.folder, row.images, row.use) for row in version.folders]
@@ -378,7 +376,7 @@ def _aside_row(name: str) -> list[Row]:
 
 
 def _shares(version: "DatasetVersion") -> tuple[str, "Sequence[Problem]"]:
-    """How the default settings split the normals, or why they cannot; captures that leak."""
+    """How the default settings split the normal images, or why they cannot; leaking captures."""
     from uad.config import SplitConfig
     from uad.data import load_dataset
     from uad.scoring.conformal import images_needed

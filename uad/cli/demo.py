@@ -1,4 +1,4 @@
-"""`uad demo`: all of it on images it makes."""
+"""`uad demo`: the whole system on generated images."""
 
 import os
 import shutil
@@ -31,11 +31,12 @@ def demo(
     ),
     seed: Annotated[int, typer.Option(help="A different seed makes different images.")] = 0,
 ) -> None:
-    """Do the whole job on images it makes: train, evaluate, register, promote, serve, ask.
+    """Run everything on generated images: train, evaluate, register, promote, serve, ask.
 
-    Two products are made, a woven fabric and a gear, each with good images to learn from and
-    defective ones to test on. Everything lies under --output, its models included: your own
-    datasets, models and servers are not touched. No network, no account, a few minutes.
+    It makes two products, a woven fabric and a gear, each with good images for training and
+    defective images for testing. Everything is stored under --output, also the models. Your own
+    datasets, models and servers are not touched. It takes a few minutes and needs no network and no
+    account.
 
         uad demo
         uad demo --output /tmp/uad-demo

@@ -8,7 +8,7 @@ from uad.console import console, print_table
 from uad.errors.extras import require
 
 DRIFTED = 3
-"""Exit status that says so, for scripts."""
+"""Exit status when drift or defects are reported, for scripts."""
 
 
 def register(app: typer.Typer) -> None:
@@ -23,16 +23,16 @@ def drift(
         float, typer.Option(help="Chance of a report when nothing has changed.")
     ] = 0.001,
 ) -> None:
-    """Are the images of the last hours still like those that set the threshold?
+    """Check whether recent images are still like those that set the threshold.
 
-    The scores that servers of this UAD_HOME gave are compared with the champion's calibration
-    scores, by two tests. Do the scores still look like those? Are there more alarms than good
-    images have? When nothing has changed, the first reports with a chance of at most `level` a time
-    window, however often you look, and the second with at most `level` a look. Defects raise scores
-    as well as a changed lamp does. The newest kept images that moved it are listed: look at them,
-    say which are good, and retrain with [b]--with-feedback[/b].
+    Two tests compare the scores from servers of this UAD_HOME with the champion's calibration
+    scores. Are the scores still like those? Are there more alarms than good images cause? If
+    nothing has changed, the first test reports with a chance of at most `level` per time window,
+    however often you look. The second reports with a chance of at most `level` per look. Defects
+    raise scores as well as a changed lamp does. The newest kept images with changed scores are
+    listed. Look at them, say which are good, and retrain with [b]--with-feedback[/b].
 
-    Exit status 3 where drift or defects are reported.
+    The exit status is 3 if drift or defects are reported.
 
         uad drift cookie
         uad drift cookie --hours 168

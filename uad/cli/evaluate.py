@@ -51,11 +51,12 @@ def evaluate(
         typer.Option(min=1, help="Images per inference. 1 measures the time of a single request."),
     ] = 1,
 ) -> None:
-    """Judge a bundle on test images and say how well it finds defects.
+    """Measure on test images how well a bundle finds defects.
 
-    Needs test/good and test/<defect> images; masks (ground_truth/<defect>) add pixel figures. With
-    good test images alone only the false alarm rate is measured. The test images choose nothing.
-    The figures are kept on the version in MLflow; those of a folder go there with `uad register`.
+    You need test/good and test/<defect> images. Masks (ground_truth/<defect>) add pixel figures.
+    With good test images only, only the false alarm rate is measured. Test images are never used to
+    choose anything. The figures of a registered version are stored in MLflow. Those of a folder are
+    stored there by `uad register`.
 
         uad evaluate bundles/cookie --data cookie --report report
         uad evaluate models:/cookie@champion --data ./new-images --json figures.json
@@ -111,7 +112,7 @@ def _show(found: "Report", bundle: str, data: str) -> None:
 
 
 def _names(one: str, two: str) -> tuple[str, str]:
-    """What the page calls two bundles: a folder by its last part, unless that is the same."""
+    """The names of two bundles on the page: the folder's last part, unless both are the same."""
     from uad.registry import is_address
 
     short = [name if is_address(name) else Path(name).name for name in (one, two)]

@@ -1,4 +1,4 @@
-"""`uad calibrate`, `uad export` and `uad import`: other engines, devices and programs."""
+"""`uad calibrate`, `uad export` and `uad import`: for other engines, devices and programs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -51,11 +51,12 @@ def calibrate(
         bool, typer.Option(help="Make the 8-bit model again, even if the bundle has one.")
     ] = False,
 ) -> None:
-    """Set the threshold of a bundle for one engine and precision, so that it may serve there.
+    """Set the threshold of a bundle for one engine and precision. Then it can serve there.
 
-    Engines round differently, so each has a threshold of its own, set by the calibration images,
-    and golden scores that it must reproduce wherever it serves. For int8 the 8-bit model is made
-    from training images first, and refused if it scores unlike the float32 model.
+    Engines round differently. So each has its own threshold, set by the calibration images, and
+    golden scores that it must reproduce wherever it serves. For int8 the 8-bit model is first made
+    from training images. It is refused if its scores differ too much from those of the float32
+    model.
 
         uad calibrate bundles/cookie --data cookie --engine openvino --precision int8
         uad calibrate bundles/cookie --data cookie --alpha 0.01
@@ -103,8 +104,9 @@ def export(
 ) -> None:
     """Write a folder for devices without Python.
 
-    It holds the 8-bit model with all post-processing in the graph, the threshold, and a C++ program
-    of one file that needs ONNX Runtime's shared library alone. Calibrate for int8 first:
+    The folder holds the 8-bit model with all post-processing in the graph, the threshold, and a C++
+    program of one file. The program needs only ONNX Runtime's shared library. Calibrate for int8
+    first:
 
         uad calibrate bundles/cookie --data cookie --engine onnxruntime --precision int8
         uad export bundles/cookie --target edge --output device
@@ -122,7 +124,7 @@ def export(
 
 
 def _group() -> None:
-    """Take over a model that another program trained."""
+    """Import a model that another program trained."""
 
 
 def paddlex(
@@ -141,10 +143,9 @@ def paddlex(
 ) -> None:
     """Make a bundle of an STFPM that PaddleX or PaddleSeg trained.
 
-    The file's pickle is not run. PaddleX has no calibrated threshold (it cuts
-    the map at 0.01 whatever the product), so good images must set one: the
-    more, the better, and none of those that the model was trained on, which
-    it knows too well.
+    The file's pickle is not run. PaddleX has no calibrated threshold (it uses 0.01 for every
+    product), so good images must set one. Use as many as you can, but none that the model was
+    trained on: it knows those too well.
 
         uad import paddlex model.pdparams --calibrate photos/good --output bundle
         uad predict --pipeline bundle --input part.png

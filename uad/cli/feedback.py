@@ -1,4 +1,4 @@
-"""`uad feedback`: what people said about judged images, and the next dataset version from it."""
+"""`uad feedback`: list people's feedback on judged images, and make a dataset version from it."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -46,15 +46,15 @@ def feedback(
         typer.Option(help="Dataset for `apply`: NAME or NAME@VERSION.", show_default="NAME"),
     ] = None,
 ) -> None:
-    """Use what people said about the images that servers judged.
+    """Use people's feedback on judged images.
 
     A server keeps images when it is started with [b]--set keep.images=alarms[/b] or [b]all[/b].
     People say good or defective on its page, or with POST /feedback.
 
     [b]apply[/b] makes the next version of the dataset. A false alarm becomes a training image. It
-    is never used for selection, calibration or test: the promised false alarm rate would be lost. A
-    missed defect becomes a test image. Where people disagree, the image is shown and not used. The
-    last word of each person counts.
+    is never used for selection, calibration or test, because the false alarm rate would no longer
+    be guaranteed. A missed defect becomes a test image. If people disagree, the image is shown but
+    not used. The latest feedback of each person counts.
 
         uad feedback cookie
         uad feedback cookie export --output ./corrections

@@ -1,4 +1,4 @@
-"""`uad fleet`: many products at once; `uad worker`: train what a Prefect server asks for."""
+"""`uad fleet`: retrain many products; `uad worker`: run the trainings of a Prefect server."""
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -41,9 +41,9 @@ def retrain(
     ] = None,
     force: Annotated[bool, typer.Option(help="Retrain products without new images too.")] = False,
 ) -> None:
-    """Retrain all products of a file; the failure of one leaves the others.
+    """Retrain all products of a file. If one fails, the others continue.
 
-    Exit status 1 if any failed. The file, where only `data` is needed:
+    The exit status is 1 if any failed. An example of the file, in which only `data` is required:
 
         products:
           cookie:
@@ -66,7 +66,7 @@ def retrain(
 
     fleet = read_fleet(file)
     console().print(f"retraining {len(fleet.products)} products")
-    # Several processes need one server: each would start an engine of its own on the same database.
+    # Several processes need one server. Otherwise each would start its own engine on one database.
     here = runner == "here"
     shared: AbstractContextManager[object] = nullcontext() if here else one_server()
     with environment.ended_in_order(), shared, logs.on_screen():
@@ -90,11 +90,11 @@ def worker(
         int | None, typer.Option(min=1, help="Runs at a time.", show_default="no limit")
     ] = None,
 ) -> None:
-    """Train what a Prefect server asks for, until Ctrl-C: `prefect worker start`, made safe.
+    """Run the trainings of a Prefect server until Ctrl-C: a safe `prefect worker start`.
 
-    Runs that an earlier worker of this machine and UAD_HOME left behind are marked as crashed, and
-    retrainings begin again from their last checkpoint. Prefect alone would show them as running for
-    ever, and the next retraining would wait for them. Needs PREFECT_API_URL.
+    If an earlier worker of this machine and UAD_HOME died, its runs are marked as crashed, and
+    retrainings start again from their last checkpoint. Prefect alone would show them as running for
+    ever, and the next retraining would wait for them. Set PREFECT_API_URL.
 
         PREFECT_API_URL=http://prefect:4200/api uad worker --pool uad
     """

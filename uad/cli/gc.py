@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 30
 TOO_LARGE = 3
-"""Exit status where the bound cannot be met, for scripts."""
+"""Exit status if UAD_HOME is still larger than --max-gb, for scripts."""
 
 
 def register(app: typer.Typer) -> None:
@@ -46,20 +46,20 @@ def gc(
         ),
     ] = None,
 ) -> None:
-    """Free the disk of old versions, runs, dataset versions, bundles, checkpoints and caches.
+    """Remove old versions, runs, dataset versions, bundles, checkpoints and caches.
 
-    Without --yes it only shows what would be removed. What uad did not register in MLflow is never
-    touched.
+    Without --yes it only shows what would be removed. Models that uad did not register in MLflow
+    are never touched.
 
-    Never removed either: a version that is champion or challenger or carries an alias of yours,
-    that is pinned on this machine, that `uad rollback` would go back to within --keep steps, or
-    that was champion before the last promotion or rollback; the dataset version that a kept model
-    or run was made of; anything touched within a day; what lies in quarantine; and your own
-    folders. A removed run's figures stay in MLflow's database, its files go. If the registry does
-    not answer, nothing is removed. Sizes are of this machine's disk: files of an MLflow server are
-    removed too, but not counted.
+    These versions are never removed: champion and challenger, versions with an alias of your own,
+    the version pinned on this machine, those that `uad rollback` would go back to within --keep
+    steps, and the champion before the last promotion or rollback. Nor are the dataset versions of
+    kept models and runs, anything used within a day, the quarantine, and your own folders. The
+    figures of a removed run stay in MLflow's database; its files are removed. If the registry does
+    not answer, nothing is removed. Sizes are those on this machine's disk. Files of an MLflow
+    server are removed too, but not counted.
 
-    Exit status 3 where --max-gb cannot be met.
+    The exit status is 3 if UAD_HOME is still larger than --max-gb.
 
         uad gc
         uad gc --keep 3 --max-gb 20 --yes

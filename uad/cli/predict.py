@@ -102,8 +102,7 @@ def predict(
 ) -> None:
     """Judge pictures: one line each, with score, verdict and marked regions.
 
-    A picture that cannot be read is reported, the others are judged, and the
-    exit status is 1.
+    If a picture cannot be read, it is reported, the others are judged, and the exit status is 1.
 
         uad predict --pipeline cookie --input photos/ --save_path out
         uad predict --pipeline models:/cookie@champion --input part.png --alpha 0.01
@@ -150,7 +149,7 @@ class VerdictPrinter:
         self._told = False
 
     def tell(self, verdict: "Verdict") -> None:
-        """One image; the first alpha that cannot be promised is explained on standard error."""
+        """Judge one image; explains the first alpha that cannot be guaranteed on standard error."""
         typer.echo(verdict.as_json() if self._as_json else verdict.line())
         if self.table is not None:
             self.table.add(verdict)
@@ -214,7 +213,7 @@ def _report(error: ImageError, errors: list[ImageError], table: "VerdictFile | N
 
 
 def _save(result: "Result", folder: Path, *, mask_only: bool) -> ImageError | None:
-    """Write picture and JSON; the error of a name that the disk does not take."""
+    """Write the picture and the JSON; returns the error if the disk refuses the name."""
     try:
         result.save_to_img(folder, mask_only=mask_only)
         result.save_to_json(folder)

@@ -26,11 +26,11 @@ FIGURES = {
     "threshold": "threshold",
 }
 PAGES = 5
-"""So many products' pages are named; the others are found from there."""
+"""How many products' pages are listed at most."""
 
 Name = Annotated[str, typer.Argument(help="The product, for example cookie.")]
 Reason = Annotated[str, typer.Option(help="The reason. It is kept in the audit trail.")]
-Actor = Annotated[str | None, typer.Option("--as", help="Who.", show_default="user@host")]
+Actor = Annotated[str | None, typer.Option("--as", help="Who does this.", show_default="user@host")]
 Alias = Annotated[
     str,
     typer.Option(help="The alias to set. champion: this version serves. challenger: it waits."),
@@ -53,9 +53,9 @@ def register_bundle(
         str, typer.Option(help="One sentence about this version for the registry.")
     ] = "",
 ) -> None:
-    """Make a bundle the next version of a product in the registry.
+    """Register a bundle as the next version of a product.
 
-    It does not serve before it is promoted.
+    It serves only after it is promoted.
 
         uad register runs/cookie --name cookie
         uad promote cookie 1
@@ -78,8 +78,10 @@ def models(
 ) -> None:
     """List products, their versions, and which of them serve.
 
-    uad models
-    uad models cookie
+    The champion serves. A challenger waits for a decision.
+
+        uad models
+        uad models cookie
     """
     from uad.registry import ModelRegistry
 
@@ -104,9 +106,9 @@ def promote(
     actor: Actor = None,
     alias: Alias = "champion",
 ) -> None:
-    """Let a version serve: servers and following pipelines load it within seconds.
+    """Make a version the champion. Servers and following pipelines load it within seconds.
 
-    Who, when, from, to and why are kept; `uad rollback` undoes it.
+    uad records who, when, from, to and why. `uad rollback` undoes it.
 
         uad promote cookie 2 --reason "fewer false alarms on line 3"
     """
@@ -122,9 +124,11 @@ def promote(
 def rollback(
     name: Name, reason: Reason = "", actor: Actor = None, alias: Alias = "champion"
 ) -> None:
-    """Let the version serve that served before; again goes one further back.
+    """Go back to the previous champion.
 
-    uad rollback cookie --reason "alarms on every part"
+    Run it again to go back one more. Servers follow within seconds. Nothing is deleted.
+
+        uad rollback cookie --reason "alarms on every part"
     """
     from uad.registry import ModelRegistry
 
@@ -137,10 +141,10 @@ def ui(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 5000,
 ) -> None:
-    """Open MLflow's pages on the runs and models of this project.
+    """Open MLflow's pages with the runs and models of this project.
 
-    It runs until Ctrl-C. Moves of the alias champion that you make there are
-    followed by the servers and recorded as external.
+    It runs until Ctrl-C. If you move the alias champion there, the servers follow, and the move is
+    recorded as external.
 
         uad ui --port 5001
     """
@@ -166,7 +170,7 @@ def ui(
 
 
 def training_page(server: str, experiment: str | None = None) -> str:
-    """MLflow's page of all experiments, or of one's runs; it would open on GenAI otherwise."""
+    """MLflow's page of all experiments, or of one experiment's runs. Its start page shows GenAI."""
     place = "" if experiment is None else f"/{experiment}/runs"
     return f"{server.rstrip('/')}/#/experiments{place}?workflowType=machine_learning"
 
@@ -180,9 +184,9 @@ def ui_command(host: str, port: int) -> list[str]:
 
 
 def ui_environment(uri: str, environment: dict[str, str]) -> dict[str, str]:
-    """Without the job runner, which takes most of a minute and 2 GB to start, and telemetry.
+    """No telemetry and no job runner, which takes most of a minute and 2 GB to start.
 
-    The database's address goes here too: a command line with its password is seen by all users.
+    The database's address is passed here because all users can see the passwords in a command line.
     """
     given = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "DO_NOT_TRACK": "1", **environment}
     return {**given, "MLFLOW_BACKEND_STORE_URI": uri}

@@ -96,15 +96,15 @@ def retrain(
     masks: Masks = None,
     quick: Quick = False,
 ) -> None:
-    """Ingest, fine-tune, evaluate, register, and promote if the gate passes: one run of all.
+    """Ingest, fine-tune, evaluate, register, and promote if the gate passes, in one run.
 
     The gate: the first version is promoted if its own checks pass. With labelled test images, image
     AUROC and AUPRO must not be more than 0.01 below the champion's on the same images. With more
     false alarms or more missed defects than the champion has, or with normal images only, the new
     version becomes [b]challenger[/b] and a person decides.
 
-    The run is one Prefect flow run and one MLflow run. No server is needed; PREFECT_API_URL and
-    MLFLOW_TRACKING_URI point it at yours.
+    The run is one Prefect flow run and one MLflow run. No server is needed. To use your servers,
+    set PREFECT_API_URL and MLFLOW_TRACKING_URI.
 
         uad retrain --data ./photos/cookie --name cookie
         uad retrain --data ./photos/cookie --name cookie --quick
@@ -165,17 +165,18 @@ def deploy(
         ),
     ] = None,
 ) -> None:
-    """Retrain on a schedule, on new images, or on drift until Ctrl-C; the chain of `uad retrain`.
+    """Retrain on a schedule, on new images or on drift, until Ctrl-C. Same steps as `uad retrain`.
 
-    A run that finds the images, settings and teacher of an earlier version ends without training.
-    Of runs that were missed (the machine was off, a training took longer than the interval) one is
-    made up for. With PREFECT_API_URL the schedule lives on that server; without, a Prefect server
-    is started here, and its page shows all runs.
+    If images, settings and teacher are those of an earlier version, a run ends without training. If
+    runs were missed (the machine was off, a training took longer than the interval), one of them is
+    run. With PREFECT_API_URL the schedule is stored on that server. Otherwise a Prefect server is
+    started here, and its page shows all runs.
 
-    With --watch a run begins when the folder has changed and is quiet for half a minute. With
-    --drift one begins when the scores of the served images are no longer like those of calibration;
-    as that may be defects, its version waits as challenger for a person. Other programs can begin a
-    run by sending Prefect the event [b]uad.new-data[/b] of [b]uad.product.NAME[/b].
+    With --watch a run starts when the folder has changed and then stayed the same for half a
+    minute. With --drift a run starts when the scores of the served images are no longer like those
+    of calibration. The cause may be defects, so its version becomes challenger and a person
+    decides. Other programs can start a run: send Prefect the event [b]uad.new-data[/b] of
+    [b]uad.product.NAME[/b].
 
         uad deploy --name cookie --data ./photos/cookie --interval 3600
         uad deploy --name cookie --data ./photos/cookie --cron "0 3 * * *"
@@ -233,14 +234,14 @@ def deploy(
 
 
 def _check_images(data: str, name: str, parameters: dict[str, Any]) -> None:
-    """Refuse a mistyped path or name before Prefect's engine starts, which takes a while."""
+    """Refuse a mistyped path or name before Prefect's engine starts. The start takes a while."""
     from uad.operations.images import check_images
 
     check_images(data, name, _roles(parameters))
 
 
 def _check_folder(data: str, parameters: dict[str, Any]) -> None:
-    """Refuse a folder that no run could read; a folder that is still empty may fill later."""
+    """Refuse a folder that no run could read. An empty folder is allowed: images may come later."""
     from uad.data.layouts import find
     from uad.images.folders import image_files
 
@@ -257,14 +258,14 @@ def _roles(parameters: dict[str, Any]) -> "FolderRoles":
 
 
 def _needed(parameters: dict[str, Any]) -> list[str]:
-    """What the training needs besides what every one does: Paddle, unless there is no student."""
+    """Additional packages that the training needs: Paddle, unless there is no student."""
     return ["paddle"] if parameters["config"]["detector"]["student"] else []
 
 
 def _schedule(
     interval: float | None, cron: str | None, timezone: str, events: float | None
 ) -> "Schedule | None":
-    """None where runs begin on events alone."""
+    """None if only events start runs."""
     from flows.schedule import Schedule
 
     if events and interval is None and cron is None:
@@ -316,7 +317,7 @@ def _rule(file: Path | None) -> "GateRule | None":
 
 
 def _absolute(text: str) -> str:
-    """A path that exists, made absolute, since a scheduled run may start elsewhere."""
+    """An existing path is made absolute, because a scheduled run may start in another folder."""
     path = Path(text).expanduser()
     return str(path.absolute()) if path.exists() else text
 

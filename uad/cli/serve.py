@@ -1,4 +1,4 @@
-"""`uad serve`, and what its administrator needs: `uad pin`, `uad api-key`."""
+"""`uad serve`, and `uad pin` and `uad api-key` for its administrator."""
 
 import json
 from collections.abc import Sequence
@@ -80,10 +80,9 @@ def serve(
 ) -> None:
     r"""Serve models over HTTP, always the version that was promoted last.
 
-    The server asks the registry every few seconds for the champion, loads a new
-    one beside the old one, checks that it computes here what it computed in
-    training, and swaps without losing a request. A version that fails is
-    reported, and the old one goes on.
+    Every few seconds the server asks the registry for the champion. It loads a new one beside the
+    old one, checks that it gives the same scores here as in training, and swaps without losing a
+    request. If a version fails, it is reported and the old one keeps serving.
 
     [b]Try it[/b]
 
@@ -138,11 +137,10 @@ def pin(
         bool, typer.Option("--off", help="Remove the pin: follow the registry again.")
     ] = False,
 ) -> None:
-    """Keep the servers on this machine on one version, even while the registry is down.
+    """Keep this machine's servers on one version, even while the registry is down.
 
-    A rollback that needs no registry: the last three versions that served are
-    on this machine. Servers notice within seconds. Promotions are ignored until
-    the pin is taken off.
+    This is a rollback without the registry: the last three versions that served are on this
+    machine. Servers follow within seconds. Promotions are ignored until you remove the pin.
 
     [b]Try it[/b]
 
@@ -168,12 +166,11 @@ def pin(
 def api_key(
     name: Annotated[str, typer.Argument(help="Name of the user of the key, for example line4.")],
 ) -> None:
-    """Make an API key for the server: the key for its user, the hash for the server.
+    """Make an API key. Its user gets the key, the server gets its hash.
 
-    The key is shown once and kept nowhere. Its user sends it as
-    `Authorization: Bearer KEY`. The line with the hash goes into the file that
-    `uad serve --set access.keys=FILE` names; the file is read again when it
-    changes, so that taking a line out locks a key out.
+    The key is shown once and not stored. Its user sends it as `Authorization: Bearer KEY`. Add the
+    line with the hash to the file of `uad serve --set access.keys=FILE`. The file is read again
+    when it changes. To revoke a key, remove its line.
 
     [b]Try it[/b]
 

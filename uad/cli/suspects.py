@@ -40,11 +40,11 @@ def suspects(
         Path | None, typer.Option(help="HTML page with pictures. Default: under UAD_HOME.")
     ] = None,
 ) -> None:
-    r"""Find images among the good ones that look unlike the others: defects put there by mistake.
+    r"""Find good images that look different from the others: perhaps they show defects.
 
-    Each good image is compared with its nearest fellows by what the frozen teacher sees; nothing is
-    trained. Look at the page before you leave any out: a rare but good part is suspect too, and a
-    detector that never saw it will raise an alarm at the next one.
+    The frozen teacher compares each good image with the most similar others. Nothing is trained.
+    Look at the page before you leave any out. A rare but good part is a suspect too. A detector
+    that never saw such a part raises an alarm at the next one.
 
         uad suspects cookie
         uad train --data cookie --output out --set 'data.exclude=[train/good/007.png]'

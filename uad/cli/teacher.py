@@ -1,4 +1,4 @@
-"""`uad teacher`: which teachers are here, fetch the official one, check them."""
+"""`uad teacher`: list the teachers on this machine, download the official one, check them."""
 
 from typing import Annotated
 
@@ -22,10 +22,10 @@ def _group() -> None:
 
 
 def show() -> None:
-    """Show the teachers that `--teacher` knows, whether they are here, and their hashes.
+    """Show the teachers that `--teacher` knows, whether they are on this machine, and their hashes.
 
-    [b]embedded[/b] comes with uad and needs no network; [b]imagenet[/b] is Paddle's official
-    ResNet-18, fetched once. Any weight file serves too.
+    [b]embedded[/b] comes with uad and needs no network. [b]imagenet[/b] is Paddle's official
+    ResNet-18, which is downloaded once. You can use any weight file too.
 
         uad teacher list
     """
@@ -39,10 +39,11 @@ def show() -> None:
 
 
 def fetch() -> None:
-    """Download the official ImageNet ResNet-18 into the user's cache, unless it is there.
+    """Download the official ImageNet ResNet-18 into the user's cache, if it is not there yet.
 
-    A cut download goes on where it stopped. UAD_TEACHER_URL names a mirror, UAD_CACHE another
-    folder, HTTPS_PROXY a proxy; UAD_TEACHER_SHA256 refuses any file of another hash.
+    An interrupted download continues where it stopped. UAD_TEACHER_URL names a mirror, UAD_CACHE
+    another folder, HTTPS_PROXY a proxy. With UAD_TEACHER_SHA256, a file with another hash is
+    refused.
 
         uad teacher fetch
         UAD_TEACHER_URL=https://mirror.example/resnet18.pdparams uad teacher fetch
@@ -58,11 +59,11 @@ def verify(
         str | None, typer.Argument(help="A name or a weight file. Default: all known teachers.")
     ] = None,
 ) -> None:
-    """Check that teachers are whole; exit status 1 if one is altered, or named and not here.
+    """Check that teachers are complete and not changed. Exit status 1 if not.
 
-    The embedded one is compared with the hash this version of uad was made with, the official one
-    with its md5 and its pinned sha256; a file is read and must hold a ResNet-18. Nothing in a file
-    is run, whatever it asks for, and nothing is downloaded.
+    The embedded teacher is compared with the hash that this version of uad expects, the official
+    one with its md5 and its pinned sha256. A file must contain a ResNet-18. No code in a file is
+    run, and nothing is downloaded.
 
         uad teacher verify
         uad teacher verify imagenet

@@ -63,11 +63,11 @@ def train(
 ) -> None:
     """Fit a detector to normal images and write a bundle.
 
-    The normal images are split: most fill the memory and teach the student, a share chooses the
-    epoch and the score, and another share, which has no other use, sets the threshold for the false
-    alarm rate alpha. Test images are not looked at. Interrupted or killed, the same command goes on
-    from the last epoch; after its end it trains nothing. Another training's bundle is only replaced
-    with [b]--overwrite[/b].
+    The normal images are split. Most of them fill the memory and train the student. A share chooses
+    the epoch and the score. Another share, which is used for nothing else, sets the threshold for
+    the false alarm rate alpha. Test images are not used. If training is interrupted or killed, the
+    same command continues from the last epoch. After the end it does not train again. The bundle of
+    another training is only replaced with [b]--overwrite[/b].
 
         uad train --data cookie --output bundles/cookie
         uad train --data cookie --output bundles/cookie-quick --quick
@@ -113,7 +113,7 @@ def _next(output: Path, data: str, *, measurable: bool) -> str:
 
 
 def _made(bundle: "Bundle") -> list[tuple[str, object]]:
-    """The input, the parts, and of a student its epoch."""
+    """The input, the parts, and the student's epoch if there is one."""
     from uad.scoring.parts import described_parts
 
     made = bundle.manifest

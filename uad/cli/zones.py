@@ -46,19 +46,20 @@ def zones(
         typer.Option("--show", help="Save a picture of the zones over a good image to this file."),
     ] = None,
 ) -> None:
-    """Regions of the image to ignore, and zones with a false alarm rate of their own.
+    """Set regions of the image to ignore, and zones with their own false alarm rate.
 
-    To ignore: glare on a tray, a date stamp, the background. With an alpha of its own: a logo that
-    must be perfect (a larger alpha), a rim that may be rough (a smaller one). A zone's alpha is
-    taken out of the product's, so the false alarm rate of the whole image stays as promised.
+    Ignore for example glare on a tray, a date stamp or the background. Use a zone with its own
+    alpha for a logo that must be perfect (a larger alpha) or a rim that may be rough (a smaller
+    one). A zone's alpha is part of the product's alpha, so the false alarm rate of the whole image
+    stays as guaranteed.
 
-    They are kept with the dataset. Changing them makes a new version of the dataset: train on it.
-    The model that serves now does not change. Images that are ingested later keep the zones. If
+    Zones are stored with the dataset. A change makes a new version of the dataset: retrain on it.
+    The model that serves now does not change. Images that are ingested later get the zones too. If
     only zones with an alpha changed, `uad calibrate` on the bundle is enough.
 
     The YAML file has the keys `ignore`, a list of polygons, and `zones`, a list of name, alpha and
-    polygons. A polygon is a list of corners, each two numbers from 0 to 1. The page of `uad serve`
-    draws one.
+    polygons. A polygon is a list of corners, a corner is two numbers from 0 to 1. You can draw
+    them on the page of `uad serve`.
 
         uad zones cookie --ignore mask.png --show zones.png
         uad zones cookie --file zones.yaml
