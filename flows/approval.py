@@ -15,7 +15,7 @@ from flows.logs import logger
 from flows.tracking import REGISTRY
 from uad.errors import ConfigError
 from uad.registry import ModelRegistry
-from uad.registry.gate import Verdict
+from uad.registry.gate import GateVerdict
 
 LOOK_SECONDS = 2
 """How often a paused run asks whether it was resumed."""
@@ -45,7 +45,7 @@ def require_server() -> None:
         )
 
 
-def ask(product: str, version: str, verdict: Verdict, wait_hours: float = WAIT_HOURS) -> bool:
+def ask(product: str, version: str, verdict: GateVerdict, wait_hours: float = WAIT_HOURS) -> bool:
     """Pause the run with the gate's table; whether the version became champion.
 
     Without an answer in time the version stays challenger; `uad promote` can still make it
@@ -75,7 +75,7 @@ def _go_on() -> None:
 
 @task(name="carry out", task_run_name="decision on {product} version {version}", **REGISTRY)
 def carry_out(
-    product: str, version: str, verdict: Verdict, promote: bool, who: str = "", why: str = ""
+    product: str, version: str, verdict: GateVerdict, promote: bool, who: str = "", why: str = ""
 ) -> bool:
     """Move the alias as the person said; the audit names them.
 

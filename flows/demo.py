@@ -19,7 +19,7 @@ START_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
-class Answer:
+class DemoAnswer:
     """What the server said about one image."""
 
     image: Path
@@ -70,13 +70,13 @@ def serving(addresses: Sequence[str], log: Path) -> Iterator[str]:
         stop(process)
 
 
-def ask(url: str, image: Path, picture: Path) -> Answer:
+def ask(url: str, image: Path, picture: Path) -> DemoAnswer:
     """Send one image to the server and save the picture that it draws."""
     with Client(url) as client:
         prediction = client.predict(image)
     picture.parent.mkdir(parents=True, exist_ok=True)
     picture.write_bytes(prediction.picture or b"")
-    return Answer(image, picture, prediction)
+    return DemoAnswer(image, picture, prediction)
 
 
 def typical_defect(folder: Path, report: Report) -> Path:

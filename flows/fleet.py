@@ -16,7 +16,7 @@ from uad.errors import ConfigError, UadError
 from uad.registry.gate import GateRule, Mode
 
 
-class Product(Settings):
+class FleetProduct(Settings):
     """How one product is retrained; see `flows.retrain.retrain`."""
 
     data: str
@@ -32,7 +32,7 @@ class Product(Settings):
 class Fleet(Settings):
     """The file that names all products."""
 
-    products: Annotated[dict[str, Product], Field(min_length=1)]
+    products: Annotated[dict[str, FleetProduct], Field(min_length=1)]
 
 
 class Row(BaseModel):
@@ -117,7 +117,7 @@ def run_fleet(
     return list(chosen(products, skip_unchanged, side_by_side=runner != "here"))
 
 
-def parameters(product: Product) -> dict[str, Any]:
+def parameters(product: FleetProduct) -> dict[str, Any]:
     """The chain's parameters, as JSON holds them."""
     return product.model_dump(mode="json")
 
@@ -150,7 +150,7 @@ def _row(product: str, running: Any) -> Row:
     return Row(product=product, error=f"{type(result).__name__}: {result}")
 
 
-def _placed(product: Product, folder: Path) -> Product:
+def _placed(product: FleetProduct, folder: Path) -> FleetProduct:
     def place(text: str) -> str:
         path = folder / Path(text).expanduser()
         return str(path.absolute()) if path.exists() else text

@@ -17,7 +17,7 @@ from uad.operations import judging
 from uad.operations.inputs import EvaluationImages
 from uad.operations.judging import Candidate, Evidence
 from uad.registry import ModelAddress
-from uad.registry.gate import GateRule, Mode, Verdict
+from uad.registry.gate import GateRule, GateVerdict, Mode
 from uad.storage.names import ModelVersionNumber, ProductName
 
 ATTEMPTS = 3
@@ -31,7 +31,7 @@ def find_champion(product: str) -> str | None:
 
 
 @task(name="judge", task_run_name="judge {candidate.name}", cache_policy=NO_CACHE, **REGISTRY)
-def judge(candidate: Candidate, champion: str | None, evidence: Evidence) -> Verdict:
+def judge(candidate: Candidate, champion: str | None, evidence: Evidence) -> GateVerdict:
     """Apply the gate's rule; the verdict and its figures become tags `gate.*` of the version."""
     verdict = judging.judge(candidate, champion, evidence)
     show(candidate, verdict)
@@ -39,12 +39,12 @@ def judge(candidate: Candidate, champion: str | None, evidence: Evidence) -> Ver
 
 
 @task(name="promote", task_run_name="promote {candidate.name}", cache_policy=NO_CACHE, **REGISTRY)
-def promote(candidate: Candidate, verdict: Verdict) -> bool:
+def promote(candidate: Candidate, verdict: GateVerdict) -> bool:
     """Make the version champion if verdict and mode say so, else keep it as challenger."""
     return judging.promote_if(candidate, verdict)
 
 
-def decide_and_promote(candidate: Candidate) -> tuple[Verdict, bool]:
+def decide_and_promote(candidate: Candidate) -> tuple[GateVerdict, bool]:
     """The gate as a whole; judged again if the champion changes before the alias is moved.
 
     Raises:
@@ -100,7 +100,7 @@ def promote_flow(
     return ask(product, version, verdict, wait_hours) if mode == "ask" else promoted
 
 
-def show(candidate: Candidate, verdict: Verdict) -> None:
+def show(candidate: Candidate, verdict: GateVerdict) -> None:
     """Put the table where people look: the log, and the run's page in Prefect."""
     logs.logger.info("gate: %s - %s", verdict.decision, verdict.reason)
     if runtime.flow_run.id:

@@ -25,7 +25,7 @@ from uad.operations.inputs import training_inputs
 from uad.operations.judging import Candidate
 from uad.operations.training import only_retraining
 from uad.registry import ModelRegistry, RunTracker
-from uad.registry.gate import GateRule, Mode, Verdict
+from uad.registry.gate import GateRule, GateVerdict, Mode
 from uad.storage.names import ModelVersionNumber, ProductName, place_of
 from uad.storage.paths import reports_dir
 
@@ -46,7 +46,7 @@ class Retraining(BaseModel):
     unchanged: bool = False
     """Images, settings and teacher are those of `version`: nothing was trained."""
     promoted: bool = False
-    verdict: Verdict | None = None
+    verdict: GateVerdict | None = None
     bundle: str | None = None
     report: str | None = None
     """report.json; None without test images."""

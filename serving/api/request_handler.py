@@ -85,24 +85,24 @@ async def _judged(
     job: Job,
     charge: Charge,
 ) -> Reply:
-    limits, watch = state.settings.limits, Stopwatch()
+    limits, stopwatch = state.settings.limits, Stopwatch()
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise compressed_body(encoding[:20])
     refuse_too_long(request, limits)
     workers.expect_room()
-    with watch.stage("receive"):
+    with stopwatch.stage("receive"):
         job = replace(job, body=await read_body(request, limits, charge))
     reply = await _unless_gone(request, _asked(workers, job, charge))
     if reply.wanted_urls and job.urls:
-        with watch.stage("fetch"):
+        with stopwatch.stage("fetch"):
             fetch = state.fetcher.fetch_all(reply.wanted_urls, charge)
             fetched = await _unless_gone(request, fetch)
         job = replace(job, fetched=tuple(fetched))
         reply = await _unless_gone(request, _asked(workers, job, charge))
     if product.shadow is not None and not reply.wanted_urls:
         product.shadow.offer(job, reply.verdicts)
-    reply.seconds.update(watch.seconds)
+    reply.seconds.update(stopwatch.seconds)
     return reply
 
 

@@ -22,7 +22,7 @@ from serving.api.schemas import Options, envelope
 from serving.inference.encoding import array_bytes, encoded_label_map, encoded_picture, kept_image
 from serving.inference.image_input import decoded, from_base64, is_url, known_size
 from serving.settings import Limits
-from serving.workers.messages import Job, KeptImage, Reply, Stopwatch, Verdict, refusal
+from serving.workers.messages import ImageVerdict, Job, KeptImage, Reply, Stopwatch, refusal
 from uad.errors import RequestRefused
 from uad.images import Image
 from uad.inference.detector import Detection, Detector
@@ -58,7 +58,7 @@ class _Picture:
     pixels: int = 0
     image: Image | None = None
     scored: Scored | None = None
-    verdict: Verdict | None = None
+    verdict: ImageVerdict | None = None
     kept: KeptImage | None = None
     result: dict[str, Any] = field(default_factory=dict)
     error: Exception | None = None
@@ -136,36 +136,36 @@ class RequestProcessor:
 
     def _begun(self, job: Job) -> _Picture | Reply:
         """The image of a job with its size known; or the reply that needs no image."""
-        watch = Stopwatch()
+        stopwatch = Stopwatch()
         try:
-            with watch.stage("decode"):
-                pictures, urls = self._pictures(job, watch)
+            with stopwatch.stage("decode"):
+                pictures, urls = self._pictures(job, stopwatch)
             if urls:
-                return Reply(200, b"", seconds=watch.seconds, wanted_urls=urls)
+                return Reply(200, b"", seconds=stopwatch.seconds, wanted_urls=urls)
             pictures[0].attempt(self._measure)
             if self._is_large(pictures[0]) and not job.large:
                 return Reply(200, b"", is_large=True)
             return pictures[0]
         except Exception as exc:  # noqa: BLE001 - an engine outlives every request
-            return refusal(job.log_id, in_our_words(job, exc), watch.seconds)
+            return refusal(job.log_id, in_our_words(job, exc), stopwatch.seconds)
 
     def _opened(self, job: Job) -> Reply:
-        watch = Stopwatch()
+        stopwatch = Stopwatch()
         try:
-            with watch.stage("decode"):
-                pictures, urls = self._pictures(job, watch)
+            with stopwatch.stage("decode"):
+                pictures, urls = self._pictures(job, stopwatch)
         except Exception as exc:  # noqa: BLE001 - an engine outlives every request
-            return refusal(job.log_id, in_our_words(job, exc), watch.seconds)
+            return refusal(job.log_id, in_our_words(job, exc), stopwatch.seconds)
         if urls:
-            return Reply(200, b"", seconds=watch.seconds, wanted_urls=urls)
+            return Reply(200, b"", seconds=stopwatch.seconds, wanted_urls=urls)
         self._open = _Batch(job, deque(pictures))
         count = len(pictures)
-        return Reply(200, b"", seconds=watch.seconds, images=count, left=count)
+        return Reply(200, b"", seconds=stopwatch.seconds, images=count, left=count)
 
-    def _pictures(self, job: Job, watch: Stopwatch) -> tuple[list[_Picture], tuple[str, ...]]:
+    def _pictures(self, job: Job, stopwatch: Stopwatch) -> tuple[list[_Picture], tuple[str, ...]]:
         parsed = parse(job, self.limits.images if job.many else 1)
         sources, urls = _with_fetched(parsed.sources, job)
-        watches = [Stopwatch() for _ in sources] if job.many else [watch]
+        watches = [Stopwatch() for _ in sources] if job.many else [stopwatch]
         pictures = [
             _Picture(job, parsed.options, source, position, seconds)
             for position, (source, seconds) in enumerate(zip(sources, watches, strict=False))
@@ -245,7 +245,7 @@ class RequestProcessor:
             if _is_kept(picture.job, detection):
                 with picture.seconds.stage("keep"):
                     picture.kept = kept_image(picture.data, picture.image, detection, result)
-        picture.verdict = Verdict(
+        picture.verdict = ImageVerdict(
             result["score"],
             result["threshold"],
             result["pValue"],
@@ -283,9 +283,9 @@ class RequestProcessor:
 
     def _reply(self, picture: _Picture) -> Reply:
         """The answer around one result."""
-        job, watch = picture.job, picture.seconds
+        job, stopwatch = picture.job, picture.seconds
         if picture.error is None:
-            with watch.stage("encode"):
+            with stopwatch.stage("encode"):
                 body = envelope(job.log_id, 0, "Success", picture.result)
                 compressed = job.gzip and len(body) > SMALL_BYTES
                 if compressed:
@@ -293,7 +293,7 @@ class RequestProcessor:
             if len(body) <= self.limits.answer_bytes:
                 return _counted([picture], body, compressed=compressed)
             picture.error = too_long(self.limits)
-        return refusal(job.log_id, in_our_words(job, picture.error), watch.seconds)
+        return refusal(job.log_id, in_our_words(job, picture.error), stopwatch.seconds)
 
     def _item(self, batch: _Batch, picture: _Picture) -> bytes:
         """One image of a batch: its result or why it has none, as JSON."""

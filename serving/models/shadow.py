@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from serving.models.registry_health import Followed
-from serving.workers.messages import Job, Reply, Verdict
+from serving.workers.messages import ImageVerdict, Job, Reply
 from serving.workers.pool import WorkerPool
 from uad.errors import RequestRefused
 from uad.hot_reload import ModelSlot
@@ -28,7 +28,7 @@ class Shadow:
         """agreed, disagreed, dropped (it was busy), failed."""
         self._free = threading.Semaphore(1)
 
-    def offer(self, job: Job, verdicts: Sequence[Verdict]) -> None:
+    def offer(self, job: Job, verdicts: Sequence[ImageVerdict]) -> None:
         """Compare with what the champion said, unless it is busy or there is no challenger."""
         if not verdicts or self.slot.current is None:
             return
@@ -56,7 +56,7 @@ class Shadow:
             served.detector.join(1.0)
 
     def _compare(
-        self, done: Future[Reply], log_id: str, champion: Sequence[Verdict], rest: ExitStack
+        self, done: Future[Reply], log_id: str, champion: Sequence[ImageVerdict], rest: ExitStack
     ) -> None:
         with rest:
             found = [verdict.is_anomalous for verdict in done.result().verdicts]

@@ -9,7 +9,7 @@ from serving.api.state import State
 from serving.models.products import Product
 from uad.bundle import CalibrationEntry, read_bundle
 from uad.errors import RequestRefused
-from uad.monitoring.drift import moved_by, watch
+from uad.monitoring.drift import detect_drift, moved_by
 from uad.monitoring.feedback import kind_of
 from uad.monitoring.judged_images import JudgedImage, JudgedImages, Said
 from uad.monitoring.score_log import ScoreLog
@@ -173,7 +173,7 @@ def drift(state: State, product: Product, hours: float = 24.0) -> dict[str, Any]
     log = ScoreLog().read(product.registered_name, served.version, since)
     scored = [each for each in log if each.engine == served.detector.key]
     scores = [each.score for each in scored]
-    found = watch(entry.scores, scores, threshold=entry.threshold, alpha=entry.alpha)
+    found = detect_drift(entry.scores, scores, threshold=entry.threshold, alpha=entry.alpha)
     changed = found.detected or found.above_range
     moved_most = moved_by(scored, entry.scores, found.direction) if changed else []
     names = [each.image for each in moved_most]

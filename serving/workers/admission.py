@@ -45,7 +45,7 @@ class Pace:
             raise busy(max(excess, each))
 
 
-class Client(Protocol):
+class ClientConnection(Protocol):
     """The connection of who sends a body or reads an answer."""
 
     progress_at: float
@@ -67,7 +67,7 @@ class Budget:
         self.clock = clock
         self.charges: set[Charge] = set()
 
-    def charge(self, client: "Client | None" = None) -> "Charge":
+    def charge(self, client: "ClientConnection | None" = None) -> "Charge":
         """What one request holds, nothing yet. `client`: its connection."""
         return Charge(self, client)
 
@@ -84,7 +84,7 @@ class Budget:
 class Charge:
     """What one request holds of the budget."""
 
-    def __init__(self, budget: Budget, client: Client | None) -> None:
+    def __init__(self, budget: Budget, client: ClientConnection | None) -> None:
         self._budget, self._client = budget, client
         self.held_bytes = 0
         self._moved_at: float | None = None

@@ -102,7 +102,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ImageVerdict:
     """What the front counts about a judged image."""
 
     score: Finite
@@ -141,7 +141,7 @@ class Reply:
 
     status: Annotated[int, Field(ge=200, le=599)]
     body: bytes
-    verdicts: tuple[Verdict, ...] = ()
+    verdicts: tuple[ImageVerdict, ...] = ()
     seconds: dict[str, Finite] = field(default_factory=dict)
     """By stage: receive, fetch, queue, decode, infer, draw, encode."""
     gzip: bool = False

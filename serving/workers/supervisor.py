@@ -11,7 +11,7 @@ from functools import partial
 from serving.api.schemas import batch_envelope
 from serving.inference.request_processing import SMALL_BYTES
 from serving.workers.admission import Pace
-from serving.workers.messages import EngineSpec, KeptImage, Reply, Verdict
+from serving.workers.messages import EngineSpec, ImageVerdict, KeptImage, Reply
 from serving.workers.request_queue import QueuedRequest, RequestQueue, as_large
 from serving.workers.worker import WorkerProcess
 from uad.errors import BundleError, EngineLostError, RequestRefused
@@ -43,7 +43,7 @@ class _OpenBatch:
     is_large: bool = False
     """Whether the engine asked before it judges the next image."""
     items: list[bytes] = field(default_factory=list)
-    verdicts: list[Verdict] = field(default_factory=list)
+    verdicts: list[ImageVerdict] = field(default_factory=list)
     kept: list[KeptImage] = field(default_factory=list)
     images: int = 0
 

@@ -16,7 +16,7 @@ from tests.uad.monitoring.judged import keep, word
 from uad.bundle import read_bundle
 from uad.cli import main
 from uad.errors import RegistryError
-from uad.monitoring.drift import Drift, watch
+from uad.monitoring.drift import Drift, detect_drift
 from uad.monitoring.judged_images import JudgedImages
 from uad.monitoring.score_log import ScoreLog
 from uad.operations.drift import DriftReport, announced_first, report
@@ -121,7 +121,7 @@ def looked(version: str, hours_ago: float, found: Drift) -> DriftReport:
 def test_what_lasts_is_announced_once_a_window_though_looks_run_side_by_side(
     uad_home: Path,
 ) -> None:
-    found = watch([1.0] * 20, [2.0] * 50, threshold=1.5, alpha=0.05)
+    found = detect_drift([1.0] * 20, [2.0] * 50, threshold=1.5, alpha=0.05)
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(announced_first, [looked("1", 30, found)] * 4))
     assert sorted(together) == [False, False, False, True]

@@ -15,7 +15,7 @@ from uad.errors import ConfigError, RegistryError
 from uad.operations.inputs import EvaluationImages
 from uad.operations.judging import Candidate, Evidence, judge, promote_if
 from uad.registry import ModelAddress, ModelRegistry, local_folder
-from uad.registry.gate import Verdict
+from uad.registry.gate import GateVerdict
 from uad.storage.paths import store_dir
 
 
@@ -99,7 +99,7 @@ def test_a_verdict_against_one_champion_is_not_applied_to_another(
     for seed in (1, 2, 3):
         registry.register(random_bundle(seed), "parts")
     registry.promote("parts", "2")
-    stale = Verdict(decision="promote", reason="better than 1", champion="1")
+    stale = GateVerdict(decision="promote", reason="better than 1", champion="1")
     address = ModelAddress.parse("models:/parts/3")
     assert address.version is not None
     images = EvaluationImages.load(dataset)

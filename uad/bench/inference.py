@@ -82,7 +82,7 @@ class Floor:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SpeedReport:
     """One run of the benchmark."""
 
     processor: str
@@ -114,7 +114,7 @@ def run(
     rate_seconds: float = 2.0,
     peak_runs: int = 40,
     width: int = 64,
-) -> Outcome:
+) -> SpeedReport:
     """Measure engines in turns.
 
     Args:
@@ -147,7 +147,7 @@ def run(
                 ]
     used = bundle.manifest.width if bundle else width
     floors = [floor for size in sizes for floor in _floors(used, size, max(threads), peak_runs)]
-    return Outcome(processor(), tuple(figures), tuple(throughput), tuple(floors))
+    return SpeedReport(processor(), tuple(figures), tuple(throughput), tuple(floors))
 
 
 @dataclass(frozen=True)

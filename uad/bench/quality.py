@@ -30,7 +30,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RecipeResult:
     """One recipe on one data set with one seed, which splits the images and starts the student."""
 
     data: str
@@ -49,8 +49,8 @@ def run(
     *,
     device: str = "cpu",
     progress: bool = True,
-    on_outcome: Callable[[Outcome], None] | None = None,
-) -> list[Outcome]:
+    on_outcome: Callable[[RecipeResult], None] | None = None,
+) -> list[RecipeResult]:
     """Every data set x seed x recipe; what `folder` holds of it already is not trained again.
 
     Args:
@@ -76,7 +76,7 @@ def run(
     return outcomes
 
 
-def differences(outcomes: Sequence[Outcome], reference: str) -> list[tuple[str, Difference]]:
+def differences(outcomes: Sequence[RecipeResult], reference: str) -> list[tuple[str, Difference]]:
     """Each outcome minus the reference recipe's on the same split, by a paired bootstrap.
 
     Returns:
@@ -91,12 +91,12 @@ def differences(outcomes: Sequence[Outcome], reference: str) -> list[tuple[str, 
     ]
 
 
-def summary(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
+def summary(outcomes: Sequence[RecipeResult]) -> list[tuple[str, ...]]:
     """Rows of data, recipe, seeds, then mean +- standard deviation of each figure.
 
     The last two are the minutes of a training and the milliseconds of an image.
     """
-    groups: dict[tuple[str, str], list[Outcome]] = {}
+    groups: dict[tuple[str, str], list[RecipeResult]] = {}
     for outcome in outcomes:
         groups.setdefault((outcome.data, outcome.recipe), []).append(outcome)
     return [
@@ -112,7 +112,7 @@ def summary(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
     ]
 
 
-def as_json(outcomes: Sequence[Outcome], reference: str) -> str:
+def as_json(outcomes: Sequence[RecipeResult], reference: str) -> str:
     """Everything above, for machines."""
     runs: list[Mapping[str, object]] = [
         {
@@ -135,7 +135,7 @@ def as_json(outcomes: Sequence[Outcome], reference: str) -> str:
 
 def _outcome(
     data: str, recipe: Recipe, seed: int, folder: Path, device: str, progress: bool
-) -> Outcome:
+) -> RecipeResult:
     config = seeded(recipe.config, seed)
     dataset = load_dataset(data, config.data)
     bundle = folder / f"{Path(data).name}-{recipe.name}-{seed}"
@@ -147,7 +147,7 @@ def _outcome(
         train(dataset, config, teacher, bundle, device=device, progress=progress)
         times.write_text(json.dumps((time.monotonic() - started) / 60.0))
     report = evaluate(load_detector(bundle), dataset.test, progress=progress)
-    return Outcome(data, recipe.name, seed, report, json.loads(times.read_text()))
+    return RecipeResult(data, recipe.name, seed, report, json.loads(times.read_text()))
 
 
 def seeded(config: TrainingConfig, seed: int) -> TrainingConfig:

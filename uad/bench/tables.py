@@ -1,11 +1,11 @@
 """The inference benchmark's results as columns and rows of text."""
 
-from uad.bench.inference import Outcome
+from uad.bench.inference import SpeedReport
 
 Table = tuple[list[str], list[list[str]]]
 
 
-def speed(outcome: Outcome) -> Table:
+def speed(outcome: SpeedReport) -> Table:
     """How long each engine takes in each setting."""
     columns = ["engine", "px", "batch", "threads", "median ms", "p95 ms", "images/s", "x fp32"]
     rows = [
@@ -24,7 +24,7 @@ def speed(outcome: Outcome) -> Table:
     return columns, rows
 
 
-def cost(outcome: Outcome) -> Table:
+def cost(outcome: SpeedReport) -> Table:
     """What each engine takes to load and hold, and how far it strays from float32."""
     columns = ["engine", "px", "load s", "peak MiB", "map difference", "score difference"]
     largest = max(figure.batch for figure in outcome.figures)
@@ -47,7 +47,7 @@ def cost(outcome: Outcome) -> Table:
     return columns, rows
 
 
-def workers(outcome: Outcome) -> Table:
+def workers(outcome: SpeedReport) -> Table:
     """N workers of one thread against one worker of N threads."""
     columns = ["engine", "px", "N", "N x 1: images/s", "1 x N: images/s", "ratio"]
     rows = [
@@ -64,7 +64,7 @@ def workers(outcome: Outcome) -> Table:
     return columns, rows
 
 
-def floors(outcome: Outcome) -> Table:
+def floors(outcome: SpeedReport) -> Table:
     """The least time for one image, and how far above it the best engine is."""
     columns = ["precision", "px", "Gop", "peak Gop/s", "floor ms", "best here", "ms", "x floor"]
     rows = []

@@ -13,7 +13,7 @@ from uad.cli import prepare_training
 from uad.console import console, print_table
 
 if TYPE_CHECKING:
-    from flows.demo import Answer
+    from flows.demo import DemoAnswer
     from flows.retrain import Retraining
     from uad.evaluation import Report
 
@@ -84,7 +84,7 @@ def _keep_reports(results: "dict[Path, tuple[Retraining, Report]]", output: Path
         shutil.copytree(source, output / "reports" / folder.name, dirs_exist_ok=True)
 
 
-def _ask(results: "dict[Path, tuple[Retraining, Report]]", output: Path) -> "list[Answer]":
+def _ask(results: "dict[Path, tuple[Retraining, Report]]", output: Path) -> "list[DemoAnswer]":
     from flows.demo import ask, serving, typical_defect
     from uad.registry import ModelAddress
 
@@ -101,7 +101,7 @@ def _ask(results: "dict[Path, tuple[Retraining, Report]]", output: Path) -> "lis
 
 
 def _print(
-    results: "dict[Path, tuple[Retraining, Report]]", answers: "list[Answer]", output: Path
+    results: "dict[Path, tuple[Retraining, Report]]", answers: "list[DemoAnswer]", output: Path
 ) -> None:
     rows = [
         (

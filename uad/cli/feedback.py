@@ -9,8 +9,6 @@ import typer
 from uad.console import console, print_table
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from uad.monitoring.feedback import Applied, Opinion
 
 COLUMNS = ("image", "judged", "said", "it is a", "by", "note")
@@ -102,10 +100,6 @@ def _print_opinions(name: str, found: "list[Opinion]") -> None:
     usable = kinds.count("false alarm") + kinds.count("missed defect")
     if usable:
         console().print(f"Next: uad feedback {name} apply", highlight=False)
-
-
-def _time(at: "datetime") -> str:
-    return f"{at.astimezone():%Y-%m-%d %H:%M}"
 
 
 def _print_applied(name: str, applied: "Applied") -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from flows.retrain import Retraining
     from flows.schedule import Schedule
     from uad.data import FolderRoles
-    from uad.registry.gate import GateRule, Verdict
+    from uad.registry.gate import GateRule, GateVerdict
 
 
 Data = Annotated[
@@ -362,7 +362,7 @@ def _print_outcome(outcome: "Retraining") -> None:
     print_table(f"retrained {name}", ["", ""], rows)
 
 
-def _print_verdict(title: str, verdict: "Verdict") -> None:
+def _print_verdict(title: str, verdict: "GateVerdict") -> None:
     from uad.registry.gate import COLUMNS
 
     print_table(title, COLUMNS, verdict.rows())

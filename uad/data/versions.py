@@ -447,7 +447,7 @@ def _file(name: str, version: str) -> Path:
 
 
 @dataclass(frozen=True)
-class Difference:
+class VersionDifference:
     """Images by name, in the order of names."""
 
     added: tuple[str, ...]
@@ -463,7 +463,7 @@ class Difference:
         return any((self.added, self.removed, self.renamed, self.replaced, self.relabelled))
 
 
-def compare(old: DatasetVersion, new: DatasetVersion) -> Difference:
+def compare(old: DatasetVersion, new: DatasetVersion) -> VersionDifference:
     """How `new` differs from `old`."""
     before = {image.name: image for image in old.images}
     after = {image.name: image for image in new.images}
@@ -474,7 +474,7 @@ def compare(old: DatasetVersion, new: DatasetVersion) -> Difference:
     both = sorted(before.keys() & after.keys())
     replaced = [name for name in both if _content(before[name]) != _content(after[name])]
     relabelled = [name for name in both if _meaning(before[name]) != _meaning(after[name])]
-    return Difference(
+    return VersionDifference(
         added=tuple(n for n in new_names if after[n].image.sha256 not in went),
         removed=tuple(n for n in old_names if before[n].image.sha256 not in came),
         renamed=tuple(n for n in new_names if after[n].image.sha256 in went),

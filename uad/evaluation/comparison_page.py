@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from uad.evaluation.explanations import percent
-from uad.evaluation.gallery import Picture
+from uad.evaluation.gallery import ImageTiles
 from uad.evaluation.pages import Tile, render
 from uad.evaluation.report import ImageResult, Report, short
 from uad.metrics import Difference
@@ -40,7 +40,7 @@ class DrawnChange:
     tiles: Sequence[Tile]
 
 
-def drawn_change(change: Change, a: Picture, b: Picture, names: Pair) -> DrawnChange:
+def drawn_change(change: Change, a: ImageTiles, b: ImageTiles, names: Pair) -> DrawnChange:
     """The image, both heat maps and, where there is one, the mask."""
     tiles = [("image", a.image), (names[0], a.heatmap), (names[1], b.heatmap)]
     return DrawnChange(change, tiles if a.mask is None else [*tiles, ("mask", a.mask)])

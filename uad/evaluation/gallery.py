@@ -32,7 +32,7 @@ _MARK = (60, 200, 60)
 
 
 @dataclass(frozen=True)
-class Picture:
+class ImageTiles:
     """Three tiles of one test image, (h, w, 3) uint8 BGR each."""
 
     result: ImageResult
@@ -49,7 +49,7 @@ def by_name(samples: Sequence[Sample]) -> dict[str, Sample]:
 
 def pictures(
     detector: "Detector", samples: Mapping[str, Sample], results: Sequence[ImageResult]
-) -> Iterator[Picture]:
+) -> Iterator[ImageTiles]:
     """Run the detector again on the images of `results` and draw them, in that order."""
     for result in results:
         sample = samples[result.name]
@@ -62,7 +62,7 @@ def pictures(
         draw_zones(heat, detection.zones)
         draw_hatching(heat, detection.ignore)
         draw_outline(heat, _small_mask(detection.label_map > 0))
-        yield Picture(result, tile(image), heat, masked(sample, image))
+        yield ImageTiles(result, tile(image), heat, masked(sample, image))
 
 
 def jpeg_uri(image: Image) -> str:
@@ -76,7 +76,7 @@ def png_uri(file: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode("ascii")
 
 
-def write_sheet(shown: Sequence[Picture], file: Path) -> Path:
+def write_sheet(shown: Sequence[ImageTiles], file: Path) -> Path:
     """All pictures below one another as one PNG: image, heat map, mask."""
     rows = [_row(picture) for picture in shown]
     width = max((row.shape[1] for row in rows), default=1)
@@ -90,7 +90,7 @@ def write_sheet(shown: Sequence[Picture], file: Path) -> Path:
     return file
 
 
-def _row(picture: Picture) -> Image:
+def _row(picture: ImageTiles) -> Image:
     tiles = [picture.image, picture.heatmap]
     if picture.mask is not None:
         tiles.append(picture.mask)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from uad.errors import DataError
 from uad.evaluation.explanations import defect_rows, figures, percent, promise_kept, sentences
-from uad.evaluation.gallery import Picture, jpeg_uri, png_uri
+from uad.evaluation.gallery import ImageTiles, jpeg_uri, png_uri
 from uad.evaluation.ranking import Shelf, most_wrong_first
 from uad.evaluation.report import ImageResult, Report, short
 from uad.images import Image
@@ -35,7 +35,7 @@ class Captioned:
 
 
 @dataclass(frozen=True)
-class Judged:
+class TileRow:
     """A row of tiles of a test image with its result."""
 
     tiles: Sequence[Tile]
@@ -50,7 +50,7 @@ def render(template: str, **values: Any) -> str:
 def report_page(
     report: Report,
     charts: Iterable[tuple[str, Path]],
-    galleries: Sequence[tuple[Shelf, Sequence[Picture]]],
+    galleries: Sequence[tuple[Shelf, Sequence[ImageTiles]]],
 ) -> str:
     """The page of one report."""
     source = report.provenance
@@ -66,7 +66,7 @@ def report_page(
         charts=list(charts),
         defects=defect_rows(report.defects),
         galleries=[
-            (shelf, [Judged(tiles(picture), picture.result) for picture in shown])
+            (shelf, [TileRow(tiles(picture), picture.result) for picture in shown])
             for shelf, shown in galleries
         ],
         images=[_row(image) for image in ordered[:PER_PAGE]],
@@ -102,7 +102,7 @@ def cards(report: Report) -> list[Card]:
     ]
 
 
-def tiles(picture: Picture) -> list[Tile]:
+def tiles(picture: ImageTiles) -> list[Tile]:
     """Image, heat map and, where there is one, mask."""
     found = [("image", picture.image), ("heat map", picture.heatmap)]
     return found if picture.mask is None else [*found, ("mask", picture.mask)]

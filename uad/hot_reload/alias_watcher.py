@@ -150,7 +150,6 @@ class AliasWatcher(Generic[D]):
             serving=None if current is None else current.version,
             failed=tuple(self._failures.values()),
             last_error=self._last_error,
-            last_poll=self._last_poll,
         )
 
     def poll(self) -> bool:

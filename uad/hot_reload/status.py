@@ -39,5 +39,3 @@ class Status:
     failed: tuple[Failure, ...]
     last_error: str | None
     """Of the last poll; None if it went well."""
-    last_poll: float | None
-    """By the watcher's clock, seconds; None before the first."""

@@ -54,7 +54,7 @@ class Memory:
         return {part: getattr(self, part) for part in ("mean", "projection", "features")}
 
 
-class Sample:
+class FeatureSample:
     """A random sample of the locations of a stream of images, of bounded size.
 
     Args:

@@ -20,12 +20,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from uad.errors import CalibrationError
-from uad.monitoring.score_log import Scored
+from uad.monitoring.score_log import LoggedScore
 from uad.scoring.conformal import beta_binomial_range, chance_of_alarms
 
 LEVEL = 0.001
-"""Probability that a quiet watch reports: with one watch a day, once in 30 days in at most 3 % of
-the months."""
+"""Chance of a report when nothing has changed: with one look a day, once in 30 days in at most 3 %
+of the months."""
 BETS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 """Stakes of the Simple Jumper on p - 1/2: below zero gains when scores are higher than they were.
 At most half of the capital is at risk in one image, so that a single defect proves nothing."""
@@ -35,7 +35,7 @@ JUMP = 0.01
 
 @dataclass(frozen=True)
 class Drift:
-    """What a watch over a row of images found."""
+    """What a look at a row of images found."""
 
     images: int
     evidence: float
@@ -69,7 +69,7 @@ class Drift:
         return "lower" if (self.median_p_value or 0.0) > 0.5 else "higher"
 
 
-def watch(
+def detect_drift(
     calibration: Sequence[float],
     recent: Sequence[float],
     *,
@@ -111,12 +111,12 @@ def watch(
 
 
 def moved_by(
-    scored: Sequence[Scored], calibration: Sequence[float], direction: str, limit: int = 12
-) -> list[Scored]:
-    """The newest images that moved a watch: beyond nine of ten calibration scores, newest first.
+    scored: Sequence[LoggedScore], calibration: Sequence[float], direction: str, limit: int = 12
+) -> list[LoggedScore]:
+    """The newest images that made it: beyond nine of ten calibration scores, newest first.
 
     Args:
-        scored: the images of the watch, oldest first.
+        scored: the images that were looked at, oldest first.
         calibration: scores of the calibration images.
         direction: of the change, `higher` or `lower`.
         limit: most images.

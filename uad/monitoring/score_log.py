@@ -17,7 +17,7 @@ from uad.storage.paths import scores_dir
 
 
 @dataclass(frozen=True)
-class Scored:
+class LoggedScore:
     """One image that was judged."""
 
     at: datetime
@@ -54,7 +54,7 @@ class ScoreLog:
         with file.open("a", encoding="utf-8") as stream:
             stream.write("".join(lines))
 
-    def read(self, product: str, version: str, since: datetime) -> list[Scored]:
+    def read(self, product: str, version: str, since: datetime) -> list[LoggedScore]:
         """The scores from `since` on, oldest first; a line cut short by a crash is left out."""
         first = since.astimezone(UTC).date()
         found = [
@@ -75,11 +75,11 @@ class ScoreLog:
         return place_of(self.root, product) / version
 
 
-def _lines(file: Path) -> Iterator[Scored]:
+def _lines(file: Path) -> Iterator[LoggedScore]:
     for line in file.read_text(encoding="utf-8").splitlines():
         try:
             at, score, alarm, engine, *image = json.loads(line)
             when = datetime.fromtimestamp(at, UTC)
-            yield Scored(when, float(score), bool(alarm), str(engine), *map(str, image[:1]))
+            yield LoggedScore(when, float(score), bool(alarm), str(engine), *map(str, image[:1]))
         except (ValueError, TypeError):
             continue

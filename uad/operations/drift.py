@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict
 from uad.bundle import read_bundle
 from uad.errors import CalibrationError
 from uad.hot_reload import open_bundle
-from uad.monitoring.drift import LEVEL, Drift, moved_by, watch
+from uad.monitoring.drift import LEVEL, Drift, detect_drift, moved_by
 from uad.monitoring.judged_images import JudgedImages, has_judged_images
-from uad.monitoring.score_log import Scored, ScoreLog
+from uad.monitoring.score_log import LoggedScore, ScoreLog
 from uad.registry import ModelAddress, ModelRegistry
 from uad.storage.atomic_writes import write_file
 from uad.storage.names import place_of
@@ -151,7 +151,7 @@ def look_at_scores(
         raise CalibrationError(
             f"{champion.address} has no calibration for {engine}, the engine that judged the images"
         )
-    found = watch(
+    found = detect_drift(
         entry.scores,
         [each.score for each in scored if each.engine == engine],
         threshold=entry.threshold,
@@ -163,7 +163,7 @@ def look_at_scores(
     return report(product, champion.version, since, now, found, moved)
 
 
-def _moved(product: str, scored: Sequence[Scored]) -> tuple[MovedImage, ...]:
+def _moved(product: str, scored: Sequence[LoggedScore]) -> tuple[MovedImage, ...]:
     """Those that are kept; looking makes no folder."""
     if not scored or not has_judged_images():
         return ()

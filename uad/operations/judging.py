@@ -11,7 +11,7 @@ from uad.evaluation import Report, compare, read_report
 from uad.operations.evaluation import golden_error
 from uad.operations.inputs import EvaluationImages
 from uad.registry import CHALLENGER, ModelAddress, ModelRegistry
-from uad.registry.gate import GateRule, Mode, Verdict, decide
+from uad.registry.gate import GateRule, GateVerdict, Mode, decide
 from uad.storage.names import DatasetAddress, ModelVersionNumber, ProductName
 
 
@@ -56,7 +56,7 @@ class Evidence(BaseModel):
     champion_recent: str | None = None
 
 
-def judge(candidate: Candidate, champion: str | None, evidence: Evidence) -> Verdict:
+def judge(candidate: Candidate, champion: str | None, evidence: Evidence) -> GateVerdict:
     """Apply the gate's rule; the verdict and its figures become tags `gate.*` of the version.
 
     The version is fetched from the registry as a server would, and must give its golden scores.
@@ -79,7 +79,7 @@ def judge(candidate: Candidate, champion: str | None, evidence: Evidence) -> Ver
     return verdict
 
 
-def promote_if(candidate: Candidate, verdict: Verdict) -> bool:
+def promote_if(candidate: Candidate, verdict: GateVerdict) -> bool:
     """Make the version champion if verdict and mode say so, else keep it as challenger.
 
     Raises:

@@ -29,11 +29,11 @@ from uad.registry.gate_verdict import (
     Check,
     Decision,
     GateRule,
-    Verdict,
+    GateVerdict,
     figure_text,
 )
 
-__all__ = ["COLUMNS", "Check", "Decision", "GateRule", "Mode", "Verdict", "decide"]
+__all__ = ["COLUMNS", "Check", "Decision", "GateRule", "GateVerdict", "Mode", "decide"]
 
 
 def decide(
@@ -48,7 +48,7 @@ def decide(
     champion_error: str | None = None,
     golden_error: str | None = None,
     dataset: str | None = None,
-) -> Verdict:
+) -> GateVerdict:
     """Judge a new version.
 
     Args:
@@ -83,7 +83,7 @@ def decide(
         has_comparison=bool(compared),
         rule=rule,
     )
-    return Verdict(
+    return GateVerdict(
         decision=decision, reason=reason, checks=checks, champion=champion_version, dataset=dataset
     )
 

@@ -72,7 +72,7 @@ class Check(BaseModel):
     """Why a person must decide; empty where nobody needs to."""
 
 
-class Verdict(BaseModel):
+class GateVerdict(BaseModel):
     """What the gate decided, on which figures."""
 
     model_config = ConfigDict(frozen=True)

@@ -15,7 +15,7 @@ from uad.training.cache import Cache
 
 
 @dataclass(frozen=True)
-class Features:
+class UnitFeatures:
     """Unit vectors, so that half the squared distance is the cosine distance."""
 
     images: NDArray[np.float32]
@@ -33,7 +33,7 @@ def describe(
     cache: Cache,
     *,
     progress: bool = False,
-) -> Features:
+) -> UnitFeatures:
     """The teacher's features of each sample's image; what `cache` cannot hold lies on disk."""
     width = len(teacher.weights["bn1.weight"])
     grid = (spec.height // 16, spec.width // 16)
@@ -52,7 +52,7 @@ def describe(
             patches[start:end] = _side_by_side(rows, (2 * width,))
             bar.advance(task, len(batch))
             start = end
-    return Features(images, patches, grid)
+    return UnitFeatures(images, patches, grid)
 
 
 def _side_by_side(levels: NDArray[np.float32], ends: Sequence[int]) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from uad.console import progress_bar
 from uad.models.memory import nearest_distances
-from uad.suspects.features import Features
+from uad.suspects.features import UnitFeatures
 
 FELLOWS = 20
 AGREEING = 0.3
@@ -26,7 +26,7 @@ Maps = NDArray[np.float32]
 
 
 def patch_maps(
-    features: Features, groups: Sequence[str], *, fellows: int = FELLOWS, progress: bool = False
+    features: UnitFeatures, groups: Sequence[str], *, fellows: int = FELLOWS, progress: bool = False
 ) -> Maps:
     """(N, h, w) float32, cosine distances in [0, 2]: how unlike the fellows each patch is.
 
@@ -57,14 +57,14 @@ def image_scores(maps: Maps) -> NDArray[np.float64]:
 
 
 def _fellows(
-    features: Features, index: int, groups: NDArray[np.str_], count: int
+    features: UnitFeatures, index: int, groups: NDArray[np.str_], count: int
 ) -> NDArray[np.intp]:
     similarity = features.images @ features.images[index]
     others = np.flatnonzero(groups != groups[index])
     return others[np.argsort(-similarity[others], kind="stable")[:count]]
 
 
-def _unlikeness(features: Features, index: int, near: NDArray[np.intp]) -> NDArray[np.float32]:
+def _unlikeness(features: UnitFeatures, index: int, near: NDArray[np.intp]) -> NDArray[np.float32]:
     own = features.patches[index].astype(np.float32)  # (P, D)
     theirs = features.patches[near].astype(np.float32)  # (K, P, D)
     nearest = np.stack([nearest_distances(own, other) ** 2 / 2 for other in theirs])  # (K, P)

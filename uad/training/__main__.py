@@ -11,14 +11,14 @@ from pathlib import Path
 from uad.errors import UadError
 from uad.models.parts import EpochMetrics
 from uad.storage.atomic_writes import write_file
-from uad.training.distributed import EPOCHS, JOB, MODEL, Job, join
+from uad.training.distributed import EPOCHS, JOB, MODEL, TrainingJob, join
 from uad.training.loop import fit
 
 
 def main(folder: Path) -> None:
     """Do the job in `folder`; the first process writes the epochs and the model there."""
     threading.Thread(target=_end_with_the_one_who_asked, daemon=True).start()
-    job: Job = pickle.loads((folder / JOB).read_bytes())
+    job: TrainingJob = pickle.loads((folder / JOB).read_bytes())
     ranks = join(job.device)
 
     def report(metrics: EpochMetrics) -> None:

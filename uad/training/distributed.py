@@ -126,7 +126,7 @@ def training_devices(text: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """What `uad.training.fit` is to do, for processes that share nothing but a folder."""
 
     device: str
@@ -166,7 +166,7 @@ def fit_on(
         )
     with tempfile.TemporaryDirectory(dir=cache_dir(), prefix="training-") as name:
         folder, kind = Path(name), devices[0].partition(":")[0]
-        job = Job(kind, teacher, tuple(train), tuple(selection), config, checkpoints, key)
+        job = TrainingJob(kind, teacher, tuple(train), tuple(selection), config, checkpoints, key)
         (folder / JOB).write_bytes(pickle.dumps(job))
         with progress_bar(visible=progress) as bar, _launched(devices, folder) as process:
             task = bar.add_task(f"on {len(devices)} devices", total=None, note="")

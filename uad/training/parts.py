@@ -21,8 +21,7 @@ from uad.inference.features import (
     feature_extractor,
     outputs_of,
 )
-from uad.models.memory import Memory, fit_memory
-from uad.models.memory import Sample as FeatureSample
+from uad.models.memory import FeatureSample, Memory, fit_memory
 from uad.models.parts import Parts, Teacher, TrainedModel, TrainedStudent
 from uad.models.statistics import WholeImage, fit_whole_image
 from uad.scoring.composition import choose_composition

@@ -7,14 +7,16 @@ import pytest
 from serving.models.products import Product
 from serving.telemetry.background_writer import BackgroundWriter
 from serving.telemetry.recorders import ScoreRecorder
-from serving.workers.messages import Reply, Verdict
+from serving.workers.messages import ImageVerdict, Reply
 from tests.serving.running import Running
 from uad.hot_reload import ModelSlot
 from uad.monitoring.score_log import ScoreLog
 from uad.registry import ModelRegistry
 
 REPLY = Reply(
-    200, b"", verdicts=(Verdict(0.5, 0.4, 0.01, True), Verdict(0.1, 0.4, 0.5, False, position=2))
+    200,
+    b"",
+    verdicts=(ImageVerdict(0.5, 0.4, 0.01, True), ImageVerdict(0.1, 0.4, 0.5, False, position=2)),
 )
 ENGINE = "onnxruntime/fp32"
 EARLIER = datetime.now(UTC) - timedelta(days=1)

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from uad.models.memory import (
-    Sample,
+    FeatureSample,
     fit_memory,
     greedy_coreset,
     nearest_distances,
@@ -80,7 +80,7 @@ def test_smoothing_changes_no_map_that_is_the_same_everywhere() -> None:
 def test_a_sample_has_the_same_number_of_each_image_and_about_the_limit(
     images: int, kept: int
 ) -> None:
-    sample = Sample(images, limit=80)
+    sample = FeatureSample(images, limit=80)
     for index in range(images):
         sample.add(np.full((1, 10, 2), index, np.float32))
     found = sample.features()

@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import NDArray
 
 from uad.errors import CalibrationError
-from uad.monitoring.drift import LEVEL, Drift, watch
+from uad.monitoring.drift import LEVEL, Drift, detect_drift
 
 N = 60
 
@@ -15,7 +15,9 @@ def scores(count: int, seed: int) -> NDArray[np.float64]:
 
 def watched(recent: NDArray[np.float64]) -> Drift:
     calibration = scores(N, 0)
-    return watch(list(calibration), list(recent), threshold=float(calibration.max()), alpha=1 / N)
+    return detect_drift(
+        list(calibration), list(recent), threshold=float(calibration.max()), alpha=1 / N
+    )
 
 
 def test_months_of_quiet_days_report_no_more_often_than_promised() -> None:
@@ -25,7 +27,7 @@ def test_months_of_quiet_days_report_no_more_often_than_promised() -> None:
         calibration = list(scores(N, 1000 + month))  # one set for all days of a month
         for day in range(days):
             recent = list(scores(80, 10_000 + 100 * month + day))
-            reports += watch(calibration, recent, threshold=9.0, alpha=0.05).detected
+            reports += detect_drift(calibration, recent, threshold=9.0, alpha=0.05).detected
     assert reports <= 1  # expected: at most months * days * LEVEL, here 0.18
     assert months * days * LEVEL < 0.2
 
@@ -59,7 +61,7 @@ def test_a_batch_of_bad_parts_is_reported_too() -> None:
 
 
 def test_equal_scores_are_no_evidence() -> None:
-    same = watch([1.0] * 50, [1.0] * 200, threshold=2.0, alpha=0.05)
+    same = detect_drift([1.0] * 50, [1.0] * 200, threshold=2.0, alpha=0.05)
     assert not same.detected
 
 
@@ -74,14 +76,14 @@ def test_a_long_shift_does_not_leave_the_range_of_numbers() -> None:
 
 def test_without_calibration_there_is_nothing_to_compare_with() -> None:
     with pytest.raises(CalibrationError):
-        watch([], [1.0], threshold=1.0, alpha=0.05)
+        detect_drift([], [1.0], threshold=1.0, alpha=0.05)
 
 
 def test_a_few_images_that_are_almost_all_alarms_are_never_quiet() -> None:
     calibration = list(scores(N, 0))
     limit = max(calibration)
     recent = [limit + 1.0] * 19 + [min(calibration)] * 4
-    found = watch(calibration, recent, threshold=limit, alpha=0.05)
+    found = detect_drift(calibration, recent, threshold=limit, alpha=0.05)
     assert found.alarms == 19
     assert found.too_many_alarms
     assert found.above_range
@@ -93,6 +95,6 @@ def test_many_days_of_good_images_have_too_many_alarms_no_more_often_than_the_le
         calibration = sorted(scores(N, 50_000 + day))
         threshold = float(calibration[56])  # the 57th of 60: alpha 4/61
         recent = list(scores(23, 90_000 + day))
-        found = watch(calibration, recent, threshold=threshold, alpha=4 / 61, level=0.05)
+        found = detect_drift(calibration, recent, threshold=threshold, alpha=4 / 61, level=0.05)
         reports += found.too_many_alarms
     assert reports <= 32  # at most 20 are expected; 32 is three standard deviations above

@@ -1,6 +1,6 @@
 from datetime import UTC, datetime, timedelta
 
-from uad.monitoring.score_log import Scored, ScoreLog
+from uad.monitoring.score_log import LoggedScore, ScoreLog
 
 MIDNIGHT = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -13,9 +13,9 @@ def test_scores_come_back_in_order_across_days() -> None:
     journal.add("cookie", "4", "paddle/fp32", [(9.0, True)], at=late)
 
     assert journal.read("cookie", "3", MIDNIGHT - timedelta(hours=1)) == [
-        Scored(early, 0.1, False, "paddle/fp32"),
-        Scored(late, 0.5, True, "paddle/fp32"),
-        Scored(late, 0.2, False, "paddle/fp32"),
+        LoggedScore(early, 0.1, False, "paddle/fp32"),
+        LoggedScore(late, 0.5, True, "paddle/fp32"),
+        LoggedScore(late, 0.2, False, "paddle/fp32"),
     ]
     assert len(journal.read("cookie", "3", MIDNIGHT)) == 2
     assert [str(day) for _, day in journal.files("cookie", "3")] == ["2026-11-23", "2026-11-24"]

@@ -10,7 +10,7 @@ from uad.evaluation import Report
 from uad.evaluation.report import ImageResult
 from uad.metrics import Difference
 from uad.monitoring.feedback import MISSED
-from uad.registry.gate import Decision, GateRule, Mode, Verdict, decide
+from uad.registry.gate import Decision, GateRule, GateVerdict, Mode, decide
 
 STRICT = GateRule(false_alarms="require", max_latency_ms=30)
 
@@ -178,7 +178,7 @@ def test_a_rejection_names_the_metric_and_both_figures() -> None:
     ],
 )
 def test_the_user_may_overrule_the_gate(decision: Decision, mode: Mode, promotes: bool) -> None:
-    assert Verdict(decision=decision, reason="because").promotes(mode) is promotes
+    assert GateVerdict(decision=decision, reason="because").promotes(mode) is promotes
 
 
 def test_the_figures_that_decided_are_labelled_as_the_gates() -> None:

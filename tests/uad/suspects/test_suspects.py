@@ -12,7 +12,7 @@ from uad.config import InputSpec, SplitConfig
 from uad.data import load_dataset
 from uad.models.teacher import load_teacher
 from uad.suspects import Ranking, find_suspects
-from uad.suspects.features import Features
+from uad.suspects.features import UnitFeatures
 from uad.suspects.scoring import image_scores, patch_maps
 
 SMALL = ["--teacher", "random", "--set", "model.width=8"]
@@ -38,11 +38,11 @@ def names(ranking: Ranking) -> list[str]:
     return sorted(suspicion.sample.name for suspicion in ranking.suspects)
 
 
-def features_of(patches: NDArray[np.float64]) -> Features:
+def features_of(patches: NDArray[np.float64]) -> UnitFeatures:
     """Of images of 2 x 2 patches, (N, 4, D)."""
     unit = patches / np.linalg.norm(patches, axis=2, keepdims=True)
     images = unit.mean(axis=1) / np.linalg.norm(unit.mean(axis=1), axis=1, keepdims=True)
-    return Features(images.astype(np.float32), unit.astype(np.float16), (2, 2))
+    return UnitFeatures(images.astype(np.float32), unit.astype(np.float16), (2, 2))
 
 
 def run(*arguments: str) -> int:

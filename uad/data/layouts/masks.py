@@ -3,7 +3,7 @@
 from collections import defaultdict
 from pathlib import Path
 
-from uad.data.layouts.pictures import PHOTOGRAPHS, Folder, Picture, Use
+from uad.data.layouts.pictures import PHOTOGRAPHS, Folder, FoundImage, Use
 from uad.data.samples import GOOD
 from uad.data.words import mask_stems, meaning
 
@@ -20,7 +20,7 @@ def give_masks(folder: Folder) -> None:
             mask.belongs = True
 
 
-def _owner(mask: Picture, pictures: dict[str, list[Picture]]) -> Picture | None:
+def _owner(mask: FoundImage, pictures: dict[str, list[FoundImage]]) -> FoundImage | None:
     if mask.folders:  # several masks of one picture lie in a folder of its name, as in MVTec LOCO
         named = pictures.get(mask.folders[-1].lower(), [])
         found = _agreeing(mask, mask.key[:-1], [p for p in named if p.key == mask.key[:-1]])
@@ -33,7 +33,9 @@ def _owner(mask: Picture, pictures: dict[str, list[Picture]]) -> Picture | None:
     return None
 
 
-def _agreeing(mask: Picture, key: tuple[str, ...], candidates: list[Picture]) -> Picture | None:
+def _agreeing(
+    mask: FoundImage, key: tuple[str, ...], candidates: list[FoundImage]
+) -> FoundImage | None:
     """The one picture whose folders agree best with the mask's; None where two agree alike."""
     possible = [p for p in candidates if mask.split in (None, p.split)]
     if not possible:
@@ -43,7 +45,7 @@ def _agreeing(mask: Picture, key: tuple[str, ...], candidates: list[Picture]) ->
     return best[0] if len(best) == 1 else None
 
 
-def _agreement(mask: Picture, key: tuple[str, ...], picture: Picture) -> tuple[int, int, int]:
+def _agreement(mask: FoundImage, key: tuple[str, ...], picture: FoundImage) -> tuple[int, int, int]:
     """Folders in common from the file upwards, whether both are good or defective, the others."""
     if mask.folders == picture.folders:
         return (1000, 0, 0)
@@ -60,7 +62,7 @@ def _agreement(mask: Picture, key: tuple[str, ...], picture: Picture) -> tuple[i
     )
 
 
-def decide_by_masks(folder: Folder, silent: list[Picture]) -> None:
+def decide_by_masks(folder: Folder, silent: list[FoundImage]) -> None:
     """Masks say which pictures are defective if every one has one; else nothing does."""
     masked = [picture for picture in silent if picture.masks]
     if not masked:
@@ -78,7 +80,7 @@ def decide_by_masks(folder: Folder, silent: list[Picture]) -> None:
             picture.use = Use.UNCLEAR
 
 
-def _meant(picture: Picture, masks: dict[Path, Picture]) -> bool:
+def _meant(picture: FoundImage, masks: dict[Path, FoundImage]) -> bool:
     """Whether a mask is meant for it: it lies beside the picture, or beside its folder."""
     return bool(picture.folders) or any(
         masks[m].by_role or masks[m].folders == picture.folders for m in picture.masks

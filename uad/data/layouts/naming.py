@@ -7,7 +7,7 @@ from pathlib import Path
 
 from uad.data.layouts.annotations import find_annotations
 from uad.data.layouts.masks import decide_by_masks, expect_masks, give_masks
-from uad.data.layouts.pictures import PHOTOGRAPHS, Folder, Picture, Use
+from uad.data.layouts.pictures import PHOTOGRAPHS, Folder, FoundImage, Use
 from uad.data.listing import TEST, TRAIN, FolderRoles, relative_name
 from uad.data.samples import GOOD, natural
 from uad.data.words import Meaning, class_words, mask_stems, meaning
@@ -28,7 +28,7 @@ def read_names(
     said = _said(root, roles)
     outside = [f for f in said if not f.is_relative_to(root)]
     images = dict.fromkeys([*files.images, *(i for f in outside for i in image_files(f))])
-    folder = Folder(root, files, [Picture(f, _folders(root, f)) for f in images])
+    folder = Folder(root, files, [FoundImage(f, _folders(root, f)) for f in images])
     spoken = _spoken(folder)
     for picture in folder.pictures:
         if not _say_by_roles(picture, said):
@@ -60,7 +60,7 @@ def _spoken(folder: Folder) -> Spoken:
     return spoken
 
 
-def _say_by_folders(picture: Picture, spoken: Spoken) -> None:
+def _say_by_folders(picture: FoundImage, spoken: Spoken) -> None:
     says = [spoken[picture.folders[:d]][name] for d, name in enumerate(picture.folders)]
     split = next((said.split for said in says if said.split), None)
     validates = split == "validation"
@@ -93,7 +93,7 @@ def _has_test(spoken: Spoken) -> bool:
     return any(said.split == "test" for inside in spoken.values() for said in inside.values())
 
 
-def _beside_good(picture: Picture, says: Sequence[Meaning], spoken: Spoken) -> bool:
+def _beside_good(picture: FoundImage, says: Sequence[Meaning], spoken: Spoken) -> bool:
     """Whether a folder of another name than its neighbour `good` holds the picture: a defect's."""
     return any(
         not said.split and not said.structural and _any_good(spoken[picture.folders[:depth]])
@@ -101,7 +101,7 @@ def _beside_good(picture: Picture, says: Sequence[Meaning], spoken: Spoken) -> b
     )
 
 
-def _beside_classes(picture: Picture, says: Sequence[Meaning], spoken: Spoken) -> bool:
+def _beside_classes(picture: FoundImage, says: Sequence[Meaning], spoken: Spoken) -> bool:
     """Whether pictures lie beside good ones, or under test, in a folder that is no defect's.
 
     That is one of a day or a camera, or of what nobody has sorted. Numbers may be kinds of defects.
@@ -118,7 +118,7 @@ def _any_good(inside: dict[str, Meaning]) -> bool:
     return any(said.good and not said.mask for said in inside.values())
 
 
-def _kind(picture: Picture, says: Sequence[Meaning]) -> str:
+def _kind(picture: FoundImage, says: Sequence[Meaning]) -> str:
     """`kratzer` of NG/kratzer, `bad` of test/bad: the first name that is more than a class."""
     names = list(zip(picture.folders, says, strict=True))
     depth = next((d for d, said in enumerate(says) if said.defect), None)
@@ -128,7 +128,7 @@ def _kind(picture: Picture, says: Sequence[Meaning]) -> str:
     return next(below, picture.folders[depth])
 
 
-def _first_unknown(picture: Picture, says: Sequence[Meaning]) -> str | None:
+def _first_unknown(picture: FoundImage, says: Sequence[Meaning]) -> str | None:
     """The first name below the split that is no place, else the first that is no known word."""
     names = list(zip(picture.folders, says, strict=True))
     split = next((d for d, said in enumerate(says) if said.split), -1)
@@ -136,7 +136,7 @@ def _first_unknown(picture: Picture, says: Sequence[Meaning]) -> str | None:
     return next((n for n, said in found if not said.place), found[0][0] if found else None)
 
 
-def _is_other_sensor(picture: Picture, spoken: Spoken) -> bool:
+def _is_other_sensor(picture: FoundImage, spoken: Spoken) -> bool:
     """Depth or point clouds beside the folder `rgb` of the same part, as in MVTec 3D-AD."""
     for depth, name in enumerate(picture.folders):
         beside = {other.lower() for other in spoken[picture.folders[:depth]]}
@@ -163,7 +163,7 @@ def _say_by_file_names(folder: Folder, masks_by_content: frozenset[Path]) -> Non
         _classes_in_file_names(folder, folder.of(use))
 
 
-def _classes_in_file_names(folder: Folder, pictures: list[Picture]) -> None:
+def _classes_in_file_names(folder: Folder, pictures: list[FoundImage]) -> None:
     """Words for defects that some file names have and others have not tell pictures apart."""
     said = {picture.path: meaning(picture.path.stem) for picture in pictures}
     odd = [p for p in pictures if said[p.path].defect or said[p.path].unclear]
@@ -250,7 +250,7 @@ def _said(root: Path, roles: FolderRoles) -> dict[Path, Use]:
     return {_role_folder(root, text): use for texts, use in named for text in texts}
 
 
-def _say_by_roles(picture: Picture, said: dict[Path, Use]) -> bool:
+def _say_by_roles(picture: FoundImage, said: dict[Path, Use]) -> bool:
     """The nearest folder that was named says what the picture is; masks below it stay masks."""
     around = [folder for folder in said if picture.path.is_relative_to(folder)]
     if not around:

@@ -41,7 +41,7 @@ PHOTOGRAPHS = (Use.GOOD, Use.DEFECT, Use.ASSUMED, Use.UNLABELLED, Use.UNCLEAR, U
 
 
 @dataclass
-class Picture:
+class FoundImage:
     """An image file and what is known of it so far."""
 
     path: Path
@@ -90,10 +90,10 @@ class Folder:
 
     root: Path
     files: FolderFiles
-    pictures: list[Picture]
+    pictures: list[FoundImage]
     remarks: list[str] = field(default_factory=list)
 
-    def of(self, *uses: Use) -> list[Picture]:
+    def of(self, *uses: Use) -> list[FoundImage]:
         """The pictures of these uses."""
         return [picture for picture in self.pictures if picture.use in uses]
 
@@ -142,7 +142,7 @@ class Folder:
         )
 
 
-def _told(picture: Picture) -> str:
+def _told(picture: FoundImage) -> str:
     """A picture's use, for the table."""
     if picture.use == Use.MASK and not picture.belongs:
         return "used for nothing: masks without a picture"
@@ -159,7 +159,7 @@ def _told(picture: Picture) -> str:
     }[picture.use]
 
 
-def _is_unused(picture: Picture) -> bool:
+def _is_unused(picture: FoundImage) -> bool:
     unused = picture.use in (Use.DERIVED, Use.UNLABELLED, Use.LOOSE)
     return unused or (picture.use == Use.MASK and not picture.belongs)
 

@@ -7,7 +7,7 @@ import numpy as np
 import typer
 
 from uad.config.loading import load_settings
-from uad.models.teacher.distillation.recipe import Recipe
+from uad.models.teacher.distillation.recipe import DistillationRecipe
 
 
 def make(
@@ -26,7 +26,7 @@ def make(
     from uad.models.teacher.distillation.packing import pack
     from uad.models.teacher.distillation.training import distill
 
-    recipe = load_settings(Recipe, config, settings or [])
+    recipe = load_settings(DistillationRecipe, config, settings or [])
     with np.load(teacher, allow_pickle=False) as arrays:
         weights = {name: np.asarray(arrays[name], np.float32) for name in arrays.files}
     student = distill(weights, recipe, output)

@@ -10,12 +10,12 @@ import torch
 from uad.errors import TrainingError
 from uad.models.teacher.distillation.network import Tensors, is_trained, normalised, pyramid
 from uad.models.teacher.distillation.recipe import Training
-from uad.models.teacher.distillation.state import State, placed
+from uad.models.teacher.distillation.state import TrainingState, placed
 from uad.models.teacher.distillation.stream import Batch
 
 
 def update(
-    state: State,
+    state: TrainingState,
     loss: Any,
     recipe: Training,
     progress: float,
@@ -80,7 +80,7 @@ class Means:
         return means
 
 
-def _average(state: State, decay: float) -> None:
+def _average(state: TrainingState, decay: float) -> None:
     """Move the average towards the student, faster at the start."""
     decay = min(decay, (1 + state.step) / (10 + state.step))
     names = list(state.student)

@@ -57,7 +57,7 @@ class Training(Settings):
         return min(1.0, max(images / self.images, by_clock))
 
 
-class Recipe(Training):
+class DistillationRecipe(Training):
     """One distillation; the same recipe and seed draw the same crops in the same order."""
 
     stages: tuple[Stage, ...] = (

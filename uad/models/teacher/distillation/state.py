@@ -20,7 +20,7 @@ RECIPE = "recipe.json"
 
 
 @dataclass
-class State:
+class TrainingState:
     """All that is needed to go on."""
 
     student: Tensors
@@ -33,11 +33,11 @@ class State:
     elapsed_seconds: float = 0.0
 
 
-def fresh(weights: Tensors, recipe: Training, variances: Sequence[Any] = ()) -> State:
+def fresh(weights: Tensors, recipe: Training, variances: Sequence[Any] = ()) -> TrainingState:
     """The state before the first update of a network that begins with `weights`."""
     student = _trainable(weights, recipe)
     average = {name: value.detach().clone() for name, value in student.items()}
-    return State(student, average, optimiser_for(student, recipe), list(variances))
+    return TrainingState(student, average, optimiser_for(student, recipe), list(variances))
 
 
 def optimiser_for(student: Tensors, recipe: Training) -> Any:
@@ -60,7 +60,7 @@ def placed(weights: Tensors, recipe: Training) -> Tensors:
     }
 
 
-def report(folder: Path, state: State, rate: float, measured: Mapping[str, float]) -> None:
+def report(folder: Path, state: TrainingState, rate: float, measured: Mapping[str, float]) -> None:
     """Append one line to the curve: where the training is, and what was measured since the last."""
     file = folder / CURVE
     new = not file.exists()
@@ -89,13 +89,13 @@ def begin(recipe: Training, folder: Path) -> None:
     file.write_text(json.dumps(noted, indent=2) + "\n", encoding="utf-8")
 
 
-def save(state: State, folder: Path) -> None:
+def save(state: TrainingState, folder: Path) -> None:
     """Replace the checkpoint in `folder` in one step."""
     with replacing(folder / CHECKPOINT) as new:
         torch.save(_plain(state), new)
 
 
-def _plain(state: State) -> dict[str, Any]:
+def _plain(state: TrainingState) -> dict[str, Any]:
     """The state as plain tensors and numbers, which is all a checkpoint may hold."""
     return {
         "student": {name: value.detach() for name, value in state.student.items()},
@@ -108,7 +108,7 @@ def _plain(state: State) -> dict[str, Any]:
     }
 
 
-def resumed(recipe: Training, folder: Path) -> State | None:
+def resumed(recipe: Training, folder: Path) -> TrainingState | None:
     """The state that `folder` was left in, or None."""
     if not (folder / CHECKPOINT).exists():
         return None
@@ -116,7 +116,7 @@ def resumed(recipe: Training, folder: Path) -> State | None:
     student = _trainable(values["student"], recipe)
     optimiser = optimiser_for(student, recipe)
     optimiser.load_state_dict(values["optimiser"])
-    return State(
+    return TrainingState(
         student=student,
         average=placed(values["average"], recipe),
         optimiser=optimiser,

@@ -26,9 +26,9 @@ from uad.models.teacher.distillation.network import (
     pyramid,
 )
 from uad.models.teacher.distillation.optimization import Means, precision, recalibrated, update
-from uad.models.teacher.distillation.recipe import Recipe
+from uad.models.teacher.distillation.recipe import DistillationRecipe
 from uad.models.teacher.distillation.state import (
-    State,
+    TrainingState,
     begin,
     fresh,
     load,
@@ -43,7 +43,9 @@ PARTS = [f"{kind}{level}" for level in LEVELS for kind in ("squared", "cosine")]
 """The loss's parts, as the curve names them."""
 
 
-def distill(teacher: Mapping[str, NDArray[np.float32]], recipe: Recipe, folder: Path) -> Tensors:
+def distill(
+    teacher: Mapping[str, NDArray[np.float32]], recipe: DistillationRecipe, folder: Path
+) -> Tensors:
     """Train a student of `teacher` on drawn images; goes on from `folder` when interrupted.
 
     Args:
@@ -64,7 +66,7 @@ def distill(teacher: Mapping[str, NDArray[np.float32]], recipe: Recipe, folder: 
 def _work(
     rank: int,
     teacher: dict[str, NDArray[np.float32]],
-    recipe: Recipe,
+    recipe: DistillationRecipe,
     folder: Path,
     meeting: Path,
 ) -> None:
@@ -80,7 +82,9 @@ def _work(
     distributed.destroy_process_group()
 
 
-def _run(rank: int, state: State, teacher: Tensors, recipe: Recipe, folder: Path) -> None:
+def _run(
+    rank: int, state: TrainingState, teacher: Tensors, recipe: DistillationRecipe, folder: Path
+) -> None:
     started = time.monotonic() - state.elapsed_seconds
     saved, shown = time.monotonic(), Means()
     with prefetching((recipe.seed, 1, state.step, rank)) as crops:
@@ -106,7 +110,7 @@ def _run(rank: int, state: State, teacher: Tensors, recipe: Recipe, folder: Path
 
 
 def _step(
-    state: State, teacher: Tensors, images: Any, recipe: Recipe, progress: float
+    state: TrainingState, teacher: Tensors, images: Any, recipe: DistillationRecipe, progress: float
 ) -> dict[str, float]:
     """One update; the parts of its loss by name."""
     with precision(recipe):
@@ -142,19 +146,19 @@ def level_losses(wanted: list[Any], got: list[Any], variances: list[Any]) -> lis
     return losses
 
 
-def _crops_of_use(recipe: Recipe) -> Iterator[Batch]:
+def _crops_of_use(recipe: DistillationRecipe) -> Iterator[Batch]:
     """Drawn images of the size at which a teacher is used, 16 at a time."""
     stream = CropStream((recipe.seed, 2), pool=64, crops_a_scene=8)
     for _ in range(max(1, recipe.recalibration_images // 16)):
         yield stream.batch(16, recipe.recalibration_px)
 
 
-def _fresh(recipe: Recipe, teacher: Tensors) -> State:
+def _fresh(recipe: DistillationRecipe, teacher: Tensors) -> TrainingState:
     weights = initial_weights(recipe.seed, recipe.width)
     return fresh(weights, recipe, _variances(teacher, recipe))
 
 
-def _variances(teacher: Tensors, recipe: Recipe) -> list[Any]:
+def _variances(teacher: Tensors, recipe: DistillationRecipe) -> list[Any]:
     stream = CropStream((recipe.seed, 0), pool=96, crops_a_scene=100)
     with torch.no_grad():
         images = normalised(stream.batch(192, 96), recipe.device)
@@ -163,6 +167,6 @@ def _variances(teacher: Tensors, recipe: Recipe) -> list[Any]:
     return [variance + 0.01 * variance.mean() for variance in variances]
 
 
-def _order(crops: Any, recipe: Recipe, state: State) -> None:
+def _order(crops: Any, recipe: DistillationRecipe, state: TrainingState) -> None:
     stage = recipe.stage(recipe.progress(state.images, state.elapsed_seconds))
     crops.ask(stage.batch_size, stage.edge_px)

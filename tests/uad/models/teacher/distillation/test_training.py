@@ -8,7 +8,7 @@ import pytest
 from uad.errors import TrainingError
 from uad.models.resnet import random_weights
 from uad.models.teacher import load_teacher
-from uad.models.teacher.distillation.recipe import Recipe, Stage
+from uad.models.teacher.distillation.recipe import DistillationRecipe, Stage
 
 torch = pytest.importorskip("torch")
 
@@ -16,8 +16,8 @@ WIDTH = 8
 
 
 @pytest.fixture
-def recipe() -> Recipe:
-    return Recipe(
+def recipe() -> DistillationRecipe:
+    return DistillationRecipe(
         width=WIDTH,
         images=32,
         workers=1,
@@ -87,7 +87,7 @@ def test_the_packed_student_is_a_teacher_that_computes_the_same(tmp_path: Path) 
 
 @pytest.mark.slow
 def test_a_distillation_leaves_its_curve_goes_on_when_repeated_and_refuses_another_recipe(
-    tmp_path: Path, recipe: Recipe
+    tmp_path: Path, recipe: DistillationRecipe
 ) -> None:
     from uad.models.teacher.distillation.training import distill
 

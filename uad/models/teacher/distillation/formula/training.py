@@ -24,7 +24,7 @@ from uad.models.teacher.distillation.formula.batches import (
 from uad.models.teacher.distillation.network import Tensors, initial_weights, normalised, pyramid
 from uad.models.teacher.distillation.optimization import Means, precision, recalibrated, update
 from uad.models.teacher.distillation.state import (
-    State,
+    TrainingState,
     begin,
     fresh,
     load,
@@ -52,7 +52,7 @@ def classify(recipe: FormulaRecipe, folder: Path) -> Tensors:
     return recalibrated(load(folder)["average"], recipe, batches)
 
 
-def updates(recipe: FormulaRecipe, folder: Path) -> Iterator[State]:
+def updates(recipe: FormulaRecipe, folder: Path) -> Iterator[TrainingState]:
     """The training itself: its state after each update that is still to be made."""
     begin(recipe, folder)
     state = resumed(recipe, folder) or fresh(_first_weights(recipe), recipe)
@@ -93,7 +93,7 @@ def logits(weights: Tensors, images: Any, *, training: bool) -> Any:
 
 
 def _step(
-    state: State, pictures: Any, labels: Any, recipe: FormulaRecipe, progress: float
+    state: TrainingState, pictures: Any, labels: Any, recipe: FormulaRecipe, progress: float
 ) -> dict[str, float]:
     """One update; its loss and the share of its pictures that were named rightly."""
     wanted = torch.from_numpy(labels).to(recipe.device)
