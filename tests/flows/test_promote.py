@@ -10,6 +10,8 @@ import pytest
 
 from flows.promote import promote_flow
 from tests.images import defective, part
+from uad.cli import main
+from uad.cli.registry import NOT_BETTER
 from uad.data import ingest
 from uad.errors import ConfigError, RegistryError
 from uad.operations.inputs import EvaluationImages
@@ -73,6 +75,34 @@ def test_a_better_version_replaces_the_champion_and_the_table_is_an_artifact(
     table = Artifact.get("gate-parts")
     assert table is not None
     assert "| image AUROC |" in str(table.data)
+
+
+def test_the_command_promotes_only_what_is_better_and_says_so(
+    prefect_api: str,
+    dataset: str,
+    registry: ModelRegistry,
+    trained_bundle: Path,
+    random_bundle: Callable[[int], Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = ["promote", "parts", "2", "--if-better", "--data", dataset]
+    registry.register(trained_bundle, "parts")
+    registry.promote("parts", "1")
+    registry.register(random_bundle(1), "parts")
+
+    with pytest.raises(SystemExit) as ended:
+        main(command)
+    assert ended.value.code == NOT_BETTER
+    assert "version 2 is now challenger" in capsys.readouterr().out
+
+    registry.promote("parts", "2")
+    with pytest.raises(SystemExit) as ended:
+        main(["promote", "parts", "1", "--if-better", "--data", dataset])
+    assert ended.value.code == 0
+    assert "version 1 is now champion" in capsys.readouterr().out
+    champion = registry.champion("parts")
+    assert champion is not None
+    assert champion.version == "1"
 
 
 def test_the_user_may_promote_what_the_gate_rejects_and_the_audit_says_so(

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from uad.cli import prepare_training
+from uad.cli.retrain import Gate, Recent, gate_rule
 from uad.console import console, print_table
 from uad.errors import RegistryError
 from uad.errors.extras import require
@@ -25,6 +27,8 @@ FIGURES = {
     "false_alarm_rate": "false alarms",
     "threshold": "threshold",
 }
+NOT_BETTER = 3
+"""Exit status of `uad promote --if-better` where the version was not promoted, for scripts."""
 PAGES = 5
 """How many products' pages are listed at most."""
 
@@ -105,20 +109,90 @@ def promote(
     reason: Reason = "",
     actor: Actor = None,
     alias: Alias = "champion",
+    if_better: Annotated[
+        bool,
+        typer.Option(
+            "--if-better",
+            help="Compare it with the champion on the same images first. Promote it only if the "
+            "gate's rule passes, as in `uad retrain`.",
+        ),
+    ] = False,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="With --if-better: the stored dataset to compare on.",
+            show_default="the one that the version was made of",
+        ),
+    ] = None,
+    gate: Gate = None,
+    recent: Recent = None,
 ) -> None:
     """Make a version the champion. Servers and following pipelines load it within seconds.
 
     uad records who, when, from, to and why. `uad rollback` undoes it.
 
+    With [b]--if-better[/b] the gate decides. If it does not pass, the version becomes
+    [b]challenger[/b] and the exit status is 3.
+
         uad promote cookie 2 --reason "fewer false alarms on line 3"
+        uad promote cookie 2 --if-better
     """
     from uad.registry import ModelRegistry
 
+    if if_better:
+        if alias != "champion" or reason or actor:
+            raise typer.BadParameter("the gate gives the alias, the reason and the name itself")
+        _promote_if_better(name, version, data, gate, recent)
+        return
+    if data or gate or recent:
+        raise typer.BadParameter("--data, --gate and --recent are for --if-better")
     made = ModelRegistry().promote(name, version, alias=alias, reason=reason, actor=actor)
     if made.from_version == made.to_version:
         typer.echo(f"{name}: version {made.to_version} is already {alias}.")
     else:
         _say(made)
+
+
+def _promote_if_better(
+    name: str, version: str, data: str | None, gate: Path | None, recent: str | None
+) -> None:
+    from uad.errors import DataError
+    from uad.registry import ModelRegistry
+    from uad.storage.names import place_of
+    from uad.storage.paths import reports_dir
+
+    known = ModelRegistry().version(name, version)
+    if "champion" in known.aliases:
+        typer.echo(f"{name}: version {version} is already champion.")
+        return
+    dataset = data or known.tags.get("uad.dataset")
+    if dataset is None:
+        raise DataError(
+            f"{name} version {version} does not say which dataset it was made of: name one with "
+            "--data"
+        )
+    rule = gate_rule(gate)
+    folder = place_of(reports_dir(), name) / (known.run_id or f"version-{version}")
+    prepare_training()
+    from flows import environment
+
+    environment.prepare()
+    from flows import logs
+    from flows.promote import promote_flow
+
+    console().print(f"Comparing on {dataset}. Prefect's engine starts first, in about 10 seconds.")
+    with environment.ended_in_order(), logs.on_screen():
+        promoted = promote_flow(
+            name, version, dataset, str(folder), rule=rule, recent=_place(recent)
+        )
+    if not promoted:
+        typer.echo(f"{name}: version {version} is now challenger. The champion is as before.")
+        raise typer.Exit(NOT_BETTER)
+    typer.echo(f"{name}: version {version} is now champion.")
+
+
+def _place(folder: str | None) -> str | None:
+    return None if folder is None else str(Path(folder).expanduser().absolute())
 
 
 def rollback(

@@ -289,7 +289,7 @@ def _parameters(
     settings = load_settings(TrainingConfig, config, overrides)
     if settings.detector.student:
         _check_device(device)
-    rule = _rule(gate)
+    rule = gate_rule(gate)
     return {
         "teacher": _absolute(teacher),
         "config": settings.model_dump(mode="json"),
@@ -308,7 +308,8 @@ def _check_device(device: str) -> None:
         check_devices(training_devices(device))
 
 
-def _rule(file: Path | None) -> "GateRule | None":
+def gate_rule(file: Path | None) -> "GateRule | None":
+    """The rule of a file; None for the defaults."""
     if file is None:
         return None
     from uad.registry.gate import GateRule
