@@ -16,6 +16,7 @@ from flows.tracking import REGISTRY
 from uad.errors import ConfigError
 from uad.registry import ModelRegistry
 from uad.registry.gate import GateVerdict
+from uad.storage.names import ModelVersionNumber, ProductName
 
 LOOK_SECONDS = 2
 """How often a paused run asks whether it was resumed."""
@@ -45,7 +46,12 @@ def require_server() -> None:
         )
 
 
-def ask(product: str, version: str, verdict: GateVerdict, wait_hours: float = WAIT_HOURS) -> bool:
+def ask(
+    product: ProductName,
+    version: ModelVersionNumber,
+    verdict: GateVerdict,
+    wait_hours: float = WAIT_HOURS,
+) -> bool:
     """Pause the run with the gate's table; whether the version became champion.
 
     Without an answer in time the version stays challenger; `uad promote` can still make it
@@ -75,7 +81,12 @@ def _go_on() -> None:
 
 @task(name="carry out", task_run_name="decision on {product} version {version}", **REGISTRY)
 def carry_out(
-    product: str, version: str, verdict: GateVerdict, promote: bool, who: str = "", why: str = ""
+    product: ProductName,
+    version: ModelVersionNumber,
+    verdict: GateVerdict,
+    promote: bool,
+    who: str = "",
+    why: str = "",
 ) -> bool:
     """Move the alias as the person said; the audit names them.
 

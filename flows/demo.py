@@ -14,6 +14,7 @@ from uad.client import Client, Prediction
 from uad.config import TrainingConfig
 from uad.errors import FlowError, ServingError
 from uad.evaluation import Report, read_report
+from uad.storage.names import ProductName
 
 START_SECONDS = 300.0
 
@@ -34,7 +35,7 @@ def train_category(folder: Path, config: TrainingConfig) -> tuple[Retraining, Re
     Raises:
         FlowError: the run left no report or no champion to serve.
     """
-    outcome = retrain(str(folder), folder.name, config=config)
+    outcome = retrain(str(folder), ProductName(folder.name), config=config)
     if outcome.report is None:
         raise FlowError(f"{folder} has no test images: delete the folder and run the demo again")
     return outcome, read_report(Path(outcome.report))

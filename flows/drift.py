@@ -12,6 +12,7 @@ from flows.schedule import cancel_overdue
 from flows.tracking import REGISTRY
 from uad.monitoring.drift import LEVEL
 from uad.operations.drift import DRIFTED, DriftReport, announced_first, look_at_scores
+from uad.storage.names import ProductName
 
 EVENT = "uad.drift"
 """Name of the event that an automation in Prefect can listen to."""
@@ -21,7 +22,7 @@ REASON = DRIFTED
 
 @task(name="check drift", task_run_name="check drift of {product}", **REGISTRY)
 def check_drift(
-    product: str, hours: float = 24.0, level: float = LEVEL, now: datetime | None = None
+    product: ProductName, hours: float = 24.0, level: float = LEVEL, now: datetime | None = None
 ) -> DriftReport:
     """Compare the champion's scores of the hours before `now` with its calibration scores."""
     return look_at_scores(product, hours, level, now)
@@ -29,7 +30,7 @@ def check_drift(
 
 @flow(name="drift", flow_run_name="drift of {product}")
 def drift(
-    product: str, hours: float = 24.0, level: float = LEVEL, now: datetime | None = None
+    product: ProductName, hours: float = 24.0, level: float = LEVEL, now: datetime | None = None
 ) -> DriftReport:
     """Watch a product; a finding becomes an artifact and, once a window, the event `uad.drift`."""
     logs.prepare()

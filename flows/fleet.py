@@ -14,6 +14,7 @@ from uad.config import Settings, TrainingConfig, load_settings
 from uad.config.choices import Runner
 from uad.errors import ConfigError, UadError
 from uad.registry.gate import GateRule, Mode
+from uad.storage.names import ProductName
 
 
 class FleetProduct(Settings):
@@ -32,7 +33,7 @@ class FleetProduct(Settings):
 class Fleet(Settings):
     """The file that names all products."""
 
-    products: Annotated[dict[str, FleetProduct], Field(min_length=1)]
+    products: Annotated[dict[ProductName, FleetProduct], Field(min_length=1)]
 
 
 class Row(BaseModel):
@@ -66,7 +67,7 @@ def read_fleet(file: Path) -> Fleet:
 
 
 @task(name="retrain product", task_run_name="retrain {product}")
-def retrain_product(product: str, parameters: dict[str, Any]) -> Row:
+def retrain_product(product: ProductName, parameters: dict[str, Any]) -> Row:
     """One product's chain; an error that a user can cure becomes a row of the table."""
     try:
         return Row(product=product, outcome=retrain(product=product, **parameters))
@@ -136,7 +137,7 @@ def told(outcome: Retraining) -> str:
     return ("promoted: " if outcome.promoted else "waits as challenger: ") + reason
 
 
-def _start(product: str, parameters: dict[str, Any], side_by_side: bool) -> Any:
+def _start(product: ProductName, parameters: dict[str, Any], side_by_side: bool) -> Any:
     """A future, or the final state; both have a result."""
     if side_by_side:
         return retrain_product.submit(product, parameters)

@@ -18,20 +18,22 @@ from uad.operations.inputs import EvaluationImages
 from uad.operations.judging import Candidate, Evidence
 from uad.registry import ModelAddress
 from uad.registry.gate import GateRule, GateVerdict, Mode
-from uad.storage.names import ModelVersionNumber, ProductName
+from uad.storage.names import DatasetAddress, ModelVersionNumber, ProductName
 
 ATTEMPTS = 3
 """How often a new version is judged again because the champion changed meanwhile."""
 
 
 @task(name="find champion", task_run_name="find champion of {product}", **REGISTRY)
-def find_champion(product: str) -> str | None:
+def find_champion(product: ProductName) -> ModelVersionNumber | None:
     """The version that serves; None before the first promotion."""
     return judging.champion_of(product)
 
 
 @task(name="judge", task_run_name="judge {candidate.name}", cache_policy=NO_CACHE, **REGISTRY)
-def judge(candidate: Candidate, champion: str | None, evidence: Evidence) -> GateVerdict:
+def judge(
+    candidate: Candidate, champion: ModelVersionNumber | None, evidence: Evidence
+) -> GateVerdict:
     """Apply the gate's rule; the verdict and its figures become tags `gate.*` of the version."""
     verdict = judging.judge(candidate, champion, evidence)
     show(candidate, verdict)
@@ -71,9 +73,9 @@ def decide_and_promote(candidate: Candidate) -> tuple[GateVerdict, bool]:
 
 @flow(name="promote", flow_run_name="promote {product} version {version}")
 def promote_flow(
-    product: str,
-    version: str,
-    dataset: str,
+    product: ProductName,
+    version: ModelVersionNumber,
+    dataset: DatasetAddress,
     folder: str,
     mode: Mode = "gate",
     rule: GateRule | None = None,
@@ -85,10 +87,10 @@ def promote_flow(
     if mode == "ask":
         require_server()
     images = EvaluationImages.load(dataset)
-    address = ModelAddress(ProductName(product), version=ModelVersionNumber(version))
+    address = ModelAddress(product, version=version)
     candidate = Candidate(
-        product=address.name,
-        version=ModelVersionNumber(version),
+        product=product,
+        version=version,
         images=images,
         folder=Path(folder),
         report=evaluate_bundle(str(address), images, f"{folder}/version-{version}"),
@@ -109,10 +111,10 @@ def show(candidate: Candidate, verdict: GateVerdict) -> None:
         create_markdown_artifact(verdict.markdown(title), key=key, description=title)
 
 
-def _gather(candidate: Candidate, champion: str | None) -> Evidence:
+def _gather(candidate: Candidate, champion: ModelVersionNumber | None) -> Evidence:
     """Both versions on the same images; why there is no such comparison where there is none."""
 
-    def on_recent(which: str, place: str) -> str | None:
+    def on_recent(which: ModelVersionNumber, place: str) -> str | None:
         return evaluate_recent(
             candidate.address_of(which),
             str(candidate.recent),

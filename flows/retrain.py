@@ -26,7 +26,7 @@ from uad.operations.judging import Candidate
 from uad.operations.training import only_retraining
 from uad.registry import ModelRegistry, RunTracker
 from uad.registry.gate import GateRule, GateVerdict, Mode
-from uad.storage.names import ModelVersionNumber, ProductName, place_of
+from uad.storage.names import DatasetAddress, ModelVersionNumber, ProductName, RunId, place_of
 from uad.storage.paths import reports_dir
 
 TURN_SECONDS = 12 * 3600.0
@@ -38,10 +38,10 @@ class Retraining(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    product: str
-    dataset: str
+    product: ProductName
+    dataset: DatasetAddress
     """`name@version`."""
-    version: str
+    version: ModelVersionNumber
     """The new version; where nothing changed, the one that was trained on just this."""
     unchanged: bool = False
     """Images, settings and teacher are those of `version`: nothing was trained."""
@@ -50,7 +50,7 @@ class Retraining(BaseModel):
     bundle: str | None = None
     report: str | None = None
     """report.json; None without test images."""
-    run_id: str | None = None
+    run_id: RunId | None = None
     """MLflow's."""
 
 
@@ -63,7 +63,7 @@ def run_name() -> str:
 @flow(name="retrain", flow_run_name=run_name, on_crashed=[begin_again])
 def retrain(
     data: str,
-    product: str,
+    product: ProductName,
     teacher: str = "embedded",
     config: TrainingConfig | None = None,
     device: str = "cpu",
@@ -127,8 +127,8 @@ def retrain(
             tags = {TRAINING_KEY: key, **({REASON: reason} if reason else {})}
             version = register_bundle(bundle, product, run.id, report, tags)
             candidate = Candidate(
-                product=ProductName(product),
-                version=ModelVersionNumber(version),
+                product=product,
+                version=version,
                 images=images,
                 folder=folder,
                 report=report,

@@ -17,12 +17,13 @@ from uad.operations.inputs import EvaluationImages, TrainingInputs
 from uad.operations.judging import learned_by
 from uad.operations.training import described, train_bundle
 from uad.registry import ModelRegistry, RunTracker
+from uad.storage.names import DatasetAddress, ModelVersionNumber, ProductName, RunId
 
 
 @task(name="ingest", task_run_name="ingest {data}")
 def ingest_images(
     data: str, name: str, settle_seconds: float = 0.0, roles: FolderRoles | None = None
-) -> str:
+) -> DatasetAddress:
     """The address `name@version` of what `data` stands for: a path, or a stored version.
 
     Of a path, files modified less than `settle_seconds` ago are left for next time; `roles` is what
@@ -34,7 +35,7 @@ def ingest_images(
 
 
 @task(name="apply feedback", task_run_name="apply feedback to {dataset}")
-def apply_people_said(dataset: str, product: str) -> str:
+def apply_people_said(dataset: DatasetAddress, product: ProductName) -> DatasetAddress:
     """The address of the dataset version with people's corrections in it."""
     applied = apply_feedback(JudgedImages(), product, dataset)
     for line in applied.lines():
@@ -45,9 +46,9 @@ def apply_people_said(dataset: str, product: str) -> str:
 @task(name="fine-tune", task_run_name="fine-tune on {inputs.address}", cache_policy=NO_CACHE)
 def finetune(
     inputs: TrainingInputs,
-    product: str,
+    product: ProductName,
     device: str = "cpu",
-    run_id: str | None = None,
+    run_id: RunId | None = None,
     resumed: bool = False,
 ) -> str:
     """Fit, calibrate and check a detector; returns its bundle's folder.
@@ -82,8 +83,8 @@ def evaluate_recent(
     bundle: str,
     recent: str,
     images: EvaluationImages,
-    product: str,
-    champion: str | None,
+    product: ProductName,
+    champion: ModelVersionNumber | None,
     folder: str,
 ) -> str | None:
     """Evaluate a bundle on the good images of the folder `recent`; returns report.json.
@@ -108,11 +109,11 @@ def _evaluate(bundle: str, dataset: Dataset, folder: str) -> str | None:
 @task(name="register", task_run_name="register {product}", **REGISTRY)
 def register_bundle(
     bundle: str,
-    product: str,
-    run_id: str | None = None,
+    product: ProductName,
+    run_id: RunId | None = None,
     report: str | None = None,
     tags: dict[str, str] | None = None,
-) -> str:
+) -> ModelVersionNumber:
     """Register a bundle with the figures of its report; returns the new version.
 
     Called again for the same run, it finds the version it made.
@@ -126,7 +127,7 @@ def register_bundle(
 
 
 @task(name="log report", task_run_name="log report", **REGISTRY)
-def log_report(run_id: str, report: str | None) -> None:
+def log_report(run_id: RunId, report: str | None) -> None:
     """Put a report's folder (page, pictures, scores) into the MLflow run.
 
     Its figures follow with the version, so that they are linked to run, model and dataset.

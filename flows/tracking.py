@@ -21,6 +21,7 @@ from uad.evaluation.data_page import page_file
 from uad.models.parts import EpochMetrics
 from uad.operations.inputs import EvaluationImages
 from uad.registry import RunTracker
+from uad.storage.names import DatasetAddress, ProductName, RunId
 
 DELAYS_SECONDS = [5.0, 30.0, 120.0]
 
@@ -58,15 +59,15 @@ lock is held."""
 class Run:
     """An MLflow run of a training."""
 
-    id: str
+    id: RunId
     resumed: bool
     """Cut off earlier, and now gone on with."""
 
 
 @task(name="open run", task_run_name="open run of {product}", **REGISTRY)
 def open_run(
-    product: str,
-    dataset: str,
+    product: ProductName,
+    dataset: DatasetAddress,
     teacher: str,
     config: TrainingConfig,
     key: str,
@@ -90,20 +91,20 @@ def open_run(
 
 
 @task(name="log dataset", task_run_name="log {images.address}", cache_policy=NO_CACHE, **REGISTRY)
-def log_dataset(run_id: str, images: EvaluationImages) -> None:
+def log_dataset(run_id: RunId, images: EvaluationImages) -> None:
     """Name the dataset version as the run's input, with the page of its checks if one is here."""
     page = page_file(images.dataset.name, images.dataset.version)
     RunTracker().log_dataset(run_id, images.dataset, page if page.is_file() else None)
 
 
-def run_name(product: str) -> str:
+def run_name(product: ProductName) -> str:
     """The flow run's name, so that both systems call it the same."""
     name = runtime.flow_run.name
     return str(name) if name else f"{product} {datetime.now().astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 @contextmanager
-def closing_run(run_id: str) -> Iterator[None]:
+def closing_run(run_id: RunId) -> Iterator[None]:
     """End the MLflow run as the block ends: FINISHED, FAILED, or KILLED when cancelled."""
     try:
         yield
@@ -119,7 +120,7 @@ def closing_run(run_id: str) -> Iterator[None]:
 class Tracker(Protocol):
     """What the epochs are sent to: a RunTracker."""
 
-    def log_epoch(self, run_id: str, epoch: EpochMetrics) -> None:
+    def log_epoch(self, run_id: RunId, epoch: EpochMetrics) -> None:
         """Log all metrics of one epoch."""
 
 
@@ -129,7 +130,7 @@ class EpochLog:
     A training of hours does not end because a server restarts.
     """
 
-    def __init__(self, tracker: Tracker, run_id: str) -> None:
+    def __init__(self, tracker: Tracker, run_id: RunId) -> None:
         self._tracker, self._run_id = tracker, run_id
         self._pending: list[EpochMetrics] = []
 
@@ -144,7 +145,7 @@ class EpochLog:
             logger.warning("epoch %d is not logged yet: %s", self._pending[0].epoch, exc)
 
 
-def _close(run_id: str, status: Literal["FAILED", "KILLED"]) -> None:
+def _close(run_id: RunId, status: Literal["FAILED", "KILLED"]) -> None:
     try:
         RunTracker().finish_run(run_id, status)
     except RegistryError as exc:  # the error that ended the run matters more

@@ -14,7 +14,7 @@ from uad.inference.calibrate import calibration_entry
 from uad.inference.detector import Scorer
 from uad.inference.engines import load_engine
 from uad.inference.features import feature_extractor
-from uad.models.memory import Memory, Sample, fit_memory
+from uad.models.memory import FeatureSample, Memory, fit_memory
 from uad.models.parts import EpochMetrics, Teacher, TrainedModel
 from uad.models.resnet import Weights, random_weights
 from uad.models.statistics import WholeImage, fit_whole_image
@@ -61,7 +61,7 @@ def write_random_bundle(
 
 def fitted(teacher: Weights, spec: InputSpec, images: Sequence[Image]) -> tuple[Memory, WholeImage]:
     """The parts that need no training, of `images`."""
-    sample = Sample(len(images))
+    sample = FeatureSample(len(images))
     with feature_extractor(teacher, spec) as extractor:
         features = extractor.of(np.stack(images))
     sample.add(features.patches.reshape(len(images), -1, features.patches.shape[-1]))

@@ -21,6 +21,7 @@ from serving.page.routes import page_router
 from serving.workers.messages import Reply
 from uad.errors import RegistryError, RequestRefused
 from uad.hot_reload.pins import pin, unpin
+from uad.storage.names import ModelVersionNumber
 
 MOST_BYTES = 4096
 no_version = partial(RequestRefused, 422, 'name a version like {"version": "3"}')
@@ -64,7 +65,7 @@ async def set_pin(request: Request, name: str) -> Response:
     if not isinstance(version, str) or not version.isdigit():
         raise no_version()
     try:
-        await asyncio.to_thread(pin, product.registered_name, version)
+        await asyncio.to_thread(pin, product.registered_name, ModelVersionNumber(version))
     except RegistryError as exc:
         raise RequestRefused(409, "that version cannot be loaded; `uad pin` says why") from exc
     _wake(product)

@@ -10,8 +10,10 @@ from serving.models.shadow import Shadow
 from serving.workers.pool import WorkerPool
 from uad.errors import RequestRefused
 from uad.hot_reload import ModelSlot, Served
+from uad.storage.names import ProductName
 
 CLOSE_SECONDS = 10.0
+UNREGISTERED = ProductName("")
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,8 @@ class Product:
     slot: ModelSlot[WorkerPool]
     followed: Followed | None = None
     """None: a fixed bundle."""
-    registered_name: str = ""
-    """What the registry calls it."""
+    registered_name: ProductName = UNREGISTERED
+    """What the registry calls it; empty for a fixed bundle."""
     shadow: Shadow | None = None
     """The challenger that runs beside it."""
 

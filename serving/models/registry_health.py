@@ -12,6 +12,7 @@ from uad.errors import RegistryError, RegistryUnreachableError
 from uad.hot_reload import AliasWatcher
 from uad.hot_reload.alias_watcher import Registry
 from uad.registry.types import ModelVersion
+from uad.storage.names import ProductName
 
 OLD_SECONDS = 120.0
 logger = logging.getLogger(__name__)
@@ -20,7 +21,7 @@ logger = logging.getLogger(__name__)
 class AuditedRegistry(Registry, Protocol):
     """What the server needs of a `ModelRegistry`."""
 
-    def note_external(self, name: str, *, alias: str) -> object:
+    def note_external(self, name: ProductName, *, alias: str) -> object:
         """Write a move made outside uad into the audit."""
 
 
@@ -71,7 +72,7 @@ class RegistryHealth:
         """See `uad.hot_reload.alias_watcher.Registry`."""
         return self._registry.fetch(version, into)
 
-    def note_external(self, name: str, *, alias: str) -> object:
+    def note_external(self, name: ProductName, *, alias: str) -> object:
         """See `uad.hot_reload.AliasWatcher`; a pin asks the registry nothing."""
         return None if self.pinned else self._registry.note_external(name, alias=alias)
 

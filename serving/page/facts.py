@@ -15,6 +15,7 @@ from uad.monitoring.judged_images import JudgedImage, JudgedImages, Said
 from uad.monitoring.score_log import ScoreLog
 from uad.registry import ModelRegistry
 from uad.scoring.conformal import conformal_threshold
+from uad.storage.names import ModelVersionNumber
 
 TILES = 60
 MOST_POINTS = 400
@@ -170,7 +171,7 @@ def drift(state: State, product: Product, hours: float = 24.0) -> dict[str, Any]
     if entry is None or served is None or not product.registered_name:
         return {"images": 0, "detected": False, "moved": []}
     since = datetime.now(UTC) - timedelta(hours=hours)
-    log = ScoreLog().read(product.registered_name, served.version, since)
+    log = ScoreLog().read(product.registered_name, ModelVersionNumber(served.version), since)
     scored = [each for each in log if each.engine == served.detector.key]
     scores = [each.score for each in scored]
     found = detect_drift(entry.scores, scores, threshold=entry.threshold, alpha=entry.alpha)

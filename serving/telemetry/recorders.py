@@ -15,6 +15,7 @@ from serving.telemetry.background_writer import BackgroundWriter
 from serving.workers.messages import Reply
 from uad.monitoring.judged_images import JudgedImage, JudgedImages, Pictures, image_id
 from uad.monitoring.score_log import ScoreLog
+from uad.storage.names import ModelVersionNumber
 
 MOST_VERDICTS = 1000
 MOST_HOURS = 24
@@ -36,8 +37,9 @@ class ScoreRecorder:
             for verdict in reply.verdicts
         ]
         name, now = product.registered_name, datetime.now(UTC)
+        number = ModelVersionNumber(version)
         self._writer.offer(
-            "scores", partial(self._score_log.add, name, version, engine, scores, now)
+            "scores", partial(self._score_log.add, name, number, engine, scores, now)
         )
 
 

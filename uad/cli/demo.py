@@ -87,8 +87,9 @@ def _keep_reports(results: "dict[Path, tuple[Retraining, Report]]", output: Path
 def _ask(results: "dict[Path, tuple[Retraining, Report]]", output: Path) -> "list[DemoAnswer]":
     from flows.demo import ask, serving, typical_defect
     from uad.registry import ModelAddress
+    from uad.storage.names import ProductName
 
-    addresses = [str(ModelAddress.champion(folder.name)) for folder in results]
+    addresses = [str(ModelAddress.champion(ProductName(folder.name))) for folder in results]
     with serving(addresses, output / "server.log") as url:
         return [
             ask(

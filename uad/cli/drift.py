@@ -6,6 +6,7 @@ import typer
 
 from uad.console import console, print_table
 from uad.errors.extras import require
+from uad.storage.names import ProductName
 
 DRIFTED = 3
 """Exit status when drift or defects are reported, for scripts."""
@@ -40,7 +41,7 @@ def drift(
     require("mlflow")
     from uad.operations.drift import IMAGE_COLUMNS, IMAGES_TITLE, SAY, look_at_scores
 
-    found = look_at_scores(name, hours, level)
+    found = look_at_scores(ProductName(name), hours, level)
     print_table(f"drift of {name}", ["", ""], found.rows())
     if found.moved:
         print_table(IMAGES_TITLE, IMAGE_COLUMNS, found.image_rows())

@@ -71,6 +71,7 @@ def evaluate(
     from uad.hot_reload import open_bundle
     from uad.inference.detector import load_detector
     from uad.operations.evaluation import keep_figures, open_version
+    from uad.storage.names import DatasetAddress
 
     dataset = load_dataset(data, SplitConfig())
     samples = dataset.test
@@ -80,7 +81,8 @@ def evaluate(
         found = run(detector, samples, progress=True, batch_size=batch_size)
         _show(found, bundle, data)
         if alpha is None and engine == "auto" and precision is None:  # as the version serves
-            told = keep_figures(folder, version, found, f"{dataset.name}@{dataset.version}")
+            address = DatasetAddress(f"{dataset.name}@{dataset.version}")
+            told = keep_figures(folder, version, found, address)
             if told:
                 console().print(told, soft_wrap=True, highlight=False, markup=False)
         if json:

@@ -15,6 +15,7 @@ from uad.console import console, print_table
 from uad.errors import RegistryError
 from uad.errors.extras import require
 from uad.errors.redaction import without_passwords
+from uad.storage.names import DatasetAddress, ModelVersionNumber, ProductName
 
 if TYPE_CHECKING:
     from uad.registry import ModelVersion, Promotion
@@ -69,7 +70,9 @@ def register_bundle(
     from uad.registry import ModelRegistry
 
     figures = kept_figures(read_bundle(bundle).path)
-    version = ModelRegistry().register(bundle, name, description=description, metrics=figures)
+    version = ModelRegistry().register(
+        bundle, ProductName(name), description=description, metrics=figures
+    )
     typer.echo(f"{name} version {version.version} ({version.address})")
     console().print(f"next: {shlex.join(['uad', 'promote', name, version.version])}")
 
@@ -90,7 +93,7 @@ def models(
     from uad.registry import ModelRegistry
 
     registry = ModelRegistry()
-    products = registry.products() if name is None else [name]
+    products = registry.products() if name is None else [ProductName(name)]
     rows = [_row(version) for product in products for version in registry.versions(product)]
     if not rows:
         console().print(
@@ -100,7 +103,7 @@ def models(
     print_table("models", (*COLUMNS, *FIGURES.values()), rows)
     if name is not None:
         columns = ("when (UTC)", "from", "to", "how", "who", "why")
-        print_table(f"champion of {name}", columns, map(_move, registry.history(name)))
+        print_table(f"champion of {name}", columns, map(_move, registry.history(ProductName(name))))
 
 
 def promote(
@@ -142,11 +145,12 @@ def promote(
     if if_better:
         if alias != "champion" or reason or actor:
             raise typer.BadParameter("the gate gives the alias, the reason and the name itself")
-        _promote_if_better(name, version, data, gate, recent)
+        _promote_if_better(ProductName(name), ModelVersionNumber(version), data, gate, recent)
         return
     if data or gate or recent:
         raise typer.BadParameter("--data, --gate and --recent are for --if-better")
-    made = ModelRegistry().promote(name, version, alias=alias, reason=reason, actor=actor)
+    product, number = ProductName(name), ModelVersionNumber(version)
+    made = ModelRegistry().promote(product, number, alias=alias, reason=reason, actor=actor)
     if made.from_version == made.to_version:
         typer.echo(f"{name}: version {made.to_version} is already {alias}.")
     else:
@@ -154,7 +158,11 @@ def promote(
 
 
 def _promote_if_better(
-    name: str, version: str, data: str | None, gate: Path | None, recent: str | None
+    name: ProductName,
+    version: ModelVersionNumber,
+    data: str | None,
+    gate: Path | None,
+    recent: str | None,
 ) -> None:
     from uad.errors import DataError
     from uad.registry import ModelRegistry
@@ -183,7 +191,7 @@ def _promote_if_better(
     console().print(f"Comparing on {dataset}. Prefect's engine starts first, in about 10 seconds.")
     with environment.ended_in_order(), logs.on_screen():
         promoted = promote_flow(
-            name, version, dataset, str(folder), rule=rule, recent=_place(recent)
+            name, version, DatasetAddress(dataset), str(folder), rule=rule, recent=_place(recent)
         )
     if not promoted:
         typer.echo(f"{name}: version {version} is now challenger. The champion is as before.")
@@ -206,7 +214,7 @@ def rollback(
     """
     from uad.registry import ModelRegistry
 
-    _say(ModelRegistry().rollback(name, alias=alias, reason=reason, actor=actor))
+    _say(ModelRegistry().rollback(ProductName(name), alias=alias, reason=reason, actor=actor))
 
 
 def ui(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from uad.config.choices import ENGINE_NAMES, PRECISION_NAMES
+from uad.storage.names import ModelVersionNumber, ProductName
 
 
 def register(app: typer.Typer) -> None:
@@ -150,16 +151,17 @@ def pin(
     """
     from uad.hot_reload import pins
 
+    product = ProductName(name)
     if off:
-        was_pinned = pins.unpin(name)
+        was_pinned = pins.unpin(product)
         words = "again" if was_pinned else "(it was not pinned)"
         typer.echo(f"{name} follows the registry again {words}")
     elif version is not None:
-        pins.pin(name, version)
+        pins.pin(product, ModelVersionNumber(version))
         typer.echo(f"{name} stays on version {version} until it is unpinned.")
     else:
-        local = ", ".join(pins.local_versions(name)) or "none"
-        now = pins.pinned(name) or "nothing"
+        local = ", ".join(pins.local_versions(product)) or "none"
+        now = pins.pinned(product) or "nothing"
         typer.echo(f"pinned to: {now}; versions on this machine: {local}")
 
 

@@ -28,7 +28,7 @@ from uad.data.samples import Problem, Sample, natural, readable
 from uad.errors import DataError, InvalidNameError
 from uad.storage import names
 from uad.storage.atomic_writes import write_file
-from uad.storage.names import place_of
+from uad.storage.names import DatasetAddress, place_of
 from uad.storage.paths import datasets_dir
 
 _RESERVED = frozenset({"objects"})
@@ -158,9 +158,9 @@ class DatasetVersion(_Part):
         return tuple(stored.problem for stored in self.reported)
 
     @property
-    def address(self) -> str:
+    def address(self) -> DatasetAddress:
         """`name@version`, for --data."""
-        return f"{self.name}@{self.version}"
+        return DatasetAddress(f"{self.name}@{self.version}")
 
 
 def check_name(name: str) -> str:

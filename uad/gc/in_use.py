@@ -9,6 +9,7 @@ from pathlib import Path
 
 from uad.hot_reload.pins import pinned
 from uad.registry import ModelRegistry, ModelVersion, Remover, TrackedRun
+from uad.storage.names import ModelVersionNumber, ProductName
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class InUse:
         named = [version.tags.get(DATASET) for version in self.versions]
         return {address for address in (*named, *(run.dataset for run in self.runs)) if address}
 
-    def holds(self, product: str, version: str) -> bool:
+    def holds(self, product: ProductName, version: ModelVersionNumber) -> bool:
         """Whether a version of a product stays."""
         return any(each.name == product and each.version == version for each in self.versions)
 
@@ -99,7 +100,7 @@ def holds(run: TrackedRun, versions: Sequence[ModelVersion]) -> bool:
 
 
 def protected(
-    registry: ModelRegistry, product: str, versions: Sequence[ModelVersion], rule: Retention
+    registry: ModelRegistry, product: ProductName, versions: Sequence[ModelVersion], rule: Retention
 ) -> set[str]:
     """Numbers of the versions that must stay; `versions` are all of the product, newest first.
 

@@ -10,7 +10,7 @@ from uad.gc.in_use import InUse, Removable, Retention, holds, protected, size_by
 from uad.hot_reload import BundleStore
 from uad.hot_reload.bundle_store import is_in_use
 from uad.registry import ModelRegistry, ModelVersion, Remover, local_folder
-from uad.storage.names import place_of
+from uad.storage.names import ModelVersionNumber, ProductName, place_of
 from uad.storage.paths import reports_dir, scores_dir
 
 VERSION = "model version"
@@ -65,12 +65,16 @@ def _remove_version(
     return True
 
 
-def _scores(versions: dict[tuple[str, str], Removable]) -> Iterator[Removable]:
+def _scores(
+    versions: dict[tuple[ProductName, ModelVersionNumber], Removable],
+) -> Iterator[Removable]:
     for (product, number), item in versions.items():
         yield from _folder("scores", place_of(scores_dir(), product) / number, item)
 
 
-def _copies(in_use: InUse, versions: dict[tuple[str, str], Removable]) -> Iterator[Removable]:
+def _copies(
+    in_use: InUse, versions: dict[tuple[ProductName, ModelVersionNumber], Removable]
+) -> Iterator[Removable]:
     """Copies of bundles that were fetched to serve versions that are no longer kept."""
     for copy in BundleStore().copies():
         if in_use.holds(copy.name, copy.version) or is_in_use(copy.path):
@@ -90,7 +94,9 @@ def _remove_copy(copy: Path) -> bool:
 
 
 def _runs(
-    registry: ModelRegistry, in_use: InUse, versions: dict[tuple[str, str], Removable]
+    registry: ModelRegistry,
+    in_use: InUse,
+    versions: dict[tuple[ProductName, ModelVersionNumber], Removable],
 ) -> Iterator[Removable]:
     remover = Remover(registry.uri)
     for run in in_use.old_runs:

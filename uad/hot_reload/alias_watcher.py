@@ -19,6 +19,7 @@ from uad.hot_reload.model_slot import D, ModelSlot, Served
 from uad.hot_reload.pins import PINNED_AT
 from uad.hot_reload.status import Event, EventKind, Failure, Status
 from uad.registry import ModelAddress, ModelVersion
+from uad.storage.names import ProductName
 
 logger = logging.getLogger(__name__)
 
@@ -247,7 +248,7 @@ class AliasWatcher(Generic[D]):
         served = Served(model, version.version, version.name, copy_name(version), lease.release)
         return served, lease.path
 
-    def _keep_books(self, name: str, path: Path) -> None:
+    def _keep_books(self, name: ProductName, path: Path) -> None:
         """Remember what served, and have a move made elsewhere in the audit; failures are told."""
         alias = self._target.alias
         if alias is None:

@@ -28,7 +28,7 @@ from uad.errors import BundleError
 from uad.registry import ModelAddress, ModelRegistry, ModelVersion, is_address
 from uad.registry.types import BUNDLE_SHA256
 from uad.storage.atomic_writes import UNFINISHED, new_folder, put_in_place, write_file
-from uad.storage.names import place_of
+from uad.storage.names import ModelVersionNumber, ProductName, place_of
 from uad.storage.paths import store_dir
 
 logger = logging.getLogger(__name__)
@@ -45,8 +45,8 @@ class Stored:
     """A complete bundle in the store."""
 
     path: Path
-    name: str
-    version: str
+    name: ProductName
+    version: ModelVersionNumber
 
     def described(self) -> ModelVersion:
         """As the registry would describe it, but for where its artifacts are: that is not known."""
@@ -123,11 +123,11 @@ class BundleStore:
             except OSError as exc:  # the bundle is there: old ones that stay cost space alone
                 logger.warning("Old copies in %s could not be removed: %s", home, exc)
 
-    def remember(self, name: str, alias: str, path: Path) -> None:
+    def remember(self, name: ProductName, alias: str, path: Path) -> None:
         """Note that `path`, a folder of this store, served under the alias."""
         write_file(self._home(name) / f"@{alias}", path.name)
 
-    def recall(self, name: str, alias: str) -> Stored | None:
+    def recall(self, name: ProductName, alias: str) -> Stored | None:
         """What last served under the alias, for when the registry does not answer."""
         home = self._home(name)
         try:
@@ -141,7 +141,7 @@ class BundleStore:
             return None
         return _stored(folder)
 
-    def find(self, name: str, version: str) -> Stored | None:
+    def find(self, name: ProductName, version: ModelVersionNumber) -> Stored | None:
         """A version that is here already, found without asking the registry.
 
         Of a product that was deleted and registered again, the copy that was used last.
@@ -154,7 +154,7 @@ class BundleStore:
         """The copy of what the address stood for when it was last loaded."""
         if address.alias is not None:
             return self.recall(address.name, address.alias)
-        return self.find(address.name, str(address.version))
+        return None if address.version is None else self.find(address.name, address.version)
 
     def copies(self) -> list[Stored]:
         """All complete bundles here, but those in use and those that last served by an alias."""
@@ -167,11 +167,11 @@ class BundleStore:
             ]
         return found
 
-    def folder(self, name: str) -> Path:
+    def folder(self, name: ProductName) -> Path:
         """Where a product's bundles lie; need not exist."""
         return place_of(self.root, name)
 
-    def _home(self, name: str) -> Path:
+    def _home(self, name: ProductName) -> Path:
         home = self.folder(name)
         home.mkdir(parents=True, exist_ok=True)
         return home
@@ -233,7 +233,8 @@ def _marked(folder: Path) -> dict[str, Any]:
 def _stored(folder: Path) -> Stored | None:
     if not (folder / MARKER).is_file():
         return None
-    return Stored(folder, unquote(folder.parent.name), folder.name.rpartition("-")[0])
+    name, version = unquote(folder.parent.name), folder.name.rpartition("-")[0]
+    return Stored(folder, ProductName(name), ModelVersionNumber(version))
 
 
 def _is_sound(folder: Path) -> bool:

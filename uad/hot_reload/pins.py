@@ -13,19 +13,19 @@ from uad.hot_reload.bundle_store import BundleStore
 from uad.registry import ModelRegistry
 from uad.registry.types import ModelVersion
 from uad.storage.atomic_writes import write_file
-from uad.storage.names import place_of
+from uad.storage.names import ModelVersionNumber, ProductName, place_of
 from uad.storage.paths import home
 
 PINNED_AT = "uad.pinned_at"
 """Tag of a pinned version: when the pin was set."""
 
 
-def pin_file(name: str) -> Path:
+def pin_file(name: ProductName) -> Path:
     """Holds the version; there is none without a pin."""
     return place_of(home() / "pins", name)
 
 
-def pinned(name: str) -> str | None:
+def pinned(name: ProductName) -> ModelVersionNumber | None:
     """The version that the product is pinned to on this machine; None without a pin.
 
     Raises:
@@ -40,10 +40,10 @@ def pinned(name: str) -> str | None:
         raise OSError(errno.EINVAL, "not a text file", str(file)) from exc
     if not version.isdigit():
         raise OSError(errno.EINVAL, f"line 1 is not a version number: {version[:20]!r}", str(file))
-    return version
+    return ModelVersionNumber(version)
 
 
-def pin(name: str, version: str) -> None:
+def pin(name: ProductName, version: ModelVersionNumber) -> None:
     """Serve `version` of the product until `unpin`, whatever is promoted.
 
     Raises:
@@ -62,14 +62,14 @@ def pin(name: str, version: str) -> None:
     write_file(pin_file(name), version)
 
 
-def unpin(name: str) -> bool:
+def unpin(name: ProductName) -> bool:
     """Follow the registry again; whether there was a pin."""
     was_pinned = pin_file(name).is_file()
     pin_file(name).unlink(missing_ok=True)
     return was_pinned
 
 
-def pinned_version(name: str, store: BundleStore) -> ModelVersion | None:
+def pinned_version(name: ProductName, store: BundleStore) -> ModelVersion | None:
     """The pinned version as the registry would describe it; None without a pin.
 
     Raises:
@@ -90,8 +90,9 @@ def pinned_version(name: str, store: BundleStore) -> ModelVersion | None:
     return replace(described, tags={**described.tags, PINNED_AT: pinned_at})
 
 
-def local_versions(name: str) -> list[str]:
+def local_versions(name: ProductName) -> list[ModelVersionNumber]:
     """Versions that can be pinned without a registry."""
     folders = BundleStore().folder(name).glob("*-*")
-    found = {folder.name.rpartition("-")[0] for folder in folders if folder.is_dir()}
+    names = {folder.name.rpartition("-")[0] for folder in folders if folder.is_dir()}
+    found = map(ModelVersionNumber, names)
     return sorted(found, key=lambda each: (len(each), each))

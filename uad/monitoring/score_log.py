@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from uad.storage.names import place_of
+from uad.storage.names import ModelVersionNumber, ProductName, place_of
 from uad.storage.paths import scores_dir
 
 
@@ -37,8 +37,8 @@ class ScoreLog:
 
     def add(
         self,
-        product: str,
-        version: str,
+        product: ProductName,
+        version: ModelVersionNumber,
         engine: str,
         scores: Iterable[tuple[float, bool] | tuple[float, bool, str]],
         at: datetime | None = None,
@@ -54,7 +54,9 @@ class ScoreLog:
         with file.open("a", encoding="utf-8") as stream:
             stream.write("".join(lines))
 
-    def read(self, product: str, version: str, since: datetime) -> list[LoggedScore]:
+    def read(
+        self, product: ProductName, version: ModelVersionNumber, since: datetime
+    ) -> list[LoggedScore]:
         """The scores from `since` on, oldest first; a line cut short by a crash is left out."""
         first = since.astimezone(UTC).date()
         found = [
@@ -66,12 +68,14 @@ class ScoreLog:
         ]
         return sorted(found, key=lambda scored: scored.at)
 
-    def files(self, product: str, version: str) -> Iterator[tuple[Path, date]]:
+    def files(
+        self, product: ProductName, version: ModelVersionNumber
+    ) -> Iterator[tuple[Path, date]]:
         """The days' files of a version, oldest first."""
         for file in sorted(self._folder(product, version).glob("*.jsonl")):
             yield file, date.fromisoformat(file.stem)
 
-    def _folder(self, product: str, version: str) -> Path:
+    def _folder(self, product: ProductName, version: ModelVersionNumber) -> Path:
         return place_of(self.root, product) / version
 
 

@@ -16,7 +16,7 @@ from uad.monitoring.judged_images import JudgedImages, has_judged_images
 from uad.monitoring.score_log import LoggedScore, ScoreLog
 from uad.registry import ModelAddress, ModelRegistry
 from uad.storage.atomic_writes import write_file
-from uad.storage.names import place_of
+from uad.storage.names import ModelVersionNumber, ProductName, place_of
 from uad.storage.paths import watch_dir
 
 DRIFTED = "drift or defects"
@@ -48,8 +48,8 @@ class DriftReport(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    product: str
-    version: str
+    product: ProductName
+    version: ModelVersionNumber
     since: datetime
     until: datetime
     images: int
@@ -130,7 +130,7 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def look_at_scores(
-    product: str, hours: float = 24.0, level: float = LEVEL, now: datetime | None = None
+    product: ProductName, hours: float = 24.0, level: float = LEVEL, now: datetime | None = None
 ) -> DriftReport:
     """Compare the champion's scores of the hours before `now` with its calibration scores.
 
@@ -163,7 +163,7 @@ def look_at_scores(
     return report(product, champion.version, since, now, found, moved)
 
 
-def _moved(product: str, scored: Sequence[LoggedScore]) -> tuple[MovedImage, ...]:
+def _moved(product: ProductName, scored: Sequence[LoggedScore]) -> tuple[MovedImage, ...]:
     """Those that are kept; looking makes no folder."""
     if not scored or not has_judged_images():
         return ()
@@ -181,8 +181,8 @@ def _moved(product: str, scored: Sequence[LoggedScore]) -> tuple[MovedImage, ...
 
 
 def report(
-    product: str,
-    version: str,
+    product: ProductName,
+    version: ModelVersionNumber,
     since: datetime,
     until: datetime,
     found: Drift,

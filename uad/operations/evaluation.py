@@ -18,6 +18,7 @@ from uad.hot_reload import BundleStore, open_bundle
 from uad.inference.detector import load_detector
 from uad.registry import ModelRegistry, ModelVersion, is_address
 from uad.storage.atomic_writes import write_file
+from uad.storage.names import DatasetAddress
 from uad.storage.paths import evaluations_dir
 
 
@@ -82,7 +83,7 @@ def open_version(bundle: str) -> tuple[Path, ModelVersion | None]:
 
 
 def keep_figures(
-    bundle: Path, version: ModelVersion | None, report: Report, dataset: str
+    bundle: Path, version: ModelVersion | None, report: Report, dataset: DatasetAddress
 ) -> str | None:
     """Keep them; returns a sentence for the user, None where there is nothing to say.
 

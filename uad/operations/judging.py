@@ -36,9 +36,9 @@ class Candidate:
         """For people."""
         return f"{self.product} version {self.version}"
 
-    def address_of(self, version: str) -> str:
+    def address_of(self, version: ModelVersionNumber) -> str:
         """A version of the same product."""
-        return str(ModelAddress(self.product, version=ModelVersionNumber(version)))
+        return str(ModelAddress(self.product, version=version))
 
 
 class Evidence(BaseModel):
@@ -56,7 +56,9 @@ class Evidence(BaseModel):
     champion_recent: str | None = None
 
 
-def judge(candidate: Candidate, champion: str | None, evidence: Evidence) -> GateVerdict:
+def judge(
+    candidate: Candidate, champion: ModelVersionNumber | None, evidence: Evidence
+) -> GateVerdict:
     """Apply the gate's rule; the verdict and its figures become tags `gate.*` of the version.
 
     The version is fetched from the registry as a server would, and must give its golden scores.
@@ -96,13 +98,13 @@ def promote_if(candidate: Candidate, verdict: GateVerdict) -> bool:
     return wins
 
 
-def champion_of(product: str) -> ModelVersionNumber | None:
+def champion_of(product: ProductName) -> ModelVersionNumber | None:
     """The version that serves; None before the first promotion."""
     champion = ModelRegistry().champion(product)
-    return None if champion is None else ModelVersionNumber(champion.version)
+    return None if champion is None else champion.version
 
 
-def learned_by(product: str, champion: str | None) -> list[Dataset]:
+def learned_by(product: ProductName, champion: ModelVersionNumber | None) -> list[Dataset]:
     """The champion's dataset, where this machine has it."""
     if champion is None:
         return []

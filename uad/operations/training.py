@@ -15,13 +15,13 @@ from uad.models.parts import EpochMetrics
 from uad.operations.inputs import TrainingInputs
 from uad.scoring.parts import described_parts
 from uad.storage.atomic_writes import write_file
-from uad.storage.names import DatasetAddress, place_of
+from uad.storage.names import DatasetAddress, ProductName, place_of
 from uad.storage.paths import bundles_dir, locks_dir
 
 
 def train_bundle(
     inputs: TrainingInputs,
-    product: str,
+    product: ProductName,
     *,
     device: str = "cpu",
     on_epoch: Callable[[EpochMetrics], None] | None = None,
@@ -57,7 +57,7 @@ def described(bundle: Bundle) -> str:
     return f"input {size} (height x width), parts {described_parts(made.detector)}, {kept}"
 
 
-def bundle_folder(product: str, dataset: DatasetAddress, key: str) -> Path:
+def bundle_folder(product: ProductName, dataset: DatasetAddress, key: str) -> Path:
     """Where the bundle of a training lies: the same training, the same place."""
     return place_of(bundles_dir(), product) / f"{dataset.partition('@')[2]}-{key[:12]}"
 
@@ -73,7 +73,7 @@ def is_complete(bundle: Path) -> bool:
 
 
 @contextmanager
-def only_retraining(product: str, wait_seconds: float = 0.0) -> Iterator[None]:
+def only_retraining(product: ProductName, wait_seconds: float = 0.0) -> Iterator[None]:
     """Hold the product's lock; it is released by the system if the process dies.
 
     Raises:

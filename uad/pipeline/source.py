@@ -15,6 +15,7 @@ from uad.config.pipeline import (
 )
 from uad.errors import BundleError, ConfigError, RegistryError
 from uad.registry import ModelAddress, ModelRegistry, is_address
+from uad.storage.names import ProductName
 
 
 def shipped_config(name: str) -> str:
@@ -78,7 +79,7 @@ def _model(model: str, folder: Path, registry: ModelRegistry) -> str:
     if model == DEFAULT_MODEL:
         return str(ModelAddress.champion(_only(products)))
     if model in products:
-        return str(ModelAddress.champion(model))
+        return str(ModelAddress.champion(ProductName(model)))
     raise ConfigError(
         f"'{model}' is not a pipeline, file, bundle or product (products: "
         f"{', '.join(products) or 'none'}). Give {ANOMALY_DETECTION}, a YAML file, a bundle's "
@@ -86,7 +87,7 @@ def _model(model: str, folder: Path, registry: ModelRegistry) -> str:
     )
 
 
-def _only(products: list[str]) -> str:
+def _only(products: list[ProductName]) -> ProductName:
     if not products:
         raise RegistryError(
             "There are no products yet. Train one: `uad retrain --data FOLDER --name NAME`. `uad "

@@ -61,9 +61,9 @@ class ModelAddress:
         )
 
     @classmethod
-    def champion(cls, name: str) -> "ModelAddress":
+    def champion(cls, name: ProductName) -> "ModelAddress":
         """Whatever version of the product serves."""
-        return cls(ProductName(name), alias=CHAMPION)
+        return cls(name, alias=CHAMPION)
 
 
 def is_address(text: str | Path) -> bool:

@@ -9,15 +9,16 @@ from uad.registry import audit
 from uad.registry.audit import Entry
 from uad.registry.connection import Connection
 from uad.registry.types import Kind, Promotion
+from uad.storage.names import ModelVersionNumber, ProductName
 
 
 @dataclass(frozen=True)
 class Request:
     """A move that somebody asks for."""
 
-    name: str
+    name: ProductName
     alias: str
-    to: str
+    to: ModelVersionNumber
     kind: Kind
     actor: str
     reason: str
@@ -27,7 +28,7 @@ class Request:
 class AliasState:
     """Where an alias is and how it came there."""
 
-    actual: str | None
+    actual: ModelVersionNumber | None
     entries: list[Entry]
 
     @property
@@ -36,15 +37,15 @@ class AliasState:
         return audit.made(self.entries, self.actual)
 
 
-def state(connection: Connection, name: str, alias: str) -> AliasState:
+def state(connection: Connection, name: ProductName, alias: str) -> AliasState:
     """Read an alias together with its audit."""
     model = connection.client.get_registered_model(name)
     version = model.aliases.get(alias)
     entries = audit.read_entries(name, alias, model.tags)
-    return AliasState(None if version is None else str(version), entries)
+    return AliasState(None if version is None else ModelVersionNumber(str(version)), entries)
 
 
-def record_external(connection: Connection, name: str, alias: str) -> Promotion | None:
+def record_external(connection: Connection, name: ProductName, alias: str) -> Promotion | None:
     """Write down a move that was made elsewhere; None if there was none. Needs the lock."""
     found = state(connection, name, alias)
     move = audit.external(name, alias, found.moves, found.actual)

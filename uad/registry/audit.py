@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from uad.registry.types import Promotion
+from uad.storage.names import ModelVersionNumber, ProductName
 
 PREFIX = "uad.move."
 
@@ -37,7 +38,7 @@ def new_entry(move: Promotion) -> Entry:
     return Entry(f"{PREFIX}{stamp}-{secrets.token_hex(3)}", move, done=False)
 
 
-def read_entries(name: str, alias: str, tags: Mapping[str, str]) -> list[Entry]:
+def read_entries(name: ProductName, alias: str, tags: Mapping[str, str]) -> list[Entry]:
     """The audit of one alias, oldest first; tags that somebody damaged are left out."""
     entries = []
     for key in sorted(key for key in tags if key.startswith(PREFIX)):
@@ -51,7 +52,7 @@ def read_entries(name: str, alias: str, tags: Mapping[str, str]) -> list[Entry]:
     return entries
 
 
-def made(entries: Iterable[Entry], actual: str | None) -> list[Promotion]:
+def made(entries: Iterable[Entry], actual: ModelVersionNumber | None) -> list[Promotion]:
     """The moves that took place.
 
     An intent counts if it is the last entry and the alias is where it meant to put it. A second
@@ -70,7 +71,9 @@ def made(entries: Iterable[Entry], actual: str | None) -> list[Promotion]:
     return moves
 
 
-def external(name: str, alias: str, moves: list[Promotion], actual: str | None) -> Promotion | None:
+def external(
+    name: ProductName, alias: str, moves: list[Promotion], actual: ModelVersionNumber | None
+) -> Promotion | None:
     """The move that nobody wrote down: where the alias is, if not where the audit left it."""
     expected = moves[-1].to_version if moves else None
     if expected == actual:
@@ -87,12 +90,12 @@ def external(name: str, alias: str, moves: list[Promotion], actual: str | None) 
     )
 
 
-def earlier(moves: Iterable[Promotion]) -> list[str]:
+def earlier(moves: Iterable[Promotion]) -> list[ModelVersionNumber]:
     """Versions that a rollback can go back to, nearest first.
 
     A rollback takes the newest versions off again, so that two rollbacks go two steps back.
     """
-    stack: list[str | None] = []
+    stack: list[ModelVersionNumber | None] = []
     for move in moves:
         if move.kind == "rollback" and move.to_version in stack:
             while stack[-1] != move.to_version:

@@ -32,6 +32,7 @@ from uad.registry.gate_verdict import (
     GateVerdict,
     figure_text,
 )
+from uad.storage.names import DatasetAddress, ModelVersionNumber
 
 __all__ = ["COLUMNS", "Check", "Decision", "GateRule", "GateVerdict", "Mode", "decide"]
 
@@ -44,10 +45,10 @@ def decide(
     differences: Mapping[str, Difference] | None = None,
     recent: Report | None = None,
     champion_recent: Report | None = None,
-    champion_version: str | None = None,
+    champion_version: ModelVersionNumber | None = None,
     champion_error: str | None = None,
     golden_error: str | None = None,
-    dataset: str | None = None,
+    dataset: DatasetAddress | None = None,
 ) -> GateVerdict:
     """Judge a new version.
 

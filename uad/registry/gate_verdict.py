@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from uad.config import Settings
 from uad.config.choices import Mode
+from uad.storage.names import DatasetAddress, ModelVersionNumber
 
 Decision = Literal["promote", "wait", "reject"]
 Metric = Literal[
@@ -80,9 +81,9 @@ class GateVerdict(BaseModel):
     decision: Decision
     reason: str
     checks: tuple[Check, ...] = ()
-    champion: str | None = None
+    champion: ModelVersionNumber | None = None
     """The version it was compared with."""
-    dataset: str | None = None
+    dataset: DatasetAddress | None = None
     """`name@version` of the images both were evaluated on."""
 
     def promotes(self, mode: Mode = "gate") -> bool:

@@ -9,6 +9,7 @@ from uad.registry.address import CHALLENGER, CHAMPION
 from uad.registry.connection import Connection
 from uad.registry.types import Promotion
 from uad.registry.versions import Versions
+from uad.storage.names import ModelVersionNumber, ProductName
 
 ANY: Any = object()
 """`promote(expected=ANY)`: whatever serves now."""
@@ -25,13 +26,13 @@ class ModelRegistry(Versions):
 
     def promote(
         self,
-        name: str,
-        version: str,
+        name: ProductName,
+        version: ModelVersionNumber,
         *,
         alias: str = CHAMPION,
         reason: str = "",
         actor: str | None = None,
-        expected: str | None = ANY,
+        expected: ModelVersionNumber | None = ANY,
     ) -> Promotion:
         """Give `alias` to a version: locked, read again afterwards, and written into the audit.
 
@@ -61,7 +62,12 @@ class ModelRegistry(Versions):
         return made
 
     def rollback(
-        self, name: str, *, alias: str = CHAMPION, reason: str = "", actor: str | None = None
+        self,
+        name: ProductName,
+        *,
+        alias: str = CHAMPION,
+        reason: str = "",
+        actor: str | None = None,
     ) -> Promotion:
         """Give the alias back to the version that had it before; again goes further back.
 
@@ -84,7 +90,7 @@ class ModelRegistry(Versions):
             request = alias_move.Request(name, alias, past[0], "rollback", actor, reason)
             return alias_move.make(connection, request)
 
-    def history(self, name: str, *, alias: str = CHAMPION) -> list[Promotion]:
+    def history(self, name: ProductName, *, alias: str = CHAMPION) -> list[Promotion]:
         """All moves of an alias, oldest first, those made outside uad included."""
         with self._open() as connection:
             self._model(connection, name)
@@ -93,7 +99,7 @@ class ModelRegistry(Versions):
                     alias_move.record_external(connection, name, alias)
             return alias_move.state(connection, name, alias).moves
 
-    def note_external(self, name: str, *, alias: str = CHAMPION) -> Promotion | None:
+    def note_external(self, name: ProductName, *, alias: str = CHAMPION) -> Promotion | None:
         """Write a move made outside uad into the audit; None if there was none."""
         with self._open() as connection:
             if not self._moved_outside(connection, name, alias):
@@ -101,16 +107,16 @@ class ModelRegistry(Versions):
             with connection.lock(name):
                 return alias_move.record_external(connection, name, alias)
 
-    def earlier(self, name: str, *, alias: str = CHAMPION) -> list[str]:
+    def earlier(self, name: ProductName, *, alias: str = CHAMPION) -> list[ModelVersionNumber]:
         """Versions that a rollback can go back to, nearest first; nothing is written."""
         return audit.earlier(self._moves(name, alias))
 
-    def left(self, name: str, *, alias: str = CHAMPION) -> str | None:
+    def left(self, name: ProductName, *, alias: str = CHAMPION) -> ModelVersionNumber | None:
         """The version that the alias last moved from, forward or back; nothing is written."""
         made = self._moves(name, alias)
         return made[-1].from_version if made else None
 
-    def _moves(self, name: str, alias: str) -> list[Promotion]:
+    def _moves(self, name: ProductName, alias: str) -> list[Promotion]:
         """All moves, oldest first, with one made outside uad that is not written down yet."""
         with self._open() as connection:
             found = alias_move.state(connection, name, alias)
@@ -118,6 +124,6 @@ class ModelRegistry(Versions):
         return [*found.moves, *([outside] if outside else [])]
 
     @staticmethod
-    def _moved_outside(connection: Connection, name: str, alias: str) -> bool:
+    def _moved_outside(connection: Connection, name: ProductName, alias: str) -> bool:
         found = alias_move.state(connection, name, alias)
         return audit.external(name, alias, found.moves, found.actual) is not None

@@ -17,6 +17,7 @@ from uad.models.parts import EpochMetrics
 from uad.registry import pyfunc, runs
 from uad.registry.connection import Connection
 from uad.registry.types import BUNDLE_ID, BUNDLE_SHA256, METRIC_TAG, ModelVersion
+from uad.storage.names import DatasetAddress, ProductName, RunId
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
@@ -36,7 +37,9 @@ _NOT_IN_A_NAME = re.compile(r"[/:.%\"']")
 
 
 @contextmanager
-def own_run(connection: Connection, name: str, bundle: Bundle, run_id: str | None) -> Iterator[str]:
+def own_run(
+    connection: Connection, name: ProductName, bundle: Bundle, run_id: RunId | None
+) -> Iterator[RunId]:
     """The run that a version comes from: `run_id`, or a new one, closed at the end.
 
     A new one tells what the bundle says of its training: settings and metrics by epoch.
@@ -53,7 +56,7 @@ def own_run(connection: Connection, name: str, bundle: Bundle, run_id: str | Non
     connection.client.set_terminated(run)
 
 
-def _make_run(connection: Connection, name: str, bundle: Bundle) -> str:
+def _make_run(connection: Connection, name: ProductName, bundle: Bundle) -> RunId:
     manifest = bundle.manifest
     tags = {key: value for key, value in describe(bundle, {}).items() if key.startswith("uad.")}
     run = runs.start(
@@ -76,7 +79,7 @@ class Uploaded:
 
 
 def upload(
-    connection: Connection, run: str, name: str, bundle: Bundle, tags: Mapping[str, str]
+    connection: Connection, run: RunId, name: ProductName, bundle: Bundle, tags: Mapping[str, str]
 ) -> Uploaded:
     """Make the bundle a model of the run, as MLflow 3 shows and compares it.
 
@@ -109,7 +112,7 @@ def log_figures(
     run: str,
     model_id: str | None,
     figures: Mapping[str, float],
-    dataset: str | None,
+    dataset: DatasetAddress | None,
 ) -> None:
     """Log metrics of a model on the run that made it, so that both can be sorted by them."""
     from mlflow.entities import Metric
@@ -125,7 +128,7 @@ def log_figures(
 
 
 def _logged_model(
-    connection: Connection, run: str, name: str, tags: Mapping[str, str]
+    connection: Connection, run: RunId, name: ProductName, tags: Mapping[str, str]
 ) -> "LoggedModel | None":
     from mlflow.entities.logged_model_output import LoggedModelOutput
     from mlflow.exceptions import MlflowException
@@ -177,7 +180,7 @@ def sentence(bundle: Bundle, metrics: Mapping[str, float], version: ModelVersion
     )
 
 
-def ensure_model(connection: Connection, name: str) -> None:
+def ensure_model(connection: Connection, name: ProductName) -> None:
     """Make the product if this is its first version."""
     from mlflow.exceptions import MlflowException
 

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 from uad.errors import RegistryError
 from uad.registry.connection import Connection, RegistryClient
 from uad.registry.types import MODEL_ID, PRODUCT, ModelVersion
+from uad.storage.names import DatasetAddress, ProductName, RunId
 
 _PAGE = 1000
 
@@ -19,12 +20,12 @@ _PAGE = 1000
 class TrackedRun:
     """A run of a training or registration."""
 
-    id: str
-    product: str
+    id: RunId
+    product: ProductName
     name: str
     under_way: bool
     started: datetime
-    dataset: str | None
+    dataset: DatasetAddress | None
     """`name@version`."""
     artifacts: str
     """Where its files are, as MLflow writes it."""
@@ -54,7 +55,7 @@ class Remover(RegistryClient):
         return found
 
     @contextmanager
-    def no_moves(self, product: str) -> Iterator[None]:
+    def no_moves(self, product: ProductName) -> Iterator[None]:
         """While the block runs no process of this machine promotes a version of the product."""
         with self._open() as connection, connection.lock(product):
             yield
@@ -73,7 +74,7 @@ class Remover(RegistryClient):
                 _delete_files(connection, version.source)
                 _delete_logged_model(connection, version.tags.get(MODEL_ID))
 
-    def delete_run(self, run_id: str) -> None:
+    def delete_run(self, run_id: RunId) -> None:
         """Mark a run as deleted and remove its files; its figures stay in the database."""
         with self._open() as connection:
             run = connection.client.get_run(run_id)
@@ -113,7 +114,7 @@ def _delete_files(connection: Connection, uri: str) -> None:
 def _tracked(run: Any) -> TrackedRun:
     info, tags = run.info, run.data.tags
     return TrackedRun(
-        id=str(info.run_id),
+        id=RunId(str(info.run_id)),
         product=tags[PRODUCT],
         name=str(info.run_name),
         under_way=info.status in ("RUNNING", "SCHEDULED"),

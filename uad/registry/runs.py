@@ -14,7 +14,7 @@ from uad.bundle import git_revision
 from uad.errors.extras import require_storage
 from uad.models.parts import EpochMetrics
 from uad.registry.connection import Connection, RegistryClient
-from uad.storage.names import place_of
+from uad.storage.names import ProductName, RunId, place_of
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Experiment
@@ -30,17 +30,17 @@ class RunTracker(RegistryClient):
 
     def start_run(
         self,
-        product: str,
+        product: ProductName,
         *,
         name: str | None = None,
         params: Mapping[str, Any] | None = None,
         tags: Mapping[str, str] | None = None,
-    ) -> str:
+    ) -> RunId:
         """Open a run in the product's experiment; nested `params` get dotted names."""
         with self._open() as connection:
             return start(connection, product, name=name, params=params or {}, tags=tags or {})
 
-    def latest_run(self, product: str, tags: Mapping[str, str]) -> tuple[str, str] | None:
+    def latest_run(self, product: ProductName, tags: Mapping[str, str]) -> tuple[RunId, str] | None:
         """Id and status (RUNNING, FINISHED, FAILED, KILLED) of the newest run that has `tags`."""
         wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
         newest = ["attributes.start_time DESC"]
@@ -52,30 +52,30 @@ class RunTracker(RegistryClient):
             found = client.search_runs(
                 [experiment.experiment_id], wanted, max_results=1, order_by=newest
             )
-        return next(((str(run.info.run_id), str(run.info.status)) for run in found), None)
+        return next(((RunId(str(run.info.run_id)), str(run.info.status)) for run in found), None)
 
-    def reopen_run(self, run_id: str) -> None:
+    def reopen_run(self, run_id: RunId) -> None:
         """Let a run that was cut off go on."""
         with self._open() as connection:
             connection.client.update_run(run_id, status="RUNNING")
 
-    def log_epoch(self, run_id: str, epoch: EpochMetrics) -> None:
+    def log_epoch(self, run_id: RunId, epoch: EpochMetrics) -> None:
         """Log all metrics of one epoch; the step is the epoch's number."""
         with self._open() as connection:
             log_epoch(connection, run_id, epoch)
 
-    def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
+    def log_metrics(self, run_id: RunId, metrics: Mapping[str, float]) -> None:
         """Log metrics of the run as a whole."""
         with self._open() as connection:
             log_metrics(connection, run_id, metrics)
 
-    def log_folder(self, run_id: str, folder: Path, artifact_path: str) -> None:
+    def log_folder(self, run_id: RunId, folder: Path, artifact_path: str) -> None:
         """Upload the content of `folder` under `artifact_path` of the run."""
         with self._open() as connection:
             connection.client.log_artifacts(run_id, str(folder), artifact_path)
 
     @contextmanager
-    def machine(self, run_id: str) -> Iterator[None]:
+    def machine(self, run_id: RunId) -> Iterator[None]:
         """Log the machine's load as metrics `system/...` while the block runs.
 
         MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL sets the seconds between two samples, 10 by default.
@@ -91,7 +91,7 @@ class RunTracker(RegistryClient):
         finally:
             monitor.finish()  # type: ignore[no-untyped-call]
 
-    def log_dataset(self, run_id: str, dataset: "Dataset", page: Path | None = None) -> None:
+    def log_dataset(self, run_id: RunId, dataset: "Dataset", page: Path | None = None) -> None:
         """Name the dataset version as the run's input, as MLflow shows and compares it.
 
         `page` is uploaded under `dataset/`.
@@ -105,7 +105,7 @@ class RunTracker(RegistryClient):
                 client.log_artifact(run_id, str(page), "dataset")
 
     def finish_run(
-        self, run_id: str, status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED"
+        self, run_id: RunId, status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED"
     ) -> None:
         """Close a run."""
         with self._open() as connection:
@@ -114,12 +114,12 @@ class RunTracker(RegistryClient):
 
 def start(
     connection: Connection,
-    product: str,
+    product: ProductName,
     *,
     name: str | None,
     params: Mapping[str, Any],
     tags: Mapping[str, str],
-) -> str:
+) -> RunId:
     """Open a run in the product's experiment and return its id."""
     from mlflow.entities import Param
 
@@ -135,24 +135,25 @@ def start(
     }
     if (revision := git_revision()) is not None:
         given["mlflow.source.git.commit"] = revision
-    run_id = str(client.create_run(experiment, tags=given, run_name=name).info.run_id)
+    made = client.create_run(experiment, tags=given, run_name=name)
+    run_id = RunId(str(made.info.run_id))
     flat = [Param(key, str(value)) for key, value in flatten(params).items()]
     for begin in range(0, len(flat), MAX_BATCH):
         client.log_batch(run_id, params=flat[begin : begin + MAX_BATCH])
     return run_id
 
 
-def log_epoch(connection: Connection, run_id: str, epoch: EpochMetrics) -> None:
+def log_epoch(connection: Connection, run_id: RunId, epoch: EpochMetrics) -> None:
     """All metrics of one epoch in one call; the step is the epoch."""
     _log(connection, run_id, epoch.values, step=epoch.epoch)
 
 
-def log_metrics(connection: Connection, run_id: str, metrics: Mapping[str, float]) -> None:
+def log_metrics(connection: Connection, run_id: RunId, metrics: Mapping[str, float]) -> None:
     """Metrics of the whole run."""
     _log(connection, run_id, metrics, step=0)
 
 
-def experiment_id(connection: Connection, product: str) -> str:
+def experiment_id(connection: Connection, product: ProductName) -> str:
     """The product's experiment, made on first use.
 
     Raises:
@@ -163,7 +164,7 @@ def experiment_id(connection: Connection, product: str) -> str:
     return str(found.experiment_id)
 
 
-def _experiment(connection: Connection, product: str) -> "Experiment":
+def _experiment(connection: Connection, product: ProductName) -> "Experiment":
     from mlflow.exceptions import MlflowException
 
     client = connection.client
@@ -203,7 +204,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _log(connection: Connection, run_id: str, values: Mapping[str, float], *, step: int) -> None:
+def _log(connection: Connection, run_id: RunId, values: Mapping[str, float], *, step: int) -> None:
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from uad.registry.address import SCHEME, ModelAddress
-from uad.storage.names import ModelVersionNumber, ProductName
+from uad.storage.names import ModelVersionNumber, ProductName, RunId
 
 Kind = Literal["promote", "rollback", "external"]
 
@@ -27,10 +27,10 @@ PRODUCT = "uad.product"
 class ModelVersion:
     """One registered version of a product's model."""
 
-    name: str
-    version: str
+    name: ProductName
+    version: ModelVersionNumber
     """A number as text: MLflow answers int or str, depending on the store."""
-    run_id: str | None
+    run_id: RunId | None
     source: str
     """Where its artifacts are, as the store writes it."""
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -62,18 +62,18 @@ class ModelVersion:
     @property
     def address(self) -> str:
         """`models:/name/version`."""
-        return str(ModelAddress(ProductName(self.name), version=ModelVersionNumber(self.version)))
+        return str(ModelAddress(self.name, version=self.version))
 
 
 @dataclass(frozen=True)
 class Promotion:
     """One move of an alias: who, when, from, to, why."""
 
-    name: str
+    name: ProductName
     alias: str
-    from_version: str | None
+    from_version: ModelVersionNumber | None
     """None: the alias did not exist before."""
-    to_version: str | None
+    to_version: ModelVersionNumber | None
     """None: somebody removed the alias."""
     kind: Kind
     """`external`: made outside uad, for example in MLflow's own UI, and found out later."""
@@ -95,7 +95,7 @@ class Promotion:
         }
 
     @classmethod
-    def from_json(cls, name: str, values: Mapping[str, Any]) -> "Promotion":
+    def from_json(cls, name: ProductName, values: Mapping[str, Any]) -> "Promotion":
         """The reverse of `to_json`; KeyError or ValueError where that is impossible."""
         return cls(
             name,

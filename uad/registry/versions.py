@@ -13,7 +13,7 @@ from uad.registry import registration
 from uad.registry.address import CHAMPION, ModelAddress
 from uad.registry.connection import Connection, RegistryClient
 from uad.registry.types import DATASET, EVALUATED_ON, METRIC_TAG, MODEL_ID, PRODUCT, ModelVersion
-from uad.storage.names import check_name
+from uad.storage.names import DatasetAddress, ModelVersionNumber, ProductName, RunId, check_name
 
 _PAGE = 200
 
@@ -24,9 +24,9 @@ class Versions(RegistryClient):
     def register(
         self,
         bundle: Path,
-        name: str,
+        name: ProductName,
         *,
-        run_id: str | None = None,
+        run_id: RunId | None = None,
         metrics: Mapping[str, float] | None = None,
         tags: Mapping[str, str] | None = None,
         description: str = "",
@@ -40,7 +40,7 @@ class Versions(RegistryClient):
             BundleError: the bundle is incomplete or altered.
             RegistryError: the name cannot be one, or the registry refuses.
         """
-        name = check_name(name)
+        name = ProductName(check_name(name))
         checked = read_bundle(Path(bundle))
         figures = dict(metrics or {}) or _own_figures(checked)
         described = {PRODUCT: name, **registration.describe(checked, figures), **(tags or {})}
@@ -52,7 +52,9 @@ class Versions(RegistryClient):
             # A training's own run has its losses already, one per epoch.
             logged = set(checked.manifest.metrics) if run_id else set()
             new = {name: value for name, value in figures.items() if name not in logged}
-            registration.log_figures(connection, run, model.model_id, new, described.get(DATASET))
+            dataset = described.get(DATASET)
+            learned = DatasetAddress(dataset) if dataset else None
+            registration.log_figures(connection, run, model.model_id, new, learned)
             registration.ensure_model(connection, name)
             made = connection.client.create_model_version(
                 name,
@@ -61,14 +63,17 @@ class Versions(RegistryClient):
                 tags={**described, **({MODEL_ID: model.model_id} if model.model_id else {})},
                 model_id=model.model_id,
             )
-            version = self.version(name, str(made.version))
+            version = self.version(name, ModelVersionNumber(str(made.version)))
             registration.name_version(connection, model.model_id, version)
             text = description or registration.sentence(checked, figures, version)
             connection.client.update_model_version(name, version.version, text)
         return replace(version, description=text)
 
     def record_figures(
-        self, version: ModelVersion, figures: Mapping[str, float], dataset: str | None = None
+        self,
+        version: ModelVersion,
+        figures: Mapping[str, float],
+        dataset: DatasetAddress | None = None,
     ) -> None:
         """Keep figures of an evaluation: as tags of the version, and as metrics of run and model.
 
@@ -82,7 +87,7 @@ class Versions(RegistryClient):
                 registration.log_figures(connection, version.run_id, model_id, figures, dataset)
 
     def register_once(
-        self, bundle: Path, name: str, *, run_id: str | None, **facts: Any
+        self, bundle: Path, name: ProductName, *, run_id: RunId | None, **facts: Any
     ) -> ModelVersion:
         """`register`, unless this run has made a version already: for steps that are repeated."""
         if run_id is not None and name in self.products():
@@ -91,14 +96,14 @@ class Versions(RegistryClient):
                 return made[0]
         return self.register(bundle, name, run_id=run_id, **facts)
 
-    def trained_on(self, name: str, tags: Mapping[str, str]) -> ModelVersion | None:
+    def trained_on(self, name: ProductName, tags: Mapping[str, str]) -> ModelVersion | None:
         """The newest version of a product that has all of `tags`; None without one."""
         if name not in self.products():
             return None
         same = (v for v in self.versions(name) if tags.items() <= v.tags.items())
         return next(same, None)
 
-    def products(self) -> list[str]:
+    def products(self) -> list[ProductName]:
         """Names of all registered models, in alphabetical order."""
         with self._open() as connection:
             search = connection.client.search_registered_models
@@ -111,7 +116,7 @@ class Versions(RegistryClient):
         products = set(self.products())
         return {each.name: str(each.experiment_id) for each in found if each.name in products}
 
-    def versions(self, name: str) -> list[ModelVersion]:
+    def versions(self, name: ProductName) -> list[ModelVersion]:
         """All versions of a product, newest first; RegistryError if there is no such product."""
         with self._open() as connection:
             model = self._model(connection, name)
@@ -122,7 +127,7 @@ class Versions(RegistryClient):
             listed = [_version(each, model.aliases) for each in found]
         return sorted(listed, key=lambda each: int(each.version), reverse=True)
 
-    def version(self, name: str, version: str) -> ModelVersion:
+    def version(self, name: ProductName, version: ModelVersionNumber) -> ModelVersion:
         """One version of a product."""
         from mlflow.exceptions import MlflowException
 
@@ -140,7 +145,7 @@ class Versions(RegistryClient):
                 ) from exc
             return _version(found, model.aliases)
 
-    def aliased(self, name: str, alias: str) -> ModelVersion | None:
+    def aliased(self, name: ProductName, alias: str) -> ModelVersion | None:
         """The version that carries `alias`; None if none does."""
         with self._open() as connection:
             aliases = self._model(connection, name).aliases
@@ -149,7 +154,7 @@ class Versions(RegistryClient):
             found = connection.client.get_model_version(name, str(aliases[alias]))
             return _version(found, aliases)
 
-    def champion(self, name: str) -> ModelVersion | None:
+    def champion(self, name: ProductName) -> ModelVersion | None:
         """The version that serves; None if none was promoted yet."""
         return self.aliased(name, CHAMPION)
 
@@ -196,7 +201,7 @@ class Versions(RegistryClient):
                     version.name, version.version, key, str(value)
                 )
 
-    def _model(self, connection: Connection, name: str) -> Any:
+    def _model(self, connection: Connection, name: ProductName) -> Any:
         from mlflow.exceptions import MlflowException
 
         try:
@@ -230,7 +235,7 @@ def _pages(search: Any, **arguments: Any) -> Iterator[Any]:
 
 
 def _version(found: Any, aliases: Mapping[str, Any]) -> ModelVersion:
-    number = str(found.version)
+    number = ModelVersionNumber(str(found.version))
     return ModelVersion(
         name=found.name,
         version=number,
