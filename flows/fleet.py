@@ -77,7 +77,9 @@ def retrain_product(product: ProductName, parameters: dict[str, Any]) -> Row:
 
 @flow(name="fleet", flow_run_name="fleet")
 def fleet_flow(
-    products: dict[str, dict[str, Any]], skip_unchanged: bool = True, side_by_side: bool = False
+    products: dict[ProductName, dict[str, Any]],
+    skip_unchanged: bool = True,
+    side_by_side: bool = False,
 ) -> list[Row]:
     """Retrain all products; returns a row each, in the order given.
 
