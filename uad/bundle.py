@@ -116,7 +116,7 @@ class CalibrationEntry(_Part):
         return alpha_outside(self.alpha, tuple(each.zone for each in self.zones))
 
 
-class Rounded(_Part):
+class MetricLoss(_Part):
     """What became of a metric: normal images against copies with planted defects."""
 
     fp32: float
@@ -132,8 +132,8 @@ class Agreement(_Part):
     """Normal images of which the activations' ranges were taken."""
     noise: float
     """Standard deviation of the scores' log ratio, over that of normal images' log scores."""
-    image_auroc: Rounded
-    pixel_auroc: Rounded
+    image_auroc: MetricLoss
+    pixel_auroc: MetricLoss
     maps: float | None = None
     """Standard deviation of the anomaly maps' difference on normal images, over that of float32's
     maps; None in bundles older than this figure."""
@@ -383,7 +383,7 @@ __all__ = [
     "CalibrationEntry",
     "DatasetRef",
     "Manifest",
-    "Rounded",
+    "MetricLoss",
     "TeacherRef",
     "ZoneCalibration",
     "add_agreement",

@@ -10,7 +10,7 @@ from uad.data import Dataset, Sample
 from uad.data.versions import differ_in_zones_only
 from uad.errors import CalibrationError
 from uad.inference.calibrate import calibrate
-from uad.inference.quantization.quantize import admit, quantise
+from uad.inference.quantization.quantize import allow_engine, quantise
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def prepare(
                 bundle, shares.train, shares.selection, engines=[engine], progress=progress
             )
         elif engine not in (bundle.manifest.int8 or {}):
-            bundle = admit(bundle, shares.selection, engine)
+            bundle = allow_engine(bundle, shares.selection, engine)
     return calibrate(
         bundle,
         shares.calibration,

@@ -1,4 +1,4 @@
-"""Setting an alias under a lock, read again and audited; see `promotions` for the audit's form."""
+"""Setting an alias under a lock, read again and audited; see `audit` for the record's form."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta

@@ -16,7 +16,7 @@ from uad.inference.detector import load_detector
 from uad.inference.prepare import split_of
 from uad.inference.quantization.automatic import add_int8_where_accepted
 from uad.inference.quantization.check import Bounds
-from uad.inference.quantization.quantize import admit, quantise
+from uad.inference.quantization.quantize import allow_engine, quantise
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
@@ -121,6 +121,6 @@ def test_an_engine_that_is_not_admitted_is_examined_before_it_is_calibrated(
         {"onnxruntime": (int8_bundle.manifest.int8 or {})["onnxruntime"]},
     )
     with pytest.raises(EngineError, match=r"openvino: 8-bit rounding"):
-        admit(only, dataset.selection, "openvino", bounds=Bounds(noise=0.0))
-    admitted = admit(only, dataset.selection, "openvino", bounds=Bounds(99.0, 1.0, 99.0))
+        allow_engine(only, dataset.selection, "openvino", bounds=Bounds(noise=0.0))
+    admitted = allow_engine(only, dataset.selection, "openvino", bounds=Bounds(99.0, 1.0, 99.0))
     assert set(admitted.manifest.int8 or {}) == {"onnxruntime", "openvino"}

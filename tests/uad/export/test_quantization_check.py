@@ -12,7 +12,7 @@ from uad.data import load_dataset
 from uad.images import read, resize
 from uad.inference.engines import Engine, load_engine
 from uad.inference.prepare import split_of
-from uad.inference.quantization.check import Bounds, Examination, objection
+from uad.inference.quantization.check import Bounds, QuantizationCheck, objection
 from uad.inference.quantization.quantize import Extremes
 from uad.scoring.maps import Outputs
 
@@ -49,13 +49,13 @@ def bundle(tiny_bundle: Path) -> Bundle:
 
 
 @pytest.fixture
-def examination(bundle: Bundle, parts: Path) -> Examination:
+def examination(bundle: Bundle, parts: Path) -> QuantizationCheck:
     spec, dataset = bundle.manifest.input, load_dataset(parts, split_of(bundle))
     normals = [resize(read(s.path), (spec.height, spec.width)) for s in dataset.selection]
-    return Examination(bundle, load_engine(bundle), normals)
+    return QuantizationCheck(bundle, load_engine(bundle), normals)
 
 
-def test_float32_agrees_with_itself(bundle: Bundle, examination: Examination) -> None:
+def test_float32_agrees_with_itself(bundle: Bundle, examination: QuantizationCheck) -> None:
     found = examination.of(load_engine(bundle), images=1)
     assert (found.noise, found.pixel_auroc.least_loss) == (0, 0)
     assert found.image_auroc.fp32 == found.image_auroc.int8
@@ -64,7 +64,7 @@ def test_float32_agrees_with_itself(bundle: Bundle, examination: Examination) ->
 
 
 def test_maps_that_go_wrong_are_noticed_though_the_scores_agree(
-    bundle: Bundle, examination: Examination
+    bundle: Bundle, examination: QuantizationCheck
 ) -> None:
     found = examination.of(Displaced(load_engine(bundle)), images=1)
     assert abs(found.image_auroc.fp32 - found.image_auroc.int8) < 0.1
@@ -73,7 +73,7 @@ def test_maps_that_go_wrong_are_noticed_though_the_scores_agree(
 
 
 def test_maps_of_normal_images_that_move_are_noticed_though_no_planted_defect_is_lost(
-    bundle: Bundle, examination: Examination
+    bundle: Bundle, examination: QuantizationCheck
 ) -> None:
     found = examination.of(Displaced(load_engine(bundle)), images=1)
     assert found.maps is not None

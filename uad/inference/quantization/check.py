@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from uad.bundle import Agreement, Bundle, Rounded
+from uad.bundle import Agreement, Bundle, MetricLoss
 from uad.data.synthetic import Mask, plant
 from uad.images import Image
 from uad.inference.detector import Scorer
@@ -38,7 +38,7 @@ class Bounds:
     deviation among those pixels. Planted defects do not show losses that real, faint ones do."""
 
 
-class Examination:
+class QuantizationCheck:
     """What float32 says of the images, for comparing 8-bit models with it."""
 
     def __init__(self, bundle: Bundle, exact: Engine, normals: Sequence[Image]) -> None:
@@ -101,8 +101,8 @@ def objection(found: Agreement, bounds: Bounds) -> str | None:
     )
 
 
-def _rounded(found: Difference) -> Rounded:
-    return Rounded(fp32=found.a, int8=found.b, least_loss=found.low)
+def _rounded(found: Difference) -> MetricLoss:
+    return MetricLoss(fp32=found.a, int8=found.b, least_loss=found.low)
 
 
 def _logarithms(judgement: Judgement) -> NDArray[np.float64]:

@@ -25,7 +25,7 @@ from uad.errors import CalibrationError, EngineError
 from uad.images import Image, read
 from uad.inference.engines import load_engine, open_model
 from uad.inference.graph import Range, Ranges, build_int8, build_observed
-from uad.inference.quantization.check import Bounds, Examination, objection
+from uad.inference.quantization.check import Bounds, QuantizationCheck, objection
 from uad.models.parts import Parts
 from uad.scoring.zones import prepared
 
@@ -87,7 +87,7 @@ def quantise(
         return add_int8(bundle, file.read_bytes(), accepted)
 
 
-def admit(
+def allow_engine(
     bundle: Bundle,
     selection: Sequence[Sample],
     engine: str,
@@ -106,16 +106,16 @@ def admit(
     return add_agreement(bundle, engine, _accepted(bundle, found, bounds)[engine])
 
 
-def _examination(bundle: Bundle, selection: Sequence[Sample]) -> Examination:
+def _examination(bundle: Bundle, selection: Sequence[Sample]) -> QuantizationCheck:
     spec = bundle.manifest.input
     chosen = _spread(selection, JUDGING_IMAGES)
     normals = [prepared(read(sample.path), spec) for sample in chosen]
     with closing(load_engine(bundle, "onnxruntime", precision="fp32")) as exact:
-        return Examination(bundle, exact, normals)
+        return QuantizationCheck(bundle, exact, normals)
 
 
 def _agreements(
-    file: Path, spec: InputSpec, examination: Examination, engines: Sequence[str], images: int
+    file: Path, spec: InputSpec, examination: QuantizationCheck, engines: Sequence[str], images: int
 ) -> dict[str, Agreement]:
     """By engine how the 8-bit model in `file` agrees with float32."""
     found = {}

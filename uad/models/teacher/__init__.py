@@ -6,7 +6,7 @@ random     seeded, for tests of the system
 FILE       .safetensors, .npz, .pdparams or .pth, with torchvision's or Paddle's names
 """
 
-from uad.models.teacher.download import IMAGENET, Patience, Source, fetch, hash_of
+from uad.models.teacher.download import IMAGENET, RetrySettings, Source, fetch, hash_of
 from uad.models.teacher.reading import read_weights
 from uad.models.teacher.sources import (
     Known,
@@ -20,7 +20,7 @@ from uad.models.teacher.sources import (
 __all__ = [
     "IMAGENET",
     "Known",
-    "Patience",
+    "RetrySettings",
     "Source",
     "embedded_file",
     "fetch",

@@ -33,7 +33,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetrySettings:
     """How long a bad network is borne."""
 
     connect_seconds: float = 10.0
@@ -65,7 +65,7 @@ def fetch(
     source: Source,
     folder: Path,
     *,
-    patience: Patience = Patience(),
+    patience: RetrySettings = RetrySettings(),
     on_bytes: OnBytes | None = None,
 ) -> Path:
     """The file of `source` in `folder`, downloaded unless a good copy is there already.
@@ -124,7 +124,7 @@ def _pin(target: Path) -> str | None:
 
 
 def _download(
-    source: Source, part: Path, target: Path, patience: Patience, on_bytes: OnBytes
+    source: Source, part: Path, target: Path, patience: RetrySettings, on_bytes: OnBytes
 ) -> None:
     """Bring `part` to its full length, going on where the last attempt was cut."""
     fruitless, pause = 0, patience.pause_seconds
@@ -147,7 +147,7 @@ def _download(
             pause *= 2
 
 
-def _attempt(url: str, part: Path, patience: Patience, on_bytes: OnBytes) -> None:
+def _attempt(url: str, part: Path, patience: RetrySettings, on_bytes: OnBytes) -> None:
     have = _size(part)
     timeout = httpx.Timeout(patience.silence_seconds, connect=patience.connect_seconds)
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})

@@ -9,12 +9,12 @@ from threading import Event, Thread
 
 import pytest
 
-from uad.models.teacher import Patience, Source
+from uad.models.teacher import RetrySettings, Source
 
 CONTENT = bytes(range(256)) * 400
-PATIENT = Patience(connect_seconds=60, silence_seconds=60, attempts=2, pause_seconds=0.01)
+PATIENT = RetrySettings(connect_seconds=60, silence_seconds=60, attempts=2, pause_seconds=0.01)
 """As long as a busy machine needs; nothing here waits for it."""
-IMPATIENT = Patience(connect_seconds=60, silence_seconds=2, attempts=2, pause_seconds=0.01)
+IMPATIENT = RetrySettings(connect_seconds=60, silence_seconds=2, attempts=2, pause_seconds=0.01)
 """For servers that fall silent."""
 
 

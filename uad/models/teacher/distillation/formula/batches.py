@@ -54,7 +54,7 @@ class Purpose(IntEnum):
 
 
 @dataclass(frozen=True)
-class Lessons:
+class FractalBatches:
     """`lessons[n]` is batch n, the same at every time and in every process."""
 
     recipe: FormulaRecipe

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 
 from uad.models.teacher.distillation.formula.batches import (
     FormulaRecipe,
-    Lessons,
+    FractalBatches,
     Purpose,
     categories,
 )
@@ -47,9 +47,9 @@ def classify(recipe: FormulaRecipe, folder: Path) -> Tensors:
     """
     for _ in updates(recipe, folder):
         pass
-    lessons = Lessons(recipe, Purpose.RECALIBRATION, categories(recipe))
-    batches = (lessons[number][0] for number in range(recipe.recalibration_batches))
-    return recalibrated(load(folder)["average"], recipe, batches)
+    drawn = FractalBatches(recipe, Purpose.RECALIBRATION, categories(recipe))
+    pictures = (drawn[number][0] for number in range(recipe.recalibration_batches))
+    return recalibrated(load(folder)["average"], recipe, pictures)
 
 
 def updates(recipe: FormulaRecipe, folder: Path) -> Iterator[TrainingState]:
@@ -58,9 +58,9 @@ def updates(recipe: FormulaRecipe, folder: Path) -> Iterator[TrainingState]:
     state = resumed(recipe, folder) or fresh(_first_weights(recipe), recipe)
     started = time.monotonic() - state.elapsed_seconds
     saved, shown = time.monotonic(), Means()
-    lessons = _drawn_ahead(Lessons(recipe, Purpose.TRAINING, categories(recipe)), state.step)
+    batches = _drawn_ahead(FractalBatches(recipe, Purpose.TRAINING, categories(recipe)), state.step)
     while (progress := recipe.progress(state.images, state.elapsed_seconds)) < 1.0:
-        pictures, labels = next(lessons)
+        pictures, labels = next(batches)
         shown.add(_step(state, pictures, labels, recipe, progress))
         state.step, state.images = state.step + 1, state.images + len(labels)
         state.elapsed_seconds = time.monotonic() - started
@@ -75,11 +75,11 @@ def updates(recipe: FormulaRecipe, folder: Path) -> Iterator[TrainingState]:
 
 def held_out_accuracy(weights: Tensors, recipe: FormulaRecipe) -> float:
     """Share of pictures named rightly whose parameters lie between those of training."""
-    lessons = Lessons(recipe, Purpose.HELD_OUT, categories(recipe))
+    batches = FractalBatches(recipe, Purpose.HELD_OUT, categories(recipe))
     network = placed(weights, recipe)
     right = []
     for number in range(recipe.held_out_batches):
-        pictures, labels = lessons[number]
+        pictures, labels = batches[number]
         with torch.no_grad(), precision(recipe):
             answers = logits(network, normalised(pictures, recipe.device), training=False)
         right.append(answers.argmax(1).cpu().numpy() == labels)
@@ -114,14 +114,14 @@ def _first_weights(recipe: FormulaRecipe) -> Tensors:
     return weights
 
 
-def _drawn_ahead(lessons: Lessons, first: int) -> Iterator[Any]:
+def _drawn_ahead(batches: FractalBatches, first: int) -> Iterator[Any]:
     """Batches from number `first` on, by the recipe's drawers."""
     loader = torch.utils.data.DataLoader(
-        lessons,
+        batches,
         batch_size=None,  # a lesson is a batch already
         sampler=count(first),
         collate_fn=_unchanged,
-        num_workers=lessons.recipe.drawers,
+        num_workers=batches.recipe.drawers,
     )
     return iter(loader)
 

@@ -3,7 +3,7 @@ import pytest
 
 from uad.models.teacher.distillation.formula.batches import (
     FormulaRecipe,
-    Lessons,
+    FractalBatches,
     Purpose,
     categories,
 )
@@ -93,7 +93,7 @@ def test_a_lesson_returns_with_its_seed_and_number() -> None:
     def lesson(
         recipe: FormulaRecipe, purpose: Purpose, number: int
     ) -> tuple[bytes, tuple[int, ...]]:
-        pictures, labels = Lessons(recipe, purpose, categories(recipe))[number]
+        pictures, labels = FractalBatches(recipe, purpose, categories(recipe))[number]
         return pictures.tobytes(), tuple(labels)
 
     first = lesson(recipe, Purpose.TRAINING, 3)
