@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from uad.config import ScoreDefinition
 from uad.config.score import Distance
 from uad.config.training import Areas
-from uad.data.synthetic import plant
 from uad.metrics import PixelStream, image_auroc
 from uad.scoring.maps import anomaly_map, describe, image_score
+from uad.scoring.synthetic_defects import plant
 from uad.scoring.zones import ignored
 
 T = TypeVar("T")

@@ -5,7 +5,6 @@ from numpy.typing import NDArray
 
 from tests.images import part
 from uad.config.score import Distance
-from uad.data.synthetic import plant
 from uad.scoring.maps import describe
 from uad.scoring.selection import (
     MOST,
@@ -17,6 +16,7 @@ from uad.scoring.selection import (
     looked_at,
     plant_in,
 )
+from uad.scoring.synthetic_defects import plant
 
 Model = Callable[[NDArray[np.uint8]], dict[Distance, LevelMaps]]
 IMAGES = np.stack([part(seed, size=(64, 64)) for seed in range(4)])

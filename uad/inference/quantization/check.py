@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uad.bundle import Agreement, Bundle, MetricLoss
-from uad.data.synthetic import Mask, plant
 from uad.images import Image
 from uad.inference.detector import Scorer
 from uad.inference.engines import Engine
 from uad.metrics import Difference, Judgement, PixelStream, paired_bootstrap
+from uad.scoring.synthetic_defects import Mask, plant
 
 PLANTED = 64
 """Copies with planted defects at least, shared out among the normal images."""
