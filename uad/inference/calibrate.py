@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from rich.markup import escape
-
 from uad.bundle import Bundle, CalibrationEntry, ZoneCalibration, add_calibration
 from uad.config.training import Zones
 from uad.console import console, progress_bar
@@ -182,4 +180,4 @@ def _warn(entry: CalibrationEntry, samples: Sequence[Sample]) -> None:
         files = [str(sample.path) for sample in samples if sample.name == found.image]
         sentences.append(" ".join([found.sentence(), *(f"Its file: {file}" for file in files)]))
     for sentence in sentences:
-        console().print("[yellow]warning:[/] " + escape(sentence), highlight=False)
+        console().print(f"warning: {sentence}", style="yellow")

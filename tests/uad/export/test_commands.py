@@ -25,6 +25,15 @@ def test_calibrate_adds_an_engine(bundle: Bundle, parts: Path) -> None:
     }
 
 
+def test_a_rate_that_few_images_cannot_promise_is_a_warning_in_plain_text(
+    bundle: Bundle, parts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert typed("calibrate", bundle.path, "--data", parts, "--alpha", "0.01") == 0
+    shown = capsys.readouterr().err
+    assert "warning: A false alarm rate of 1 % was asked for." in shown
+    assert "[/]" not in shown
+
+
 def test_export_writes_the_devices_folder(int8_bundle: Bundle, tmp_path: Path) -> None:
     assert typed("export", int8_bundle.path, "--target", "edge", "--output", tmp_path / "d") == 0
     assert (tmp_path / "d" / "model.onnx").stat().st_size > 0
