@@ -70,7 +70,7 @@ class TrainedModel:
     input: InputSpec
     score: ScoreDefinition
     statistics: Mapping[str, NDArray[np.float32]]
-    """Of the selection images: `mean{l}`, see `scoring.anomaly_map`; `whitening{l}`, see
+    """Of the selection images: `mean{l}`, see `scoring.maps.anomaly_map`; `whitening{l}`, see
     `scoring.whitenings`."""
     config: TrainingConfig
     history: tuple[EpochMetrics, ...] = ()

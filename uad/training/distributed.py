@@ -127,7 +127,7 @@ def training_devices(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What `uad.training.fit` is to do, for processes that share nothing but a folder."""
+    """What `uad.training.loop.fit` is to do, for processes that share nothing but a folder."""
 
     device: str
     """Kind of the devices: `cpu` or `gpu`."""
@@ -151,7 +151,7 @@ def fit_on(
     key: str = "",
     progress: bool = False,
 ) -> TrainedStudent:
-    """`uad.training.fit` on several devices of this machine.
+    """`uad.training.loop.fit` on several devices of this machine.
 
     Raises:
         EngineError: a device is not there.
