@@ -29,7 +29,7 @@ export function scores(verdicts, threshold) {
 
 export function hours(rows) {
   const most = Math.max(1, ...rows.map((row) => row.alarms));
-  const chart = frame(`Alarms an hour: ${rows.map((row) => row.alarms).join(", ")}.`);
+  const chart = frame(`Alarms per hour: ${rows.map((row) => row.alarms).join(", ")}.`);
   const width = WIDTH / Math.max(rows.length, 12);
   rows.forEach((row, index) => {
     const height = ((HEIGHT - BOTTOM - 14) * row.alarms) / most;

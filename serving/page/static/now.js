@@ -21,7 +21,7 @@ export function show(main, { product, server, onLeave, trouble }) {
     status,
     element("div", { class: "grid" },
       element("section", { class: "card" }, element("h2", {}, "Scores of the last images"), line),
-      element("section", { class: "card" }, element("h2", {}, "Alarms an hour"), alarms)),
+      element("section", { class: "card" }, element("h2", {}, "Alarms per hour"), alarms)),
     element("section", { class: "card" }, element("h2", {}, "Are the images still like those of calibration?"),
       element("button", { type: "button", onclick: (event) => compare(event.target) }, "Compare the last 24 hours"), drift),
     element("div", { class: "row" }, element("h2", {}, "Last images"), only),
@@ -64,10 +64,10 @@ export function show(main, { product, server, onLeave, trouble }) {
       facts([
         ["Since", move ? `${time(move.at)}, ${move.who}: ${move.why || "no reason given"}` : null],
         ["Alarm above", state.threshold === null ? null : `score ${number(state.threshold)}`],
-        ["Promised", state.alpha === null ? null : `at most ${percent(state.alpha)} of good parts raise a false alarm`],
+        ["Guaranteed", state.alpha === null ? null : `at most ${percent(state.alpha)} of good parts raise a false alarm`],
         ["Waiting", waiting ? `version ${waiting.version} is the challenger; see Versions` : champion ? "no challenger" : null],
         ["Pinned", state.pinned ? `to version ${state.pinned}; promotions are ignored` : null],
-        ["Registry", state.registry === "down" ? "does not answer; the version that serves goes on" : null],
+        ["Registry", state.registry === "down" ? "does not answer; this version keeps serving" : null],
       ]),
     );
     const recent = state.recent;
@@ -97,7 +97,7 @@ export function show(main, { product, server, onLeave, trouble }) {
       fill(list, product, found.moved);
       const range = found.expected ? ` Expected: ${found.expected[0]} to ${found.expected[1]}.` : "";
       const words = found.images === 0 ? "No score of the last 24 hours is recorded for this version."
-        : found.detected ? `Scores are ${found.direction} than in calibration: the line changed, or there are defects. Look at these images and say which are good.`
+        : found.detected ? `Scores are ${found.direction} than in calibration. The parts or the light have changed, or there are defects. Look at these images and say which are good.`
           : found.tooManyAlarms ? "There are more alarms than expected: defects, or good parts that look different. Look at these images and say which are good."
             : "Scores are like those of calibration. Nothing to do.";
       drift.replaceChildren(element("p", {}, words), element("p", { class: "soft" }, found.images ? `${count(found.images, "image", "images")}, ${count(found.alarms, "alarm", "alarms")}.${range}` : ""), list);

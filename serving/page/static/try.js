@@ -57,10 +57,10 @@ export function show(main, { product }) {
       point.replaceChildren(
         facts([
           ["Asked for", percent(found.alpha)],
-          ["Promised", `at most ${percent(found.promised)}${unmet ? `: ${count(found.calibrationImages, "calibration image", "calibration images")} cannot promise less` : ""}`],
+          ["Guaranteed", `at most ${percent(found.promised)}${unmet ? `: ${count(found.calibrationImages, "calibration image", "calibration images")} cannot guarantee less` : ""}`],
           ["Alarm above", `score ${number(found.threshold)}${same ? " (as now)" : `; now ${number(found.now.threshold)}`}`],
         ]),
-        element("p", {}, `${found.changed.length} of ${count(found.compared, "kept image", "kept images")} would change sides.`),
+        element("p", {}, `${found.changed.length} of ${count(found.compared, "kept image", "kept images")} would get another verdict.`),
         list,
         same ? "" : element("p", { class: "soft" }, "To use it: ", element("code", {}, `uad serve ... --alpha ${Number(found.alpha.toPrecision(3))}`)),
       );

@@ -67,7 +67,7 @@ function promotion(version, champion, context, main) {
 }
 
 function history(moves) {
-  if (!moves.length) return element("p", {}, "No version was promoted yet.");
+  if (!moves.length) return element("p", {}, "No version has been promoted yet.");
   const rows = moves.map((move) => element("tr", {}, element("td", {}, time(move.at)), element("td", {}, WORDS[move.kind](move)), element("td", {}, move.who), element("td", {}, move.why)));
   return element("div", { class: "scroll" }, element("table", { class: "stack" }, element("thead", {}, element("tr", {}, ...["When", "What", "Who", "Why"].map((name) => element("th", { scope: "col" }, name)))), element("tbody", {}, rows)));
 }
@@ -75,5 +75,5 @@ function history(moves) {
 const WORDS = {
   promote: (move) => (move.from ? `Promoted: version ${move.to} in place of ${move.from}` : `Promoted: version ${move.to}`),
   rollback: (move) => `Back from version ${move.from} to ${move.to}`,
-  external: (move) => (move.to ? `Moved to version ${move.to} outside uad` : "Taken away outside uad"),
+  external: (move) => (move.to ? `Moved to version ${move.to} outside uad` : "Removed outside uad"),
 };

@@ -1,4 +1,4 @@
-// The view "Zones": draw regions to ignore over a good image, and save them for `uad zones`.
+// The view "Zones": draw regions to ignore on a good image, and save them for `uad zones`.
 
 import { get, model, picture } from "./api.js";
 import { element, svg } from "./dom.js";
@@ -8,7 +8,7 @@ const STEP = 0.01;
 export function show(main, { product, onLeave }) {
   let shapes = [], open = [], cross = [0.5, 0.5], local = null, kept = [];
   const photo = element("img", { alt: "The image to draw on" });
-  const layer = svg("svg", { class: "over drawing", viewBox: "0 0 1 1", preserveAspectRatio: "none", tabindex: "0", role: "application", "aria-label": "Drawing. Arrow keys move the cross, space sets a corner, Enter closes the zone, Backspace takes the last corner back." });
+  const layer = svg("svg", { class: "over drawing", viewBox: "0 0 1 1", preserveAspectRatio: "none", tabindex: "0", role: "application", "aria-label": "Drawing. Arrow keys move the cross, space sets a corner, Enter closes the zone, Backspace removes the last corner." });
   const yaml = element("textarea", { id: "yaml", rows: 8, readOnly: true });
   const choose = element("select", { id: "which", onchange: () => { local = null; photo.src = picture(product, choose.value, "preview"); draw(); } });
   const file = element("input", { type: "file", id: "own", accept: "image/*", onchange: () => useFile() });
@@ -16,12 +16,12 @@ export function show(main, { product, onLeave }) {
 
   main.replaceChildren(
     element("h1", {}, `${product}: zones`),
-    element("p", {}, "Draw round what the detector should ignore: glare, a date stamp, the background. Click the corners one by one."),
+    element("p", {}, "Draw around what the detector should ignore: glare, a date stamp, the background. Click the corners one by one."),
     element("div", { class: "row" }, element("label", {}, "Kept image ", choose), element("label", {}, "or your own ", file)),
     element("figure", { class: "large" }, photo, layer),
     element("div", { class: "row" },
       element("button", { type: "button", class: "main", onclick: () => close() }, "Close the zone"),
-      element("button", { type: "button", onclick: () => undo() }, "Take the last corner back"),
+      element("button", { type: "button", onclick: () => undo() }, "Remove the last corner"),
       element("button", { type: "button", onclick: () => { shapes = []; open = []; draw(); } }, "Start again"),
       element("button", { type: "button", onclick: () => save() }, "Save zones.yaml")),
     note,
