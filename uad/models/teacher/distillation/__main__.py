@@ -23,7 +23,7 @@ def make(
 
     Interrupt it at will: the same command goes on from the last checkpoint.
     """
-    from uad.models.teacher.distillation.packing import pack
+    from uad.models.teacher.distillation.network import pack
     from uad.models.teacher.distillation.training import distill
 
     recipe = load_settings(DistillationRecipe, config, settings or [])

@@ -65,8 +65,7 @@ def test_equal_features_cost_nothing_and_others_do() -> None:
 
 
 def test_the_packed_student_is_a_teacher_that_computes_the_same(tmp_path: Path) -> None:
-    from uad.models.teacher.distillation.network import initial_weights, pyramid
-    from uad.models.teacher.distillation.packing import pack
+    from uad.models.teacher.distillation.network import initial_weights, pack, pyramid
 
     student = initial_weights(0, WIDTH)
     for value in student.values():

@@ -24,7 +24,7 @@ def make(
     import torch
 
     from uad.models.teacher.distillation.formula.training import classify, held_out_accuracy
-    from uad.models.teacher.distillation.packing import pack
+    from uad.models.teacher.distillation.network import pack
 
     recipe = load_settings(FormulaRecipe, config, settings or [])
     torch.set_num_threads(recipe.threads)
