@@ -31,11 +31,11 @@ from uad.inference.engines import load_engine
 from uad.metrics import image_auroc
 from uad.models.parts import Teacher
 from uad.models.teacher import load_teacher
-from uad.suspects import Ranking, find_suspects
-from uad.suspects.find import suspect_limit
 from uad.training import train
 from uad.training.loop import fit
 from uad.training.parts import put_together
+from uad.training.suspects import Ranking, find_suspects
+from uad.training.suspects.find import suspect_limit
 
 FOLDS = 3
 

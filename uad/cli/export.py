@@ -64,7 +64,7 @@ def calibrate(
     """
     from uad.bundle import read_bundle
     from uad.data import load_dataset
-    from uad.export import prepare
+    from uad.inference.export import prepare
     from uad.inference.prepare import split_of
 
     found = read_bundle(bundle)
@@ -113,7 +113,7 @@ def export(
     """
     from uad.bundle import read_bundle
     from uad.errors import EngineError
-    from uad.export import export_edge
+    from uad.inference.export import export_edge
 
     if target != "edge":
         raise EngineError(f"'{target}' is not a target. The only target is edge.")
@@ -151,7 +151,7 @@ def paddlex(
         uad predict --pipeline bundle --input part.png
     """
     from uad.data import load_dataset
-    from uad.export.paddlex_import import import_stfpm
+    from uad.inference.export.paddlex_import import import_stfpm
 
     normals = load_dataset(calibrate)
     bundle = import_stfpm(file, normals, output, alpha=alpha, size=(size, size), progress=True)

@@ -57,9 +57,9 @@ def suspects(
     require("paddle", "sklearn", "scipy")
     from uad.data import load_dataset
     from uad.data.input_shape import fitted_input
+    from uad.evaluation.suspects_page import write_suspects_page
     from uad.models.teacher import load_teacher
-    from uad.suspects import find_suspects
-    from uad.suspects.page import write_suspects_page
+    from uad.training.suspects import find_suspects
 
     dataset = load_dataset(data, settings.data)
     chosen = load_teacher(teacher, width=settings.model.width, seed=settings.training.seed)

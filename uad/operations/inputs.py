@@ -5,7 +5,7 @@ from uad.data import Dataset, load_dataset
 from uad.models.parts import Teacher
 from uad.models.teacher import load_teacher
 from uad.storage.names import DatasetAddress
-from uad.suspects import leave_out_suspects
+from uad.training.suspects import leave_out_suspects
 
 
 class EvaluationImages:

@@ -15,8 +15,8 @@ from uad.data.versions import read_version, with_zones
 from uad.errors import BundleError, CalibrationError
 from uad.evaluation import evaluate
 from uad.evaluation.explanations import sentences
-from uad.export.edge import export_edge
 from uad.inference.detector import Detector, load_detector
+from uad.inference.export.edge import export_edge
 from uad.inference.prepare import prepare
 from uad.models.teacher import load_teacher
 from uad.pipeline import create_pipeline

@@ -12,8 +12,8 @@ from uad.config.training import Areas
 from uad.data import ingest, load_dataset
 from uad.data.versions import with_zones
 from uad.errors import BundleError
-from uad.export.edge import export_edge
 from uad.inference.detector import Detector, load_detector
+from uad.inference.export.edge import export_edge
 from uad.models.teacher import load_teacher
 from uad.scoring.conformal import beta_binomial_range
 from uad.training import train

@@ -15,9 +15,9 @@ from uad.bundle import read_bundle
 from uad.cli import main
 from uad.data import load_dataset
 from uad.errors import CalibrationError, ConfigError, DataError, TeacherError
-from uad.export.paddlex_import import import_stfpm
 from uad.inference.detector import load_detector
 from uad.inference.engines import load_engine
+from uad.inference.export.paddlex_import import import_stfpm
 from uad.models.paddle_runtime import paddle
 from uad.models.resnet import random_weights
 

@@ -12,9 +12,9 @@ import pytest
 
 from uad.bundle import Bundle
 from uad.errors import CalibrationError
-from uad.export import export_edge
 from uad.images import Image, read, resize
 from uad.inference.detector import load_detector
+from uad.inference.export import export_edge
 
 
 def test_the_exported_model_scores_as_the_engine_does(

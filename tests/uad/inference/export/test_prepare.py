@@ -10,9 +10,9 @@ import pytest
 from uad.bundle import INT8_MODEL, Bundle, DatasetRef, add_int8, read_bundle
 from uad.data import Dataset, load_dataset
 from uad.errors import BundleError, CalibrationError, EngineError
-from uad.export import prepare
 from uad.images import read
 from uad.inference.detector import load_detector
+from uad.inference.export import prepare
 from uad.inference.prepare import split_of
 from uad.inference.quantization.automatic import add_int8_where_accepted
 from uad.inference.quantization.check import Bounds

@@ -4,6 +4,6 @@ ranking = find_suspects(dataset, load_teacher("embedded"), InputSpec())
 ranking.suspects        # most unlike first: show them to a person
 """
 
-from uad.suspects.find import Ranking, Suspicion, find_suspects, leave_out_suspects
+from uad.training.suspects.find import Ranking, Suspicion, find_suspects, leave_out_suspects
 
 __all__ = ["Ranking", "Suspicion", "find_suspects", "leave_out_suspects"]

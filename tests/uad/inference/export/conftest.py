@@ -8,7 +8,7 @@ import pytest
 
 from uad.bundle import Bundle, read_bundle
 from uad.data import Dataset, load_dataset
-from uad.export import prepare
+from uad.inference.export import prepare
 from uad.inference.prepare import split_of
 from uad.inference.quantization.check import Bounds
 from uad.inference.quantization.quantize import ENGINES, quantise

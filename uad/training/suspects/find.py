@@ -17,9 +17,9 @@ from uad.errors import DataError
 from uad.models.parts import Teacher
 from uad.storage.atomic_writes import replacing
 from uad.storage.paths import cache_dir
-from uad.suspects.features import describe
-from uad.suspects.scoring import Maps, image_scores, patch_maps
 from uad.training.cache import Cache
+from uad.training.suspects.features import describe
+from uad.training.suspects.scoring import Maps, image_scores, patch_maps
 
 STRICTNESS = 2.5
 """See `suspect_limit`."""

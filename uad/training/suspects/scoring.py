@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from uad.console import progress_bar
 from uad.models.memory import nearest_distances
-from uad.suspects.features import UnitFeatures
+from uad.training.suspects.features import UnitFeatures
 
 FELLOWS = 20
 AGREEING = 0.3

@@ -66,7 +66,7 @@ def export_edge(bundle: Bundle, output: Path) -> list[Path]:
         output.mkdir(parents=True, exist_ok=True)
         (output / "model.onnx").write_bytes(model.SerializeToString())
         (output / "settings.txt").write_text(settings)
-        with as_file(files("uad.export").joinpath("edge_files")) as folder:
+        with as_file(files("uad.inference.export").joinpath("edge_files")) as folder:
             shutil.copytree(folder, output, dirs_exist_ok=True)
     except OSError as exc:
         raise BundleError(

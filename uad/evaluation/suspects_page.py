@@ -13,7 +13,7 @@ from uad.evaluation.pages import Tile, render, write_page
 from uad.images import read
 from uad.storage.names import place_of
 from uad.storage.paths import reports_dir
-from uad.suspects.find import Ranking, Suspicion
+from uad.training.suspects.find import Ranking, Suspicion
 from uad.visualization import heatmap_overlay
 
 SHOWN = 60

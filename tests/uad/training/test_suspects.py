@@ -11,9 +11,9 @@ from uad.cli import main
 from uad.config import InputSpec, SplitConfig
 from uad.data import load_dataset
 from uad.models.teacher import load_teacher
-from uad.suspects import Ranking, find_suspects
-from uad.suspects.features import UnitFeatures
-from uad.suspects.scoring import image_scores, patch_maps
+from uad.training.suspects import Ranking, find_suspects
+from uad.training.suspects.features import UnitFeatures
+from uad.training.suspects.scoring import image_scores, patch_maps
 
 SMALL = ["--teacher", "random", "--set", "model.width=8"]
 SMALL += ["--set", "input.height=48", "--set", "input.width=64"]
