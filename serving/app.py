@@ -3,7 +3,7 @@
 from fastapi import FastAPI
 
 from serving.api.feedback import feedback_router
-from serving.api.middleware import Gate, add_error_handlers
+from serving.api.middleware import Gate, KnownHost, add_error_handlers, is_loopback
 from serving.api.routes import analysis_router, health_router, metrics_router
 from serving.api.sessions import SignInByCookie
 from serving.api.state import State
@@ -11,6 +11,11 @@ from serving.models.loading import open_state
 from serving.page.routes import page_router
 from serving.settings import ServerSettings
 from uad import __version__
+
+PEOPLE = ("/page/", "/feedback")
+"""Paths that show what was judged, besides `/`, or take a person's word."""
+JUDGING = ("/image-anomaly-detection", "/anomaly-detection", "/models/")
+"""With images by URL their answers may show pictures of a private network."""
 
 
 def create_app(settings: ServerSettings, state: State | None = None) -> FastAPI:
@@ -32,5 +37,8 @@ def create_app(settings: ServerSettings, state: State | None = None) -> FastAPI:
         app.include_router(metrics_router())
     add_error_handlers(app, "POST /image-anomaly-detection")
     app.add_middleware(SignInByCookie, sessions=app.state.server.sessions)
+    if settings.access.keys is None and is_loopback(settings.host):
+        guarded = (*PEOPLE, *JUDGING) if settings.urls.enabled else PEOPLE
+        app.add_middleware(KnownHost, guarded=guarded, hosts=settings.hosts)
     app.add_middleware(Gate, state=app.state.server)
     return app

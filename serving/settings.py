@@ -92,6 +92,9 @@ class ServerSettings(Settings):
     """Bundle folders or registry addresses; the first also answers on the bare path."""
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    hosts: tuple[str, ...] = ()
+    """Names by which the page may be opened besides localhost and addresses, for example behind a
+    proxy. Asked only of a server on loopback without API keys."""
     device: str = "cpu"
     engine: str = "fastest"
     """That is installed and that the model is calibrated for; or one by its name."""

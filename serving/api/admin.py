@@ -5,16 +5,15 @@ from functools import partial
 
 import orjson
 from fastapi import FastAPI
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.api.feedback import feedback_router
-from serving.api.middleware import Gate, add_error_handlers
+from serving.api.middleware import Gate, KnownHost, add_error_handlers
 from serving.api.request_handler import new_log_id, read_small_body, respond
 from serving.api.routes import health_router, metrics_router
 from serving.api.schemas import envelope
-from serving.api.sessions import SignInByCookie
+from serving.api.sessions import SignInByCookie, refuse_other_sites
 from serving.api.state import State, state_of
 from serving.models.products import Product
 from serving.page.routes import page_router
@@ -42,20 +41,21 @@ def create_admin_app(state: State) -> FastAPI:
         app.add_middleware(SignInByCookie, sessions=state.sessions)
     add_error_handlers(app, "no such path; see docs/serving.md")
     # A page in a browser on this machine must not reach it by a name that it made up.
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
+    app.add_middleware(KnownHost, guarded=("/",), hosts=())
     app.add_middleware(Gate, state=state)
     return app
 
 
 async def poll(request: Request, name: str) -> Response:
     """Ask the registry now instead of at the next poll."""
-    _wake(state_of(request).products.get(name))
+    state = _admit(request)
+    _wake(state.products.get(name))
     return _done("the registry is being asked")
 
 
 async def set_pin(request: Request, name: str) -> Response:
     """Pin a product to a version: `{"version": "3"}`."""
-    state = state_of(request)
+    state = _admit(request)
     product = state.products.get(name)
     body = await read_small_body(request, state, MOST_BYTES)
     try:
@@ -74,10 +74,18 @@ async def set_pin(request: Request, name: str) -> Response:
 
 async def remove_pin(request: Request, name: str) -> Response:
     """Follow the registry again."""
-    product = state_of(request).products.get(name)
+    product = _admit(request).products.get(name)
     await asyncio.to_thread(unpin, product.registered_name)
     _wake(product)
     return _done("following the registry")
+
+
+def _admit(request: Request) -> State:
+    """As a promotion: no page of another site, and a key where keys are on."""
+    refuse_other_sites(request)
+    state = state_of(request)
+    state.access.identify(request)
+    return state
 
 
 def _wake(product: Product) -> None:

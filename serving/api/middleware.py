@@ -1,5 +1,6 @@
 """What holds for every request and answer on each port: headers, and errors as envelopes."""
 
+from ipaddress import ip_address
 from typing import Any
 
 from fastapi import FastAPI
@@ -57,6 +58,62 @@ class Gate:
             await refused(scope, receive, send_with_headers)
             return
         await self.app(scope, receive, send_with_headers)
+
+
+class KnownHost:
+    """Refuses requests that came by a name which is not this server's.
+
+    A page of another site can make its own name stand for 127.0.0.1 (DNS rebinding). The browser
+    then lets it read what a server without keys answers there. It cannot do so with an address or
+    with `localhost`.
+    """
+
+    def __init__(self, app: ASGIApp, guarded: tuple[str, ...], hosts: tuple[str, ...]) -> None:
+        """Guard paths that begin with one of `guarded`; `hosts` are known besides localhost."""
+        self.app = app
+        self.guarded = guarded
+        self.hosts = {"localhost", *(host.lower().rstrip(".") for host in hosts)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on that came by a known name."""
+        if scope["type"] == "http" and self._is_guarded(scope["path"]):
+            name = _host_name(Headers(scope=scope).get("host", ""))
+            if name not in self.hosts and not _is_address(name):
+                refused = respond(refusal(new_log_id(), UNKNOWN_HOST))
+                await refused(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+    def _is_guarded(self, path: str) -> bool:
+        return path == "/" or path.startswith(self.guarded)
+
+
+UNKNOWN_HOST = RequestRefused(
+    421,
+    "this server does not know the host name in your address: open it as http://127.0.0.1:PORT or "
+    'http://localhost:PORT, start it with --set "hosts=[NAME]", or turn API keys on '
+    "(--set access.keys=FILE)",
+)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what listens on `host` can be reached from this machine alone."""
+    return host == "localhost" or (_is_address(host) and ip_address(host).is_loopback)
+
+
+def _host_name(header: str) -> str:
+    """The Host header without its port."""
+    if header.startswith("["):
+        return header[1:].partition("]")[0]
+    return header.partition(":")[0].lower().rstrip(".")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 FAILED = RequestRefused(500, "the server failed on this request; its log says why")

@@ -142,6 +142,6 @@ def _state(request: Request, word: str) -> Response:
     state = state_of(request)
     reasons = state.reasons_not_ready()
     result = {"models": state.products.describe()}
-    message = "; ".join(reasons) or word
+    message = "; ".join(reasons or [word, *state.products.not_following()])
     status = 503 if reasons else 200
     return respond(Reply(status, envelope(new_log_id(), 503 if reasons else 0, message, result)))

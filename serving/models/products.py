@@ -44,6 +44,12 @@ class Product:
             return f"no engine process of '{self.name}' is running"
         return None
 
+    def not_following(self) -> str | None:
+        """That promotions are not seen now, where that is so; what is loaded still answers."""
+        if self.followed is None or self.followed.is_following():
+            return None
+        return f"promotions of '{self.name}' are not seen: the last poll is old or has not ended"
+
     def describe(self) -> dict[str, Any]:
         """What a health page shows: no text of a library, no path, no address."""
         served = self.slot.current
@@ -108,6 +114,11 @@ class Products:
         """Empty when every product can answer."""
         reasons = [product.reason_not_ready() for product in self]
         return [reason for reason in reasons if reason]
+
+    def not_following(self) -> list[str]:
+        """Empty when every product that follows a registry sees promotions."""
+        remarks = [product.not_following() for product in self]
+        return [remark for remark in remarks if remark]
 
     def describe(self) -> dict[str, Any]:
         """By product, what a health page shows."""

@@ -6,6 +6,7 @@ import pytest
 from mlflow import MlflowClient
 from starlette.testclient import TestClient
 
+from serving.api.access import new_key
 from serving.api.admin import create_admin_app
 from tests.serving.running import Running, until
 from uad.cli import main
@@ -116,8 +117,9 @@ def test_the_administrators_port_pins_polls_and_counts(
 def test_a_browsers_page_cannot_reach_the_administrators_port_by_another_name(
     server: Running,
 ) -> None:
-    admin = TestClient(create_admin_app(server.state), base_url="http://rebound.example:1")
-    assert admin.get("/metrics").status_code == 400
+    for host in ("rebound.example:1", "127.0.0.1.rebound.example", "localhost.example"):
+        admin = TestClient(create_admin_app(server.state), base_url=f"http://{host}")
+        assert admin.get("/metrics").status_code == 421
 
 
 def test_the_challenger_sees_what_the_champion_sees_and_disagreements_are_counted(
@@ -148,3 +150,27 @@ def test_a_shadow_without_a_challenger_is_no_trouble(
     server = serve(models=[CHAMPION], shadow=True)
     assert version(server, image) == "2"
     assert server.http.get("/readyz").status_code == 200
+
+
+def test_polls_and_pins_ask_for_what_a_promotion_asks_for(
+    cookie: ModelRegistry, serve: Serve, tmp_path: Path
+) -> None:
+    key, line = new_key("anna")
+    (tmp_path / "keys.txt").write_text(line)
+    server = serve(
+        models=[CHAMPION], admin_port=1, page=True, access={"keys": str(tmp_path / "keys.txt")}
+    )
+    admin = TestClient(create_admin_app(server.state), base_url="http://127.0.0.1:1")
+    asked: tuple[tuple[str, str, object], ...] = (
+        ("POST", "/models/cookie/poll", None),
+        ("PUT", "/models/cookie/pin", {"version": "1"}),
+        ("DELETE", "/models/cookie/pin", None),
+        ("POST", "/page/models/cookie/promote", {"version": "3", "champion": "2", "why": "x"}),
+    )
+    for method, path, body in asked:
+        assert admin.request(method, path, json=body).status_code == 401
+    own = {"Authorization": f"Bearer {key}"}
+    foreign = {**own, "Origin": "http://elsewhere.example"}
+    for method, path, body in asked:
+        assert admin.request(method, path, json=body, headers=foreign).status_code == 403
+        assert admin.request(method, path, json=body, headers=own).status_code == 200

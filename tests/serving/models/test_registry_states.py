@@ -10,13 +10,21 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from starlette.testclient import TestClient
 
+from serving.api.state import State
+from serving.app import create_app
+from serving.models.products import Product, Products
+from serving.models.registry_health import Followed, RegistryHealth
+from serving.settings import ServerSettings
 from tests.serving.faults import ScriptedRegistry, scripted_server
 from tests.serving.running import Running, running, until
 from uad.bundle import MANIFEST
-from uad.hot_reload import BundleStore
+from uad.errors import RegistryError
+from uad.hot_reload import AliasWatcher, BundleStore, ModelSlot, Served
 from uad.hot_reload.pins import pin, pin_file
 from uad.registry import ModelRegistry
+from uad.registry.types import ModelVersion
 
 Bundles = Callable[[int], Path]
 CHAMPION = "models:/cookie@champion"
@@ -194,3 +202,47 @@ def test_a_version_whose_threshold_is_not_finite_does_not_serve(
 
 def about(server: Running) -> dict[str, Any]:
     return server.http.get("/readyz").json()["result"]["models"]["cookie"]
+
+
+class LoadedPool:
+    """What a product needs of its engines to be ready."""
+
+    key, pids = "onnxruntime/fp32", (1,)
+
+
+class SilentRegistry:
+    """Can be asked, and has nothing."""
+
+    def resolve(self, address: str) -> ModelVersion:
+        raise RegistryError(f"nothing at {address}")
+
+    def fetch(self, version: ModelVersion, into: Path) -> Path:
+        raise RegistryError(f"no {version} for {into}")
+
+    def note_external(self, name: str, *, alias: str) -> object:
+        raise RegistryError(f"no {name} {alias}")
+
+
+def test_a_server_whose_last_poll_is_old_answers_and_says_that_it_sees_no_promotion() -> None:
+    now = [0.0]
+    registry = RegistryHealth(SilentRegistry())
+    slot: ModelSlot[Any] = ModelSlot(Served(LoadedPool(), "1", "cookie"))
+    watcher: AliasWatcher[Any] = AliasWatcher(
+        *(CHAMPION, registry, BundleStore(), LoadedPool), slot=slot, clock=lambda: now[0]
+    )
+    settings = ServerSettings()
+    product = Product("cookie", slot, Followed(watcher, registry, poll_seconds=5.0), "cookie")
+    client = TestClient(create_app(settings, State(settings, Products([product]))))
+
+    def said() -> tuple[int, str, bool]:
+        answer = client.get("/readyz")
+        known = answer.json()
+        following = known["result"]["models"]["cookie"]["following"]
+        return answer.status_code, known["errorMsg"], following
+
+    silent = "Ready; promotions of 'cookie' are not seen: the last poll is old or has not ended"
+    assert said() == (200, silent, False)
+    watcher.poll()
+    assert said() == (200, "Ready", True)
+    now[0] = 171
+    assert said() == (200, silent, False)
