@@ -104,6 +104,7 @@ def retrain(
     if promote == "ask":
         require_server()
     cancel_overdue()
+    RunTracker().check_storage(product)
     config = config or TrainingConfig()
     with only_retraining(product, TURN_SECONDS if runtime.deployment.id else 0.0):
         dataset = ingest_images(data, product, settle_seconds, roles_of(config.data))

@@ -8,7 +8,7 @@ from tests.uad.monitoring.judged import keep, word
 from uad.bundle import read_bundle
 from uad.cli import main
 from uad.data import load_dataset
-from uad.errors import BusyError, DataError, TrainingError
+from uad.errors import BusyError, DataError, NotInstalledError, TrainingError
 from uad.monitoring.judged_images import JudgedImages
 from uad.operations.training import only_retraining
 from uad.registry import ModelRegistry
@@ -194,3 +194,14 @@ def test_the_command_says_what_is_wrong_in_one_line(
     assert "Traceback" not in shown
     assert [line for line in shown.splitlines() if "empty" in line] == [shown.splitlines()[-1]]
     assert shown.splitlines()[-1].startswith("error: ")
+
+
+def test_a_store_that_cannot_be_written_is_told_before_anything_is_read(
+    chain: dict[str, Any], registry: ModelRegistry, tmp_path: Path
+) -> None:
+    from mlflow import MlflowClient
+
+    store = "wasbs://models@account.blob.core.windows.net/1"
+    MlflowClient(registry.uri).create_experiment("parts", artifact_location=store)
+    with pytest.raises(NotInstalledError, match="pip install azure-storage-blob"):
+        retrain(str(tmp_path / "not looked at"), **chain)

@@ -63,6 +63,7 @@ def sentences(report: Report) -> list[str]:
             _false_alarms(report),
             _raised_by(report),
             *_zones(report),
+            said_good_sentence(report),
             _unmet_alpha(report),
             _dependence(report),
             _located(report),
@@ -170,6 +171,19 @@ def _raised_by(report: Report) -> str:
     return (
         f"The part that raised the alarm: {told}. An alarm of the whole image may mark nothing: "
         "something is missing, extra or in the wrong place."
+    )
+
+
+def said_good_sentence(report: Report) -> str:
+    """What became of earlier false alarms; nothing where there were none."""
+    count = len(report.said_good)
+    if not count:
+        return ""
+    still = sum(image.is_anomalous for image in report.said_good)
+    return (
+        f"Of {count} image{'s' if count > 1 else ''} that people called good after a false alarm, "
+        f"{still} still raise{'' if still != 1 else 's'} one. They are used for training, so no "
+        "figure counts them."
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 
+from uad.evaluation.explanations import said_good_sentence
 from uad.evaluation.report import ImageResult, Report
 from uad.scoring.conformal import Dependence
 
@@ -61,6 +62,18 @@ def deciding_image(report: Report) -> Shelf | None:
         "The threshold depends on this image",
         Dependence(one.image, report.threshold, one.threshold_without).sentence(),
         (image,),
+    )
+
+
+def said_good(report: Report) -> Shelf | None:
+    """Images that people called good after a false alarm, if there are any."""
+    if not report.said_good:
+        return None
+    ordered = sorted(report.said_good, key=lambda image: -image.score)
+    return Shelf(
+        "Called good by people",
+        f"{said_good_sentence(report)} The highest scores come first.",
+        _first(ordered, WRONG),
     )
 
 

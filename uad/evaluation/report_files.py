@@ -13,7 +13,13 @@ from uad.errors import DataError
 from uad.evaluation import figures
 from uad.evaluation.gallery import by_name, pictures, write_sheet
 from uad.evaluation.pages import report_page
-from uad.evaluation.ranking import deciding_image, most_wrong_first, shelves, worst
+from uad.evaluation.ranking import (
+    deciding_image,
+    most_wrong_first,
+    said_good,
+    shelves,
+    worst,
+)
 from uad.evaluation.report import Report
 from uad.evaluation.scoring import judge_said_good
 from uad.metrics import ImageHistogram
@@ -63,6 +69,8 @@ def write_report(
     decider, normal = deciding_image(report), by_name(normals)
     if decider is not None and decider.images[0].name in normal:
         galleries.insert(0, (decider, list(pictures(detector, normal, decider.images))))
+    if (called_good := said_good(report)) is not None:
+        galleries.append((called_good, list(pictures(detector, normal, called_good.images))))
     files.append(_write(folder / PAGE, report_page(report, charts, galleries)))
     clearest = most_wrong_first(report)[::-1][:SHEET_ROWS]
     for name, chosen in (("worst.png", worst(report, SHEET_ROWS)), ("best.png", clearest)):

@@ -7,6 +7,7 @@ no pickle.
 
 import base64
 import binascii
+import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
@@ -53,6 +54,7 @@ def write_model(folder: Path, bundle: Bundle) -> None:
         "raised_by": text,
         "is_anomalous": truth,
         "label_map": text,
+        "regions": text,
     }
     mlflow.pyfunc.save_model(
         str(folder),
@@ -84,8 +86,8 @@ class PyfuncModel:
 
         Returns:
             A row an image: score, threshold, p_value, map_threshold, raised_by (empty: no alarm),
-            is_anomalous, and label_map, a base64 PNG of the image's own size, 255 anomalous, 0
-            normal.
+            is_anomalous, label_map, a base64 PNG of the image's own size, 255 anomalous, 0 normal,
+            and regions, a JSON list of the marked regions.
         """
         import pandas as pd
 
@@ -135,4 +137,5 @@ def _row(detection: Detection) -> dict[str, Any]:
         "raised_by": detection.raised_by or "",
         "is_anomalous": detection.is_anomalous,
         "label_map": base64.b64encode(_png(detection.label_map)).decode("ascii"),
+        "regions": json.dumps([region.as_json() for region in detection.regions.listed]),
     }

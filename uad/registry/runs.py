@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from uad import __version__
 from uad.bundle import git_revision
+from uad.errors import RegistryError
 from uad.errors.extras import require_storage
 from uad.models.parts import EpochMetrics
 from uad.registry.connection import Connection, RegistryClient
@@ -39,6 +40,21 @@ class RunTracker(RegistryClient):
         """Open a run in the product's experiment; nested `params` get dotted names."""
         with self._open() as connection:
             return start(connection, product, name=name, params=params or {}, tags=tags or {})
+
+    def check_storage(self, product: ProductName) -> None:
+        """Refuse before long work what could not be stored at its end; makes nothing.
+
+        A registry that does not answer now may do so when it is needed: that is told then.
+
+        Raises:
+            NotInstalledError: the product's models are stored where this installation cannot write.
+        """
+        try:
+            with self._open() as connection:
+                found = _known_experiment(connection, product)
+        except RegistryError:
+            return
+        require_storage((found.artifact_location if found else "") or "")
 
     def latest_run(self, product: ProductName, tags: Mapping[str, str]) -> tuple[RunId, str] | None:
         """Id and status (RUNNING, FINISHED, FAILED, KILLED) of the newest run that has `tags`."""
@@ -162,6 +178,12 @@ def experiment_id(connection: Connection, product: ProductName) -> str:
     found = _experiment(connection, product)
     require_storage(found.artifact_location or "")
     return str(found.experiment_id)
+
+
+def _known_experiment(connection: Connection, product: ProductName) -> "Experiment | None":
+    """The product's experiment; before there is one, MLflow's first, which is stored alike."""
+    client = connection.client
+    return client.get_experiment_by_name(product) or client.get_experiment("0")
 
 
 def _experiment(connection: Connection, product: ProductName) -> "Experiment":

@@ -3,6 +3,7 @@
 // Build:  apt-get install g++ libcurl4-openssl-dev nlohmann-json3-dev
 //         g++ -std=c++17 -O2 client.cpp -lcurl -o client
 // Run:    ./client IMAGE OUTPUT.jpg [URL]
+//         ./client --feedback LOG_ID good|defective [NOTE [URL]]
 //
 // If the server wants an API key, set it in the environment variable UAD_API_KEY.
 
@@ -91,19 +92,38 @@ std::string post(const std::string& url, const std::string& body) {
   return answer;
 }
 
-// Send the bytes of an image file; return the `result` object of the answer.
-nlohmann::json ask(const std::string& url, const std::string& image) {
-  const nlohmann::json request = {{"image", base64_encode(image)}};
+// Send JSON; return the answer with its `result`.
+nlohmann::json answer_to(const std::string& url, const nlohmann::json& request) {
   auto answer = nlohmann::json::parse(post(url, request.dump()));
   const int code = answer.at("errorCode");
   if (code != 0) {
     throw std::runtime_error(std::to_string(code) + ": " + answer.at("errorMsg").get<std::string>());
   }
-  return answer.at("result");
+  return answer;
 }
 
-void run(const std::string& image, const std::string& output, const std::string& url) {
-  const auto result = ask(url, read_file(image));
+// Send the bytes of an image file; return the answer with its `result`.
+nlohmann::json ask(const std::string& url, const std::string& image) {
+  return answer_to(url, {{"image", base64_encode(image)}});
+}
+
+// Say that a judged image is `good` or `defective`; return the answer with its `result`.
+nlohmann::json say(const std::string& url, const std::string& log_id, const std::string& verdict,
+                   const std::string& note) {
+  return answer_to(url, {{"logId", log_id}, {"verdict", verdict}, {"note", note}});
+}
+
+void feedback(const std::string& log_id, const std::string& verdict, const std::string& note,
+              const std::string& url) {
+  const auto answer = say(url, log_id, verdict, note);
+  const auto& recorded = answer.at("result");
+  std::cout << "recorded: judged " << recorded.at("judged").get<std::string>() << ", said "
+            << recorded.at("said").get<std::string>() << "\n";
+}
+
+void analyse(const std::string& image, const std::string& output, const std::string& url) {
+  const auto answer = ask(url, read_file(image));
+  const auto& result = answer.at("result");
   write_file(output, base64_decode(result.at("image")));
   // labelMap is row by row: the pixel in row y and column x is labels[y * width + x].
   const auto& labels = result.at("labelMap");
@@ -121,18 +141,26 @@ void run(const std::string& image, const std::string& output, const std::string&
     std::cout << "region " << index + 1 << ": x " << box[0] << ", y " << box[1] << ", width "
               << box[2] << ", height " << box[3] << "\n";
   }
-  std::cout << "picture: " << output << "\n";
+  std::cout << "log id: " << answer.at("logId").get<std::string>() << "\n"
+            << "picture: " << output << "\n";
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 3 && argc != 4) {
-    std::cerr << "usage: client IMAGE OUTPUT.jpg [URL]\n";
+  const bool is_feedback = argc > 1 && std::string(argv[1]) == "--feedback";
+  if (is_feedback ? argc < 4 || argc > 6 : argc < 3 || argc > 4) {
+    std::cerr << "usage: client IMAGE OUTPUT.jpg [URL]\n"
+              << "       client --feedback LOG_ID good|defective [NOTE [URL]]\n";
     return 2;
   }
   try {
-    run(argv[1], argv[2], argc == 4 ? argv[3] : "http://localhost:8080/image-anomaly-detection");
+    if (is_feedback) {
+      feedback(argv[2], argv[3], argc > 4 ? argv[4] : "",
+               argc > 5 ? argv[5] : "http://localhost:8080/feedback");
+    } else {
+      analyse(argv[1], argv[2], argc > 3 ? argv[3] : "http://localhost:8080/image-anomaly-detection");
+    }
   } catch (const std::exception& error) {
     std::cerr << "error: " << error.what() << "\n";
     return 1;

@@ -1,8 +1,12 @@
 // Ask a uad server about one image. Go 1.16 or later, standard library only.
 //
 // Build:  apt-get install golang-go
-//         go build -o client client.go
+//
+//	go build -o client client.go
+//
 // Run:    ./client IMAGE OUTPUT.jpg [URL]
+//
+//	./client --feedback LOG_ID good|defective [NOTE [URL]]
 //
 // If the server wants an API key, set it in the environment variable UAD_API_KEY.
 package main
@@ -17,12 +21,23 @@ import (
 	"time"
 )
 
-const defaultURL = "http://localhost:8080/image-anomaly-detection"
+const (
+	defaultURL  = "http://localhost:8080/image-anomaly-detection"
+	feedbackURL = "http://localhost:8080/feedback"
+	usage       = `usage: client IMAGE OUTPUT.jpg [URL]
+       client --feedback LOG_ID good|defective [NOTE [URL]]`
+)
 
 type answer struct {
-	ErrorCode int    `json:"errorCode"`
-	ErrorMsg  string `json:"errorMsg"`
-	Result    result `json:"result"`
+	LogID     string          `json:"logId"`
+	ErrorCode int             `json:"errorCode"`
+	ErrorMsg  string          `json:"errorMsg"`
+	Result    json.RawMessage `json:"result"`
+}
+
+type recorded struct {
+	Judged string `json:"judged"` // good or defective
+	Said   string `json:"said"`
 }
 
 type result struct {
@@ -41,15 +56,27 @@ type region struct {
 	Score float64 `json:"score"`
 }
 
-// ask sends the bytes of an image file.
-func ask(url string, image []byte) (result, error) {
-	body, err := json.Marshal(map[string]string{"image": base64.StdEncoding.EncodeToString(image)})
+// ask sends the bytes of an image file; it returns the answer's logId as well.
+func ask(url string, image []byte) (found result, logID string, err error) {
+	logID, err = post(url, map[string]string{"image": base64.StdEncoding.EncodeToString(image)}, &found)
+	return found, logID, err
+}
+
+// say records that a judged image is "good" or "defective".
+func say(url, logID, verdict, note string) (said recorded, err error) {
+	_, err = post(url, map[string]string{"logId": logID, "verdict": verdict, "note": note}, &said)
+	return said, err
+}
+
+// post sends values as JSON and reads the answer's result into `into`; it returns the logId.
+func post(url string, values map[string]string, into interface{}) (string, error) {
+	body, err := json.Marshal(values)
 	if err != nil {
-		return result{}, err
+		return "", err
 	}
 	request, err := http.NewRequest(http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
-		return result{}, err
+		return "", err
 	}
 	request.Header.Set("Content-Type", "application/json")
 	if key := os.Getenv("UAD_API_KEY"); key != "" {
@@ -58,25 +85,34 @@ func ask(url string, image []byte) (result, error) {
 	client := http.Client{Timeout: 60 * time.Second}
 	response, err := client.Do(request)
 	if err != nil {
-		return result{}, err
+		return "", err
 	}
 	defer response.Body.Close()
 	var got answer
 	if err := json.NewDecoder(response.Body).Decode(&got); err != nil {
-		return result{}, fmt.Errorf("HTTP status %s without a JSON answer: %w", response.Status, err)
+		return "", fmt.Errorf("HTTP status %s without a JSON answer: %w", response.Status, err)
 	}
 	if got.ErrorCode != 0 {
-		return result{}, fmt.Errorf("%d: %s", got.ErrorCode, got.ErrorMsg)
+		return "", fmt.Errorf("%d: %s", got.ErrorCode, got.ErrorMsg)
 	}
-	return got.Result, nil
+	return got.LogID, json.Unmarshal(got.Result, into)
 }
 
-func run(image, output, url string) error {
+func feedback(logID, verdict, note, url string) error {
+	found, err := say(url, logID, verdict, note)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("recorded: judged %s, said %s\n", found.Judged, found.Said)
+	return nil
+}
+
+func analyse(image, output, url string) error {
 	data, err := os.ReadFile(image)
 	if err != nil {
 		return err
 	}
-	found, err := ask(url, data)
+	found, logID, err := ask(url, data)
 	if err != nil {
 		return err
 	}
@@ -102,20 +138,32 @@ func run(image, output, url string) error {
 		box := region.Box
 		fmt.Printf("region %d: x %d, y %d, width %d, height %d\n", index+1, box[0], box[1], box[2], box[3])
 	}
+	fmt.Println("log id:", logID)
 	fmt.Println("picture:", output)
 	return nil
 }
 
+// argument returns the argument with this number, or another value if there is none.
+func argument(number int, otherwise string) string {
+	if number < len(os.Args) {
+		return os.Args[number]
+	}
+	return otherwise
+}
+
 func main() {
-	if len(os.Args) != 3 && len(os.Args) != 4 {
-		fmt.Fprintln(os.Stderr, "usage: client IMAGE OUTPUT.jpg [URL]")
+	var err error
+	isFeedback, count := argument(1, "") == "--feedback", len(os.Args)
+	switch {
+	case isFeedback && count >= 4 && count <= 6:
+		err = feedback(os.Args[2], os.Args[3], argument(4, ""), argument(5, feedbackURL))
+	case !isFeedback && (count == 3 || count == 4):
+		err = analyse(os.Args[1], os.Args[2], argument(3, defaultURL))
+	default:
+		fmt.Fprintln(os.Stderr, usage)
 		os.Exit(2)
 	}
-	url := defaultURL
-	if len(os.Args) == 4 {
-		url = os.Args[3]
-	}
-	if err := run(os.Args[1], os.Args[2], url); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}

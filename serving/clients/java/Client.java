@@ -3,6 +3,7 @@
 // Build:  apt-get install default-jdk
 //         javac Client.java
 // Run:    java Client IMAGE OUTPUT.jpg [URL]
+//         java Client --feedback LOG_ID good|defective [NOTE [URL]]
 //
 // If the server wants an API key, set it in the environment variable UAD_API_KEY.
 
@@ -22,12 +23,35 @@ import java.util.Map;
 
 public final class Client {
     private static final String DEFAULT_URL = "http://localhost:8080/image-anomaly-detection";
+    private static final String FEEDBACK_URL = "http://localhost:8080/feedback";
     private static final Duration TIMEOUT = Duration.ofSeconds(60);
 
-    /** Send the bytes of an image file; return the `result` object of the answer. */
+    /** Send the bytes of an image file; return the answer with its `result`. */
     static Map<?, ?> ask(String url, byte[] image) throws IOException, InterruptedException {
-        // Base64 needs no escaping in JSON.
-        String body = "{\"image\": \"" + Base64.getEncoder().encodeToString(image) + "\"}";
+        return post(url, "{\"image\": " + quoted(Base64.getEncoder().encodeToString(image)) + "}");
+    }
+
+    /** Say that a judged image is `good` or `defective`; return the answer with its `result`. */
+    static Map<?, ?> say(String url, String logId, String verdict, String note)
+            throws IOException, InterruptedException {
+        return post(url, "{\"logId\": " + quoted(logId) + ", \"verdict\": " + quoted(verdict)
+                + ", \"note\": " + quoted(note) + "}");
+    }
+
+    /** A text as JSON. */
+    private static String quoted(String text) {
+        StringBuilder quoted = new StringBuilder("\"");
+        for (char letter : text.toCharArray()) {
+            if (letter < ' ') {
+                quoted.append(String.format("\\u%04x", (int) letter));
+            } else {
+                quoted.append(letter == '"' || letter == '\\' ? "\\" : "").append(letter);
+            }
+        }
+        return quoted.append('"').toString();
+    }
+
+    private static Map<?, ?> post(String url, String body) throws IOException, InterruptedException {
         HttpRequest.Builder request = HttpRequest.newBuilder(URI.create(url))
                 .timeout(TIMEOUT)
                 .header("Content-Type", "application/json")
@@ -47,14 +71,21 @@ public final class Client {
         if (code != 0) {
             throw new IOException(code + ": " + answer.get("errorMsg"));
         }
-        return (Map<?, ?>) answer.get("result");
+        return answer;
     }
 
-    static void run(Path image, Path output, String url) throws IOException, InterruptedException {
+    static void feedback(String logId, String verdict, String note, String url)
+            throws IOException, InterruptedException {
+        Map<?, ?> said = (Map<?, ?>) say(url, logId, verdict, note).get("result");
+        System.out.println("recorded: judged " + said.get("judged") + ", said " + said.get("said"));
+    }
+
+    static void analyse(Path image, Path output, String url) throws IOException, InterruptedException {
         if (!Files.isReadable(image)) {
             throw new IOException("cannot read " + image);
         }
-        Map<?, ?> result = ask(url, Files.readAllBytes(image));
+        Map<?, ?> answer = ask(url, Files.readAllBytes(image));
+        Map<?, ?> result = (Map<?, ?>) answer.get("result");
         Files.write(output, Base64.getDecoder().decode((String) result.get("image")));
         List<?> size = (List<?>) result.get("size");
         int height = ((Number) size.get(0)).intValue();
@@ -75,16 +106,23 @@ public final class Client {
             int[] at = box.stream().mapToInt(value -> ((Number) value).intValue()).toArray();
             System.out.printf("region %d: x %d, y %d, width %d, height %d%n", index + 1, at[0], at[1], at[2], at[3]);
         }
+        System.out.println("log id: " + answer.get("logId"));
         System.out.println("picture: " + output);
     }
 
     public static void main(String[] args) {
-        if (args.length != 2 && args.length != 3) {
+        boolean isFeedback = args.length > 0 && args[0].equals("--feedback");
+        if (isFeedback ? args.length < 3 || args.length > 5 : args.length < 2 || args.length > 3) {
             System.err.println("usage: java Client IMAGE OUTPUT.jpg [URL]");
+            System.err.println("       java Client --feedback LOG_ID good|defective [NOTE [URL]]");
             System.exit(2);
         }
         try {
-            run(Path.of(args[0]), Path.of(args[1]), args.length == 3 ? args[2] : DEFAULT_URL);
+            if (isFeedback) {
+                feedback(args[1], args[2], args.length > 3 ? args[3] : "", args.length > 4 ? args[4] : FEEDBACK_URL);
+            } else {
+                analyse(Path.of(args[0]), Path.of(args[1]), args.length > 2 ? args[2] : DEFAULT_URL);
+            }
         } catch (IOException | IllegalArgumentException | InterruptedException error) {
             String message = error.getMessage();
             System.err.println("error: " + (message == null ? "no answer from the server (" + error + ")" : message));

@@ -138,6 +138,31 @@ def test_it_prints_the_verdict_and_saves_the_picture(
     assert cv2.imread(str(output)) is not None
 
 
+def test_a_persons_word_is_sent(
+    program: Program,
+    serve: Callable[..., Running],
+    random_bundle: Callable[[int], Path],
+    image_file: Path,
+    tmp_path: Path,
+) -> None:
+    running = serve(models=[str(random_bundle(1))], keep={"images": "all"})
+    done = program.ask(image_file, tmp_path / "out.jpg", f"{running.url}/image-anomaly-detection")
+    said = dict(line.split(": ", 1) for line in done.stdout.splitlines())
+    judged = "defective" if said["verdict"] == "anomalous" else "good"
+    note = 'a "reflection", 反射 \\ at the rim'
+    url = f"{running.url}/feedback"
+    told = program.ask("--feedback", said["log id"], "good", note, url, LANG="C.UTF-8")
+    assert told.returncode == 0, told.stderr
+    assert told.stdout == f"recorded: judged {judged}, said good\n"
+    assert running.state.judged_images is not None
+    (image,) = running.state.judged_images.of_answer(said["log id"])
+    assert [(word.said, word.note) for word in image.words] == [("good", note)]
+    refused = program.ask("--feedback", "unknown", "good", "", url)
+    assert refused.returncode == 1
+    assert "error: 404: " in refused.stderr
+    assert program.ask("--feedback", "unknown").returncode == 2
+
+
 def test_an_api_key_is_sent(
     program: Program,
     serve: Callable[..., Running],

@@ -1,6 +1,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -140,3 +141,20 @@ def test_the_worst_sheet_shows_both_kinds_of_mistake(
     shown = worst(report, 4)
     assert [image.is_wrong for image in shown] == [True, True, True, False]
     assert "test/good/bright.png" in [image.name for image in shown[:2]]
+
+
+def test_images_that_people_called_good_are_shown_and_count_in_no_figure(
+    tiles: list[Sample], tmp_path: Path
+) -> None:
+    detector = Brightness()
+    bright = replace(tiles[9], label=0, defect="good", mask=None, said_good=True)
+    report = evaluate(detector, tiles)
+    files = write_report(report, tmp_path, detector, tiles, normals=[*tiles[:1], bright])
+    page = files["report.html"].read_text()
+    assert "Called good by people" in page
+    assert "Of 1 image that people called good after a false alarm, 1 still raises one." in page
+    written = read_report(tmp_path)
+    assert [image.name for image in written.said_good] == [bright.name]
+    assert (written.false_alarms, written.n_normal) == (report.false_alarms, report.n_normal)
+    plain = write_report(report, tmp_path / "plain", detector, tiles, normals=tiles[:1])
+    assert "Called good by people" not in plain["report.html"].read_text()

@@ -245,3 +245,11 @@ def test_advice_can_be_pasted_also_for_a_name_with_a_space(
         registry.resolve("models:/bolt M8@champion")
     with pytest.raises(RegistryError, match="uad promote 'bolt M8' VERSION"):
         registry.rollback("bolt M8")
+
+
+def test_a_registry_that_does_not_answer_says_nothing_of_its_store(
+    registry: ModelRegistry, tmp_path: Path
+) -> None:
+    RunTracker(registry.uri).check_storage("cookie")
+    assert MlflowClient(registry.uri).get_experiment_by_name("cookie") is None
+    RunTracker("http://127.0.0.1:9").check_storage("cookie")

@@ -1,4 +1,5 @@
 import base64
+import json
 import os
 import signal
 import socket
@@ -49,6 +50,9 @@ def test_mlflow_loads_the_champion_and_agrees_with_the_detector(
             np.frombuffer(base64.b64decode(row["label_map"]), np.uint8), cv2.IMREAD_UNCHANGED
         )
         assert np.array_equal(labels, expected.label_map)
+        assert json.loads(row["regions"]) == [
+            region.as_json() for region in expected.regions.listed
+        ]
     assert list(model.predict({"image": [text(1)]})["score"]) == list(answer["score"][:1])
 
 
