@@ -41,7 +41,7 @@ MODEL = "model.onnx"
 INT8_MODEL = "model.int8.onnx"
 WEIGHTS = "weights.safetensors"
 FORMAT_VERSION: Literal[2] = 2
-"""1 knew the student alone; its bundles are read and score as ever."""
+"""Version 1 has only the student; its bundles are read and score as before."""
 READ_VERSIONS = (1, FORMAT_VERSION)
 
 Prefix = Literal["student", "teacher", "statistics", "memory", "whole_image"]
@@ -117,7 +117,7 @@ class CalibrationEntry(_Part):
 
 
 class MetricLoss(_Part):
-    """What became of a metric: normal images against copies with planted defects."""
+    """A metric in both precisions: normal images against copies with planted defects."""
 
     fp32: float
     int8: float
@@ -126,7 +126,7 @@ class MetricLoss(_Part):
 
 
 class Agreement(_Part):
-    """How near the quantised model is to float32 on an engine, on images that trained nothing."""
+    """How close the quantised model is to float32 on an engine, on images not used for training."""
 
     images: int
     """Normal images of which the activations' ranges were taken."""

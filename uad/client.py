@@ -67,7 +67,7 @@ class Prediction:
         return self.label_map.shape[0], self.label_map.shape[1]
 
     def verdict(self, name: str) -> Verdict:
-        """The facts that a line or a row about the image called `name` holds."""
+        """The facts for a printed line or a CSV row about the image `name`."""
         return Verdict(
             name=name,
             is_anomalous=self.is_anomalous,
@@ -229,7 +229,7 @@ def _file(path: Path) -> bytes:
 
 
 def _wait_seconds(response: httpx.Response) -> float | None:
-    """How long a busy server asks to wait (RFC 9110, 10.2.3); None when it is not busy."""
+    """How long a busy server asks to wait (RFC 9110, 10.2.3); None if it is not busy."""
     asked = response.headers.get("retry-after")
     if response.status_code not in BUSY or (asked is None and response.status_code != 429):
         return None

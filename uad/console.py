@@ -59,10 +59,10 @@ class PlainConsole(Console):
 
 
 def silence_closed_pipes() -> None:
-    """Let go of output that nobody reads any more, as after `uad retrain | head`.
+    """Drop output that nobody reads any more, as after `uad retrain | head`.
 
-    Without it what is still to be done at the end of the process, such as ending the server that
-    Prefect started, would fail at its first word.
+    Otherwise work at the end of the process would fail at its first output, for example stopping
+    the server that Prefect started.
     """
     for descriptor in (1, 2):
         watched = select.poll()
@@ -98,7 +98,7 @@ def progress_bar(*, visible: bool = True) -> Progress:
 
 
 class ProgressLines(Progress):
-    """Says how far the work is in a line, every `LINE_SECONDS` at most: for logs and pipes."""
+    """Prints the progress as one line, at most every `LINE_SECONDS`: for logs and pipes."""
 
     def __init__(self, screen: Console, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(console=screen, disable=True, get_time=clock)

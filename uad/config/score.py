@@ -18,7 +18,7 @@ class ScoreDefinition(Settings):
     combine: Literal["product", "sum"] = "product"
     """Product of the levels' maps (Wang et al., 2021, eq. 3) or their weighted sum."""
     weights: tuple[float, ...] = (1.0, 1.0, 1.0)
-    """One factor (sum) or exponent (product) a level."""
+    """One factor (sum) or exponent (product) per level."""
     normalise: Literal["none", "level", "location"] = "none"
     """Divide each level by its mean on the selection normals: one number a level, or one map."""
     smooth_sigma: Annotated[float, Field(ge=0.0)] = 0.0
@@ -38,13 +38,13 @@ class PartDefinition(Settings):
     """
 
     weight: Annotated[float, Field(ge=0.0)]
-    """In the image score, of the standardised logarithm; 0: the part is in the map alone."""
+    """Weight of the standardised logarithm in the image score; 0: the part is only in the map."""
     typical: Annotated[float, Field(gt=0.0)]
-    """What the part says of a usual image: the geometric mean of its image score."""
+    """The part's score of a usual image: the geometric mean over the selection normals."""
     spread: Annotated[float, Field(gt=0.0)]
     """Standard deviation of that score's logarithm."""
     map_weight: Annotated[float, Field(ge=0.0)] = 0.0
-    """In the anomaly map, of the part's map over its mean."""
+    """Weight in the anomaly map of the part's map, divided by its mean."""
     map_mean: Annotated[float, Field(gt=0.0)] = 1.0
     """Mean of the part's map."""
 
@@ -61,6 +61,6 @@ class DetectorDefinition(Settings):
     """Why these parts and weights were chosen, for the report."""
 
     def parts(self) -> dict[PartName, PartDefinition]:
-        """Those that there are, by name."""
+        """The existing parts, by name."""
         found = {name: getattr(self, name) for name in PARTS}
         return {name: part for name, part in found.items() if part is not None}

@@ -46,7 +46,7 @@ class SplitConfig(Settings):
     group_pattern: str | None = None
     r"""Regular expression with one group; names that share it stay together (`_num_(\d+)`)."""
     exclude: tuple[str, ...] = ()
-    """Names of normal images that are used for nothing, as `uad suspects` prints them."""
+    """Names of normal images to leave out, as `uad suspects` prints them."""
     without_suspects: bool = False
     """Training adds what `uad suspects` reports to `exclude`."""
     normal: tuple[str, ...] = ()
@@ -87,7 +87,7 @@ class InputConfig(Settings):
     """As `InputSpec.ignore`; a dataset's own zones go before it."""
 
     def spec(self) -> InputSpec:
-        """What a network can be made for; both sides must be numbers by now."""
+        """The numbers a network is built for; both sides must be known by now."""
         return InputSpec.model_validate(self.model_dump())
 
 
@@ -108,7 +108,7 @@ class DetectorConfig(Settings):
     whole_image: bool = True
     """How unusual the whole image's mean and spread of each feature are."""
     memory_features: Annotated[int, Field(ge=1, le=50_000)] = 4000
-    """The most that the memory holds; each costs time in every inference."""
+    """Largest number of features in the memory; each takes time in every inference."""
 
     @model_validator(mode="after")
     def _not_nothing(self) -> "DetectorConfig":
@@ -152,7 +152,7 @@ class OptimisationConfig(Settings):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Above 0 the student kept is a moving average of the learning one's weights."""
+    """Above 0: the result is a moving average of the student's weights."""
     augmentation: AugmentationConfig = AugmentationConfig()
     patience: Annotated[int, Field(ge=0)] = 0
     """Stop after this many epochs without a better selection loss; 0 never stops early."""
@@ -163,7 +163,7 @@ class OptimisationConfig(Settings):
     """Decoded images and teacher features above this size lie on disk, memory-mapped."""
 
     def steps(self, images: int) -> int:
-        """Of an epoch with this many images."""
+        """Steps of an epoch with this many images."""
         return math.ceil(images / self.batch_size)
 
     def planned_epochs(self, images: int) -> int:
@@ -180,11 +180,11 @@ class ExportConfig(Settings):
     """What the bundle gets besides the float32 model."""
 
     int8: Annotated[Literal["auto", "off"], BeforeValidator(_yaml_off)] = "auto"
-    """`auto`: an 8-bit model too, on each engine here on which it judges as float32 does."""
+    """`auto`: also an 8-bit model, for each engine here on which it is as accurate as float32."""
 
 
 class TrainingConfig(Settings):
-    """Everything that decides a training's outcome besides the images and the teacher's file."""
+    """Everything that determines a training, except the images and the teacher's file."""
 
     data: SplitConfig = SplitConfig()
     input: InputConfig = InputConfig()

@@ -1,4 +1,4 @@
-"""Read and judge every file of a listing: what can be used, and what a person should know."""
+"""Read and check every file of a listing: which can be used, and which problems to report."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -46,12 +46,12 @@ def scan(
 ) -> Scan:
     """Find and check the images of `path`; nothing is written but the index of known files.
 
-    A broken image is skipped and named, or refused with `on_broken="refuse"`. An unfinished one,
-    which somebody is still writing, is left for the next time (see `reading.read_all`). Exact
-    duplicates of one split and label are used once. An anomalous training image is used for
-    testing. A mask that is missing, broken, empty or of another size leaves its image without one,
-    for image metrics. What looks like a mask among images that are only assumed to be good is a
-    mask. Near-duplicates, outliers and folders that are used for nothing are named.
+    A broken image is skipped and reported, or refused with `on_broken="refuse"`. An unfinished file
+    is left for the next time (see `reading.read_all`). Exact duplicates with the same split and
+    label are used once. An anomalous training image is used for testing. If a mask is missing,
+    broken, empty or of another size, its image is used without a mask, for image metrics. An image
+    that looks like a mask, among images that are only assumed to be good, is taken as a mask.
+    Near-duplicates, outliers and folders that are not used are reported.
 
     Args:
         path: a folder or a manifest.
@@ -145,7 +145,7 @@ def _with_merged_masks(checked: Sequence[Checked]) -> tuple[list[Checked], list[
 
 
 def _of_folders(listing: Listing) -> list[Problem]:
-    """Folders that are used for nothing, and how the others were understood."""
+    """Folders that are not used, and how the others were understood."""
     unused = [
         Problem(
             listing.root / row.folder,
@@ -210,7 +210,7 @@ def _with_masks(checked: Sequence[Checked], masks: Reading) -> tuple[list[Checke
 
 
 def _left_out(entry: Checked, masks: Reading) -> str:
-    """Why an image cannot be used: nothing labels it, or its mask says another thing than it."""
+    """Why an image cannot be used: it has no label, or its mask contradicts its label."""
     mask = entry.item.mask
     if mask is None:
         return ""
@@ -225,7 +225,7 @@ def _left_out(entry: Checked, masks: Reading) -> str:
 def _with_mask(
     entry: Checked, facts: dict[Path, Facts], faults: dict[Path, ImageError]
 ) -> tuple[Checked, str]:
-    """The entry with its mask if that can be used, else the reason why not."""
+    """The entry with its mask, or without it and the reason why the mask cannot be used."""
     item, mask = entry.item, entry.item.mask
     if mask is None:
         missing = f"{item.name} has no mask; used for image metrics only"
@@ -266,7 +266,7 @@ def _anomalous_to_test(checked: Sequence[Checked]) -> tuple[list[Checked], list[
 
 
 def _without_duplicates(checked: Sequence[Checked]) -> tuple[list[Checked], list[Problem]]:
-    """One of each content in a split and label; the same content elsewhere is only reported."""
+    """One file of each content per split and label; the same content elsewhere is only reported."""
     by_content: dict[str, list[Checked]] = defaultdict(list)
     problems = []
     kept = []

@@ -16,7 +16,7 @@ AREA = 256 * 256
 STEP = 16
 LEAST, MOST = 32, 4096
 SQUASHED = 1.5
-"""Images whose shape differs from the input's by more than this factor get a word about it."""
+"""Images whose shape differs from the input's by more than this factor are reported."""
 ALIKE = 1.1
 """Images whose shapes differ by less than this factor are of one shape."""
 

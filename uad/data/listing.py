@@ -26,7 +26,7 @@ class ListedImage:
     mask_expected: bool = False
     """Other images of this defect have masks, so a missing one is worth a word."""
     assumed_good: bool = False
-    """Nothing says that this image is good; there is only nothing that says otherwise."""
+    """The image counts as good only because nothing says otherwise."""
     split_given: bool = True
     """The layout says which images train."""
 

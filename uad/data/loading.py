@@ -112,7 +112,7 @@ def load_dataset(
 
 @cache
 def _tell_which(name: str, address: str, folder: str) -> None:
-    """Said once a process, however often the dataset is loaded."""
+    """Logged once per process, however often the dataset is loaded."""
     log.warning(
         "'%s' is the stored dataset %s and also the folder %s. The stored dataset is used, so "
         "new images in the folder are not. To use the folder, write ./%s",
@@ -183,7 +183,7 @@ def _dataset(
 def _shared_captures(
     normals: Sequence[Sample], test: Sequence[Sample], group_pattern: str | None
 ) -> list[Problem]:
-    """One problem for each capture that both trains and tests."""
+    """One problem for each capture that is in both training and test."""
     if group_pattern is None:
         return []
     pattern = compile_pattern(group_pattern)

@@ -1,4 +1,4 @@
-"""Test images that are nearly a training image: re-encoded, resized or relit shots of the same.
+"""Find test images that are nearly a training image: re-encoded, resized, or in other light.
 
 Two images are compared by their thumbnails' grey levels, brightness and contrast taken out: the
 distance is sqrt(2 - 2 r) for the correlation r. Pictures of a production line all look alike, so
@@ -15,11 +15,11 @@ from uad.data.reading import Checked
 from uad.data.samples import Problem
 
 FARTHEST = 0.1
-"""Never taken for the same above this distance."""
+"""Two images are never near-duplicates above this distance."""
 SHARE = 0.15
 """Of the median distance of two training images."""
 _SAMPLE = 500
-"""Training images that tell that median."""
+"""Number of training images from which the median is computed."""
 _ROWS = 1000
 _Vectors = NDArray[np.float32]
 

@@ -93,7 +93,7 @@ def is_whole(file: StoredFile) -> bool:
 
 
 def break_seal(file: StoredFile) -> None:
-    """Let nothing use the file unseen, and the next ingest store it anew."""
+    """Break the file's seal: it is checked before use, and the next ingest stores it again."""
     if file.path.is_file():
         os.utime(file.path)
 

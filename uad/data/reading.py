@@ -62,15 +62,15 @@ class Checked:
 
 @dataclass
 class Reading:
-    """What became of each file, by path."""
+    """The result for each file, by path."""
 
     facts: dict[Path, Facts] = field(default_factory=dict)
     faults: dict[Path, ImageError] = field(default_factory=dict)
     """Files that cannot be used."""
     unfinished: dict[Path, str] = field(default_factory=dict)
-    """Files that somebody is still writing, and how that was told."""
+    """Files that are still being written, and the reason for thinking so."""
     from_the_future: list[Path] = field(default_factory=list)
-    """Files whose time lies ahead, so that their age is not known; they are taken."""
+    """Files with a time in the future, so their age is not known; they are used."""
     files_read: int = 0
     """The others were known from before, or not looked into."""
 
@@ -189,7 +189,7 @@ def _stamps(names: Mapping[Path, str], found: Reading) -> dict[Path, Stamp]:
 
 
 def _take(found: Reading, path: Path, before: Stamp, result: Facts | ImageError) -> None:
-    """File what reading told under facts, faults or unfinished."""
+    """Sort the result of a reading into facts, faults or unfinished."""
     if not _is_still(path, before):
         found.unfinished[path] = "it changed while it was read"
     elif isinstance(result, Facts):

@@ -47,7 +47,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images shared out: what trains, what chooses, what sets the threshold, what measures."""
+    """The images by use: training, selection, calibration and test."""
 
     name: str
     version: str
@@ -58,7 +58,7 @@ class Dataset:
     calibration: tuple[Sample, ...]
     """Normal images that set the threshold and nothing else."""
     test: tuple[Sample, ...]
-    """Normal and anomalous images that choose nothing."""
+    """Normal and anomalous images that are never used to choose anything."""
     problems: tuple[Problem, ...] = ()
     layout: str = ""
     groups: int | None = None

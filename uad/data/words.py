@@ -1,4 +1,4 @@
-"""What the names of folders and files say about the pictures in them, in some twenty languages.
+"""The meaning of folder and file names, in about twenty languages.
 
 A name is cut into words (`NG_parts-2` gives `ng parts`), without accents and letter case. Chinese,
 Japanese and Korean have no spaces, so their words are looked for anywhere in the name.

@@ -28,7 +28,7 @@ from uad.errors.redaction import without_passwords
 
 
 class UadError(Exception):
-    """Base of all errors that a user can cause or cure; the CLI prints it as one line.
+    """Base of all errors that a user can cause or fix; the CLI prints it as one line.
 
     Its text holds no passwords, wherever it is shown, logged or stored.
     """

@@ -26,7 +26,7 @@ STORAGE = {"s3": "boto3", "gs": "google.cloud.storage", "wasbs": "azure.storage.
 
 
 def require(*modules: str) -> None:
-    """Refuse, before anything starts, what cannot end without these modules.
+    """Check before anything starts that these modules are installed.
 
     Raises:
         NotInstalledError: one of them is not installed; it names the cure.

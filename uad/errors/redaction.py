@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 HIDDEN = "***"
 SHORTEST = 5
-"""Shorter passwords are hidden in their addresses only: they would be found in any text."""
+"""Shorter passwords are hidden only in addresses: other texts may contain the same letters."""
 _PREFIXES = ("MLFLOW_", "PREFECT_", "UAD_")
 _USERINFO = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/?#\"'<>]+@")
 _QUERY = re.compile(

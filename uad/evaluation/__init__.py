@@ -1,4 +1,4 @@
-"""Judge a detector on labelled images and say what was found, for machines and for people."""
+"""Evaluate a detector on labelled images and report the result, for machines and for people."""
 
 from uad.evaluation.comparison import compare, write_comparison
 from uad.evaluation.evaluate import evaluate

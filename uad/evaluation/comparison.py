@@ -59,7 +59,7 @@ def write_comparison(
     samples: Sequence[Sample] = (),
     clusters: Sequence[str] | None = None,
 ) -> dict[str, Path]:
-    """Write a self-contained page that holds two versions against each other on the same images.
+    """Write a self-contained page that compares two versions on the same images.
 
     Args:
         report_a: for example the challenger's.

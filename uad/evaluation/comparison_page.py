@@ -83,7 +83,7 @@ def conclusion(name: str, found: Difference, names: Pair) -> str:
 
 
 def _figures(name: str, found: Difference, names: Pair) -> tuple[object, ...]:
-    """A metric of both, the difference, its interval and what to make of it."""
+    """A metric of both, the difference, its interval and its meaning."""
     return (
         *(NAMES[name], found.a, found.b, f"{found.difference:+.4f}"),
         *(f"{found.low:+.4f} to {found.high:+.4f}", conclusion(name, found, names)),

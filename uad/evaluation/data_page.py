@@ -43,7 +43,7 @@ MEANINGS = {
 }
 """By kind of problem, the worst first."""
 _FOLDERS = 50
-"""Rows of the table of folders; those of one use are told together if there are more."""
+"""Rows of the table of folders; if there are more, those with one use share a row."""
 SHOWN = 12
 """Pictures of a kind."""
 _UNSEEN = ("broken", "missing", "unfinished", "unused", "folders", "clock")

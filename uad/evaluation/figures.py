@@ -113,7 +113,7 @@ def _line(
 
 
 def _above(span: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> float:
-    """A right edge that leaves no empty range."""
+    """A right edge without an empty range."""
     low, high = float(span.min()), float(span.max())
     return high if high > low else low + max(abs(low), 1.0) * 1e-3
 

@@ -121,7 +121,7 @@ def tile(image: Image) -> Image:
 
 
 def _small_mask(mask: Mask) -> Image:
-    """1 where a tile's pixel holds any of the mask, so that a thumbnail loses no small defect."""
+    """1 where a tile's pixel contains part of the mask, so that small defects stay visible."""
     share = cv2.resize(mask.astype(np.float32), _size(mask.shape), interpolation=cv2.INTER_AREA)
     return np.asarray(share > 0, np.uint8)
 

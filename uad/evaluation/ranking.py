@@ -78,7 +78,7 @@ def said_good(report: Report) -> Shelf | None:
 
 
 def shelves(report: Report) -> list[Shelf]:
-    """Mistakes, lucky hits, close calls and clear finds, without empty shelves."""
+    """Mistakes, hits at the wrong place, narrow and clear verdicts; empty groups are left out."""
     ordered = most_wrong_first(report)
     right = [image for image in ordered if not image.is_wrong]
     lucky = [image for image in right if image.label and image.peak_in_mask is False]

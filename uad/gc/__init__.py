@@ -1,4 +1,4 @@
-"""Free the disk of what nobody needs any more: `uad gc`.
+"""`uad gc`: remove what nobody needs any more.
 
 rule (retention) -> what must stay (in use) -> what goes (plan), in the order it is removed
 """

@@ -14,7 +14,7 @@ from uad.storage.names import ModelVersionNumber, ProductName
 
 @dataclass(frozen=True)
 class Retention:
-    """What stays whatever else; see `uad.gc.in_use` for what is protected besides."""
+    """How much is kept; `uad.gc.in_use` says what is protected in addition."""
 
     keep: int = 5
     """Of each product the newest versions, steps back that a rollback can take, bundles, and

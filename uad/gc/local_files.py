@@ -1,4 +1,4 @@
-"""What can go on this disk: old datasets and bundles, checkpoints, caches, half-made files."""
+"""What this disk can lose: old datasets, bundles, checkpoints, caches, incomplete files."""
 
 import shutil
 from collections.abc import Iterable, Iterator

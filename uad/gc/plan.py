@@ -1,4 +1,4 @@
-"""What goes, worked out as a whole before anything is touched."""
+"""The plan of a removal, complete before anything is touched."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -50,7 +50,7 @@ def make_plan(
     max_bytes: float | None = None,
     now: datetime | None = None,
 ) -> Plan:
-    """What goes by `rule`; with `max_bytes` fewer and fewer are kept, down to 1, until it fits.
+    """What `rule` removes. With `max_bytes` fewer are kept, down to 1, until the rest fits.
 
     Raises:
         RegistryError: the registry does not answer, so nothing can be known to be unneeded.

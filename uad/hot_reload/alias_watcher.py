@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 FIRST_RETRY_SECONDS = 30.0
 LONGEST_RETRY_SECONDS = 3600.0
 MOST_FAILURES = 10
-"""Of so many versions the last failure is reported."""
+"""The last failure is reported for at most this many versions."""
 
 
 class Registry(Protocol):
@@ -178,7 +178,7 @@ class AliasWatcher(Generic[D]):
         return self._attempt(version)
 
     def _try_again_if_moved(self, version: ModelVersion) -> None:
-        """Somebody promoted, went back, pinned or asked: what failed before is tried again."""
+        """After a promotion, rollback, pin or poll by hand, failed versions are tried again."""
         since = version.tags.get(PINNED_AT) or version.tags.get(f"uad.{self._target.alias}")
         moved = (copy_name(version), since)
         if moved != self._moved or self._is_urged:
@@ -189,7 +189,7 @@ class AliasWatcher(Generic[D]):
         self._moved, self._is_urged = moved, False
 
     def _fetch(self, version: ModelVersion, into: Path) -> Path:
-        """Fetch; a version known from its local copy alone is looked up first."""
+        """Fetch the bundle; a version that is only known from its local copy is looked up first."""
         if not version.source:
             version = self._registry.resolve(version.address)
         return self._registry.fetch(version, into)
@@ -249,7 +249,7 @@ class AliasWatcher(Generic[D]):
         return served, lease.path
 
     def _keep_books(self, name: ProductName, path: Path) -> None:
-        """Remember what served, and have a move made elsewhere in the audit; failures are told."""
+        """Store which version serves, and audit a move made elsewhere; failures are logged."""
         alias = self._target.alias
         if alias is None:
             return
@@ -298,7 +298,7 @@ class AliasWatcher(Generic[D]):
         self._last_error = None
 
     def _unresolved(self, error: RegistryError) -> bool:
-        """Go on with what serves, or with what served last."""
+        """Keep serving the current version, or load the one that served last."""
         down = isinstance(error, RegistryUnreachableError)
         trouble: EventKind = "unreachable" if down else "missing"
         if self._trouble != trouble:

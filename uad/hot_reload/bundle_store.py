@@ -68,7 +68,7 @@ class Lease:
         self._lock.acquire()
 
     def release(self) -> None:
-        """The copy is not used any more; again is no harm."""
+        """Release the copy; a second call does nothing."""
         self._lock.release()
         Path(self._lock.lock_file).unlink(missing_ok=True)
 
@@ -144,7 +144,7 @@ class BundleStore:
     def find(self, name: ProductName, version: ModelVersionNumber) -> Stored | None:
         """A version that is here already, found without asking the registry.
 
-        Of a product that was deleted and registered again, the copy that was used last.
+        If the product was deleted and registered again, this is the copy that was used last.
         """
         found = [_stored(folder) for folder in self._home(name).glob(f"{version}-*")]
         whole = [each for each in found if each is not None]
@@ -157,7 +157,7 @@ class BundleStore:
         return None if address.version is None else self.find(address.name, address.version)
 
     def copies(self) -> list[Stored]:
-        """All complete bundles here, but those in use and those that last served by an alias."""
+        """All complete bundles, except those in use or that served last under an alias."""
         found = []
         for home in sorted(folder for folder in self.root.iterdir() if folder.is_dir()):
             aliased = {file.read_text(encoding="utf-8") for file in home.glob("@*")}
@@ -222,7 +222,7 @@ def is_in_use(copy: Path) -> bool:
 
 
 def _marked(folder: Path) -> dict[str, Any]:
-    """What the mark of a complete copy says; nothing in those that are older."""
+    """The content of the copy's `.complete` file; empty in older copies."""
     try:
         values = json.loads((folder / MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):

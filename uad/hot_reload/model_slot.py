@@ -58,7 +58,7 @@ class ModelSlot(Generic[D]):
 
     @property
     def current(self) -> Served[D] | None:
-        """What a request would get now; to look at, not to run: see `use`."""
+        """The current model, to look at. To run it, see `use`."""
         slot = self._slot
         return None if slot is None else slot.served
 

@@ -141,7 +141,7 @@ def read_mask(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
       PaddleSeg, and is not defective.
     - A palette counts by its colours. In a mask of several colours everything that is not the
       background is defective; the background is black, or white where nothing is black.
-    - Where a mask is transparent, nothing is defective.
+    - Transparent pixels of a mask are not defective.
 
     Returns:
         (H, W) bool, True where defective.

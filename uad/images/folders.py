@@ -62,7 +62,7 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def no_images(folder: Path, files: FolderFiles) -> str:
-    """What to tell who expected images in `folder`."""
+    """The error for a user who expected images in `folder`."""
     suffixes = sorted({f.suffix.lower() or "no suffix" for f in files.unreadable + files.others})
     found = f"only files with {', '.join(suffixes[:5])}" if suffixes else "it is empty"
     return f"{folder} has no images ({found}). Put .png, .jpg, .jpeg, .bmp or .tif files there."

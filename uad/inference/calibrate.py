@@ -1,4 +1,4 @@
-"""Set a bundle's threshold for one engine from normal images that chose nothing before."""
+"""Set a bundle's threshold for one engine from normal images that were used for nothing else."""
 
 from collections.abc import Sequence
 
@@ -40,7 +40,7 @@ def calibrate(
 
     Args:
         bundle: any previous entry of this engine and precision is replaced.
-        samples: normal images that trained, chose and normalised nothing.
+        samples: normal images that were not used for training, selection or normalisation.
         alpha: target false alarm rate.
         min_area: smallest defect that counts, in pixels of the image; 0: any.
         zones: parts of the image with an alpha of their own, which is taken out of `alpha`.

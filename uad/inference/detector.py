@@ -1,4 +1,4 @@
-"""The core that calibration, evaluation, the pipeline and the server all run.
+"""The detector, used by calibration, evaluation, the pipeline and the server.
 
 images -> paint over ignored regions, resize -> engine -> level maps -> anomaly map -> score
 -> verdict
@@ -39,7 +39,7 @@ class Detection(Scored):
     p_value: float
     """(1 + number of calibration scores >= score) / (n + 1)."""
     map_threshold: float
-    """Above it a place of the map is marked: a share `alpha` of good images has such a place."""
+    """A location of the map above it is marked; at most a share `alpha` of good images has one."""
     requested_alpha: float | None = None
     """What was asked for, where the calibration images can only promise the larger `alpha`."""
     zone_verdicts: tuple[ZoneVerdict, ...] = ()
@@ -59,7 +59,7 @@ class Detection(Scored):
         """Whether the score lies above the threshold.
 
         With a smallest defect an alarm also needs a marked region of that area, unless the whole
-        image is what is unusual: that can only make alarms fewer, so alpha's promise holds.
+        image is unusual. This can only reduce the alarms, so alpha's guarantee holds.
         """
         if self.score <= self.threshold:
             return False
@@ -311,7 +311,7 @@ class Detector:
         return replace(self._with_map(*outside), alpha=total, zones=zones)
 
     def _at(self, threshold: float) -> "_Decision":
-        """At a threshold that somebody chose, and the alpha that it amounts to."""
+        """The thresholds for a threshold set by the caller, and the alpha that follows from it."""
         if not math.isfinite(threshold):
             raise CalibrationError(f"the threshold must be a finite number, not {threshold}")
         entry = self.calibration
@@ -336,7 +336,7 @@ class Detector:
 
 @dataclass(frozen=True)
 class _Decision:
-    """Where an image, and where a place of its map, begins to be anomalous."""
+    """The thresholds of the image score and of the map."""
 
     threshold: float
     alpha: float

@@ -1,7 +1,7 @@
-"""The memory: how far each location's teacher features lie from the nearest of normal ones.
+"""The memory: the distance of each location's features to the nearest normal ones.
 
-PatchCore (Roth et al., CVPR 2022, arXiv 2106.08265): features of normal images are sampled,
-projected to their principal components, and thinned out greedily, so that few stand for all.
+PatchCore (Roth et al., CVPR 2022, arXiv 2106.08265): features of normal images are sampled and
+projected to their principal components. A greedy choice keeps a few that represent all.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 
 COMPONENTS = 128
-"""Principal components that are kept; more change nothing measurable."""
+"""Number of principal components; more have no measurable effect."""
 SAMPLED = 60_000
 """Features, of all images together, that the memory is chosen from."""
 CORESET_DIMENSIONS = 64
@@ -20,10 +20,10 @@ CORESET_DIMENSIONS = 64
 CANDIDATES = 512
 """Farthest points among which several are chosen at once."""
 ROUNDING = 1e-6
-"""Squared distances below this share of the points' squared length are rounding: the same point."""
+"""Squared distances below this share of the squared length are rounding errors: the same point."""
 SMOOTHING = (0.25, 0.5, 0.25)
-"""Of squared distances, by the location before, itself and the one after: without it a location
-that one image of many shows by chance is as loud as a defect."""
+"""Weights of the previous location, the location itself and the next one, for squared distances.
+Without this smoothing, a location that looks unusual by chance scores like a defect."""
 BLOCK = 1024
 """Queries compared at once, to bound the memory that distances take."""
 
@@ -76,12 +76,12 @@ class FeatureSample:
             self._kept.append(np.ascontiguousarray(image[chosen], np.float32))
 
     def features(self) -> Array:
-        """(M, D) all that was kept."""
+        """(M, D): the sample."""
         return np.concatenate(self._kept)
 
 
 def fit_memory(sample: Array, size: int, *, seed: int = 0) -> Memory:
-    """Choose at most `size` of the sampled features, (M, D), to stand for all of them."""
+    """Choose at most `size` of the sampled features, (M, D), that represent all of them."""
     mean = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
     centred = sample - mean
     projection = principal_components(centred, COMPONENTS)
@@ -100,8 +100,8 @@ def principal_components(centred: Array, count: int) -> Array:
 def greedy_coreset(points: Array, size: int) -> NDArray[np.intp]:
     """Indices of at most `size` of `points`, (M, C): each the farthest from those before it.
 
-    Ends early where every point is one of the chosen ones. Several are chosen a pass: among the
-    farthest points the greedy choice is known as long as it lies beyond all points outside them.
+    Ends early if every point equals a chosen one. Several points are chosen per pass: among the
+    farthest points the greedy choice is certain as long as it is farther than all other points.
     """
     size = min(size, len(points))
     distances = squared_distances(points, points[:1])[:, 0]  # to the nearest chosen point
@@ -122,7 +122,7 @@ def greedy_coreset(points: Array, size: int) -> NDArray[np.intp]:
 
 
 def _greedy_among(points: Array, distances: Array, most: int, same: float) -> list[int]:
-    """The next greedy choices, as far as they are certain from these farthest points alone."""
+    """The next greedy choices that are certain from these farthest points alone."""
     outside = distances.min()
     between = squared_distances(points, points)
     picked: list[int] = []
@@ -169,7 +169,7 @@ def nearest_distances(queries: Array, references: Array) -> Array:
 
 
 def _thin(points: Array, seed: int) -> Array:
-    """`points`, (M, C), in few random directions that keep their distances about as they are."""
+    """`points`, (M, C), projected on a few random directions that nearly preserve distances."""
     if points.shape[1] <= CORESET_DIMENSIONS:
         return points
     rng = np.random.default_rng(seed)

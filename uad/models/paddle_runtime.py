@@ -1,4 +1,4 @@
-"""Paddle as every user should get it: import it from here, never directly.
+"""Paddle, set up for speed. Import it from here, never directly.
 
 Paddle reads its environment when it is loaded, so the fast path is set up before:
 
@@ -59,7 +59,7 @@ with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
 # Paddle installs a root handler at INFO, which floods every other library's log.
 logging.root.handlers[:] = _handlers
 logging.root.setLevel(_level)
-# It also takes SIGTERM for itself and aborts on it; a cancelled training has things to close.
+# It also handles SIGTERM and aborts. A cancelled training must still close things.
 paddle.disable_signal_handler()
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGTERM, _on_terminate or signal.SIG_DFL)

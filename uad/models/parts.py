@@ -1,4 +1,4 @@
-"""What training makes: the detector's parts, from which a graph is built and a bundle written."""
+"""The result of training: the detector's parts. A graph is built and a bundle written from them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,7 +48,7 @@ class TrainedStudent:
 
 @dataclass(frozen=True)
 class Parts:
-    """One frozen teacher, and up to three ways to tell how unusual its features are."""
+    """One frozen teacher, and up to three parts that measure how unusual its features are."""
 
     teacher: Weights
     """float32 arrays by torchvision's names, conv1 to layer3, of any width."""

@@ -1,4 +1,4 @@
-"""The whole image: how unusual its mean and spread of each teacher channel are together.
+"""The whole-image part: how unusual the mean and spread of each teacher channel are.
 
 No map, but it sees what is missing, extra or in the wrong place (PUAD, Sugawara and Imamura,
 arXiv 2402.15143).
@@ -13,7 +13,7 @@ Array = NDArray[np.float32]
 
 
 ROUNDING = 1e-5
-"""Narrower spreads than this share of the largest figure are what float32 cannot tell."""
+"""float32 cannot distinguish spreads that are smaller than this share of the largest figure."""
 
 
 @dataclass(frozen=True)

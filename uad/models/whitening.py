@@ -1,7 +1,7 @@
-"""What normal images still leave between teacher and student, and how to count it less.
+"""Whitening: differences between teacher and student that normal images also show count less.
 
-A trained student misses its teacher on normal images too, mostly in the same directions of feature
-space. The Mahalanobis distance lets these weigh less:
+A trained student differs from its teacher on normal images too, mostly in the same directions of
+the feature space. In the Mahalanobis distance these directions count less:
 
     r = t / |t| - s / |s|              the difference at one location, C channels
     d = r' (S / m + I)^-1 r / 2        S: mean of r r' on normal images, m = trace(S) / C

@@ -1,4 +1,4 @@
-"""Are the images still like those that set the threshold? A test that may be looked at every day.
+"""The drift test: are the images still like those that set the threshold?
 
 The calibration scores are of images that the line made when the model was trained. If today's
 images are exchangeable with them, the smoothed conformal p-value of each new score among the
@@ -9,7 +9,8 @@ however often one looks, it reaches 1/level with a probability of at most `level
 inequality). The bets are the Simple Jumper's (Vovk et al., Retrain or not retrain: conformal test
 martingales for change-point detection, COPA 2021).
 
-Defects raise the scores as well. The bettor tells that something changed, not what: a person looks.
+Defects raise the scores as well. The test shows that something changed, but not what. A person has
+to look.
 """
 
 import math
@@ -44,14 +45,14 @@ class Drift:
     detected_at: int | None
     """Number of the image (from 1) at which the evidence reached 1/level; None if it never did."""
     median_p_value: float | None
-    """About 0.5 on a quiet line; lower where scores are higher than in calibration."""
+    """About 0.5 if nothing has changed; lower if scores are higher than in calibration."""
     alarms: int
     """Images above the threshold."""
     expected_alarms: tuple[int, int] | None
-    """Range of alarms that 95 % of quiet lines stay in."""
+    """Range of alarms in 95 % of cases if nothing has changed."""
     too_many_alarms: bool = False
-    """Whether a quiet line has so many alarms with a probability of at most `level`. The evidence
-    needs a row of images to grow; this test sees a few images that are almost all alarms."""
+    """Whether so many alarms have a probability of at most `level` if nothing has changed. The
+    evidence grows over many images; this test sees a few images that are almost all alarms."""
 
     @property
     def detected(self) -> bool:
@@ -60,7 +61,7 @@ class Drift:
 
     @property
     def above_range(self) -> bool:
-        """Whether there are more alarms than 95 % of quiet lines have."""
+        """Whether there are more alarms than in 95 % of cases without a change."""
         return self.expected_alarms is not None and self.alarms > self.expected_alarms[1]
 
     @property

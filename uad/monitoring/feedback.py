@@ -1,4 +1,4 @@
-"""From what people said about judged images to the next dataset version.
+"""From people's feedback on judged images to the next dataset version.
 
 A false alarm (judged defective, said to be good) becomes a training image. It never selects,
 calibrates or tests: the calibration images must stay a fair sample of the line, or the promised
@@ -48,7 +48,7 @@ class Opinion:
 
     @property
     def kind(self) -> Kind:
-        """What was judged against what was said."""
+        """The verdict compared with the feedback."""
         alarms = [image.is_anomalous for image in self.images]
         if self.said is None:
             return "disagreement"
@@ -131,7 +131,7 @@ def apply_feedback(store: JudgedImages, product: str, dataset: str | None = None
 
 
 def kind_of(image: JudgedImage) -> Kind:
-    """What one image was judged against what people say of it."""
+    """The verdict on one image compared with people's feedback."""
     return _opinion([image]).kind
 
 

@@ -1,4 +1,4 @@
-"""The scores that a line's images got, kept so that drift can be seen later.
+"""The scores of judged images, stored so that drift can be detected later.
 
     scores/<product>/<version>/2026-11-24.jsonl     one line an image: time, score, alarm,
                                                     the engine that judged it, the image's id

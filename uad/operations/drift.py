@@ -209,7 +209,7 @@ def report(
 
 
 def announced_first(found: DriftReport) -> bool:
-    """Whether no look at this champion was announced whose images this one saw too; remembers it.
+    """Whether this look shares no images with the last announced one; remembers it.
 
     Looks that take longer than their interval run side by side, and drift lasts: one retraining is
     enough for it.

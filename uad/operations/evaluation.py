@@ -87,7 +87,8 @@ def keep_figures(
 ) -> str | None:
     """Keep them; returns a sentence for the user, None where there is nothing to say.
 
-    A registry that refuses (no rights, no answer) spoils no evaluation: that is the sentence then.
+    If the registry refuses (no rights, no answer), the evaluation is still valid, and the sentence
+    says so.
     """
     if version is None:
         facts = {"dataset": dataset, "figures": report.metrics()}

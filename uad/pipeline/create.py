@@ -95,7 +95,7 @@ def create_pipeline(
 
 
 def _with(settings: PipelineConfig, given: Mapping[str, Any]) -> PipelineConfig:
-    """What the caller says goes before what the file says: also alpha before its threshold."""
+    """The caller's values override the file's. The caller's alpha also overrides its threshold."""
     values = settings.model_dump()
     if "alpha" in given or "threshold" in given:
         values.update(alpha=None, threshold=None)

@@ -83,7 +83,7 @@ def make(connection: Connection, request: Request) -> Promotion:
 
 
 def _entry(move: Promotion, entries: list[Entry]) -> Entry:
-    """Later than every earlier entry, also when another machine's clock is ahead."""
+    """A time later than every earlier entry, even if another machine's clock is ahead."""
     at = move.at
     if entries:
         at = max(at, entries[-1].move.at + timedelta(microseconds=1))
@@ -105,7 +105,7 @@ def _read_again(connection: Connection, move: Promotion) -> None:
 
 
 def _tag_version(connection: Connection, move: Promotion) -> None:
-    """The same in one sentence on the version, for who looks at it in MLflow's UI."""
+    """Write the move as one sentence on the version, for readers of MLflow's pages."""
     text = (
         f"{move.kind} at {move.at.isoformat(timespec='seconds')} by {move.actor} "
         f"from version {move.from_version or 'none'}: {move.reason or 'no reason given'}"

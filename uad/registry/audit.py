@@ -74,7 +74,7 @@ def made(entries: Iterable[Entry], actual: ModelVersionNumber | None) -> list[Pr
 def external(
     name: ProductName, alias: str, moves: list[Promotion], actual: ModelVersionNumber | None
 ) -> Promotion | None:
-    """The move that nobody wrote down: where the alias is, if not where the audit left it."""
+    """A move that is not in the audit: the alias is not where the audit says."""
     expected = moves[-1].to_version if moves else None
     if expected == actual:
         return None

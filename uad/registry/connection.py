@@ -1,4 +1,4 @@
-"""Where the registry is, and how its failures are told.
+"""Where the registry is, and how its failures become errors.
 
 Without MLFLOW_TRACKING_URI it is an SQLite file under UAD_HOME, made on first use; no server.
 """
@@ -190,7 +190,7 @@ def _of_database(uri: str, reason: str) -> RegistryError:
 
 
 def unreachable(uri: str, reason: str) -> RegistryUnreachableError:
-    """The error for a registry that does not answer."""
+    """The error if the registry does not answer."""
     return RegistryUnreachableError(
         f"cannot reach the registry at {uri} ({reason}): start it, or correct or unset "
         "MLFLOW_TRACKING_URI; for a slow server raise MLFLOW_HTTP_REQUEST_TIMEOUT "

@@ -7,8 +7,8 @@
     recent normal images      no more false alarms than promised, or than the champion's
     normal images only        a person decides
 
-The gate compares versions, so it chooses among them: figures it was decided on flatter the winner
-a little. They are labelled as the gate's wherever they are kept.
+The gate chooses between versions, so its figures make the winner look slightly better than it is.
+They are labelled as the gate's wherever they are stored.
 """
 
 from collections.abc import Mapping

@@ -66,7 +66,7 @@ class _Errors(NamedTuple):
 
 
 EVEN = 0.5
-"""So often one of two equally good versions has at least one error more than the other."""
+"""How often one of two equally good versions has at least one more error than the other."""
 FALSE_ALARMS = _Errors("false_alarms", "n_normal", "good test images raise a false alarm")
 MISSED = _Errors("missed", "n_anomalous", "defective test images are missed")
 
@@ -96,7 +96,7 @@ def _more_errors(challenger: Report, champion: Report | None, rule: GateRule, ki
 
 
 def reported_checks(challenger: Report, champion: Report | None) -> list[Check]:
-    """What people corrected. Chosen by an earlier version's failures, it decides nothing."""
+    """Checks on corrected images. They do not decide: an earlier version's errors chose them."""
     missed = _alarms(_missed(challenger))
     false = _alarms(challenger.said_good)
     found = (
@@ -125,7 +125,7 @@ def _alarms(images: Iterable[ImageResult]) -> list[bool]:
 
 
 def recent_checks(challenger: Report, champion: Report | None) -> list[Check]:
-    """Within what alpha promises; where the line has changed, at least no worse than now."""
+    """Within the range that alpha allows; if the parts have changed, no worse than the champion."""
     rate, expected = challenger.false_alarm_rate, challenger.false_alarm_range
     now = champion.false_alarm_rate if champion else None
     allowed = [limit for limit in (expected[1] if expected else None, now) if limit is not None]

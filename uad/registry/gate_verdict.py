@@ -39,9 +39,9 @@ class GateRule(Settings):
     max_drop: dict[Metric, Share] = MAX_DROP
     """By metric of the report: how far below the champion's it may lie on the same images."""
     drops: Literal["all", "significant"] = "all"
-    """Which larger drops count: `significant` forgives those that chance explains, that is whose
-    95 % interval (paired bootstrap) reaches zero. Small test sets need it, or every other sound
-    model fails; many small losses in a row can then add up."""
+    """Which larger drops count: `significant` ignores those that chance can explain, whose 95 %
+    interval (paired bootstrap) contains zero. Small test sets need it, or every other sound model
+    fails. Many small losses in a row can then add up."""
     normals_only: Literal["wait", "promote"] = "wait"
     """Without labelled test images: wait for a person, or promote."""
     false_alarms: Literal["show", "require"] = "show"
@@ -53,7 +53,7 @@ class GateRule(Settings):
     error_tolerance: Share = 0.01
     """Rise of either rate that does not count as more."""
     max_latency_ms: Annotated[float, Field(gt=0)] | None = None
-    """Largest median time an image, on the machine that evaluates."""
+    """Largest median time per image, on the machine that evaluates."""
 
 
 class Check(BaseModel):

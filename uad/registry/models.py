@@ -69,7 +69,7 @@ class ModelRegistry(Versions):
         reason: str = "",
         actor: str | None = None,
     ) -> Promotion:
-        """Give the alias back to the version that had it before; again goes further back.
+        """Give the alias back to the version that had it before; a second call goes further back.
 
         Raises:
             RegistryError: there is nothing earlier to go back to.

@@ -70,7 +70,7 @@ def write_model(folder: Path, bundle: Bundle) -> None:
 
 
 class PyfuncModel:
-    """What MLflow calls; only encoded images, never paths: its servers are open to a network."""
+    """The object that MLflow calls. It takes encoded images, never paths: its servers are open."""
 
     def __init__(self, detector: Detector) -> None:
         self.detector = detector

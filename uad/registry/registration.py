@@ -42,7 +42,7 @@ def own_run(
 ) -> Iterator[RunId]:
     """The run that a version comes from: `run_id`, or a new one, closed at the end.
 
-    A new one tells what the bundle says of its training: settings and metrics by epoch.
+    A new run gets what the bundle says about its training: settings and metrics by epoch.
     """
     if run_id is not None:
         yield run_id
@@ -166,7 +166,7 @@ def describe(bundle: Bundle, metrics: Mapping[str, float]) -> dict[str, str]:
 
 
 def sentence(bundle: Bundle, metrics: Mapping[str, float], version: ModelVersion) -> str:
-    """What a version is and how to let it serve, for who sees it in MLflow's pages."""
+    """What a version is and how to promote it, for readers of MLflow's pages."""
     manifest, shown = bundle.manifest, [name for name in HEADLINES if name in metrics]
     learned = ""
     if manifest.dataset is not None:

@@ -71,7 +71,7 @@ class RunTracker(RegistryClient):
         return next(((RunId(str(run.info.run_id)), str(run.info.status)) for run in found), None)
 
     def reopen_run(self, run_id: RunId) -> None:
-        """Let a run that was cut off go on."""
+        """Continue a run that was interrupted."""
         with self._open() as connection:
             connection.client.update_run(run_id, status="RUNNING")
 

@@ -55,7 +55,7 @@ class ModelVersion:
 
     @property
     def is_own(self) -> bool:
-        """Whether uad registered it here; not so a model of others, nor MLflow's copy of one."""
+        """Whether uad registered it here; False for other models and for copies made by MLflow."""
         copied = self.tags.get(PRODUCT, self.name) != self.name or self.source.startswith(SCHEME)
         return self.bundle_sha256 is not None and not copied
 

@@ -1,7 +1,7 @@
 """Choose how the detector's parts are put together, on normal images alone.
 
-Like the student's map (`uad.scoring.selection`), by defects planted in them; another composition
-than the most expected one is taken only when it is better by a margin.
+Like the student's map (`uad.scoring.selection`), they are compared on planted defects. The first
+composition of the list is used unless another is better by a margin.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,16 +18,16 @@ from uad.scoring.parts import LEAST, WORDS, PartScores, Scoring
 from uad.scoring.selection import MARGIN
 
 IMAGE_WEIGHTS: Mapping[PartName, float] = {"student": 0.0, "memory": 1.0, "whole_image": 0.5}
-"""In the image score, where nothing speaks for others: beside a memory the student adds nothing to
-it, and sharpens the map."""
+"""Weights in the image score by default. Beside a memory the student adds nothing to the score, but
+it sharpens the map."""
 STUDENT_WEIGHT = 0.5
-"""Of the student in the image score, where planted defects speak for it."""
+"""The student's weight in the image score, if it detects planted defects clearly better."""
 MAP_WEIGHTS: Mapping[PartName, float] = {"student": 1.0, "memory": 4.0}
 """In the map."""
 USUAL_SPREAD: Mapping[PartName, float] = {"student": 0.15, "memory": 0.07, "whole_image": 0.15}
 """Standard deviation of the logarithm of a part's scores on normal images of most products."""
 PRIOR_IMAGES = 8
-"""The usual spread counts as if so many more images had shown it: few images say little."""
+"""The usual spread counts like this many additional images, because few images say little."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Composition:
 
 
 def compositions(parts: Sequence[PartName]) -> Iterator[Composition]:
-    """From the most expected one to the least, of the parts that there are."""
+    """The candidates for the existing parts, the most expected one first."""
     maps = {name: MAP_WEIGHTS[name] for name in parts if name in MAP_WEIGHTS}
     usual = {name: IMAGE_WEIGHTS[name] for name in parts}
     if "memory" not in parts:
@@ -70,8 +70,8 @@ def choose_composition(
     Args:
         score: the student's map.
         statistics: see `Scoring`.
-        clean: what the parts say of each selection image.
-        defective: what they say of images with a planted defect each.
+        clean: the parts' results for each selection image.
+        defective: their results for images with a planted defect each.
         masks: of those, at the maps' size.
     """
     known = [compose(one, clean) for one in compositions(list(clean[0].scores))]

@@ -15,20 +15,20 @@ import numpy as np
 from uad.errors import CalibrationError
 
 _FEWEST_TO_COMPARE = 5
-"""With fewer calibration images nothing can be said of how far one stands from the rest."""
+"""With fewer calibration images it is not known how far one is from the rest."""
 
 
 def images_needed(alpha: float) -> int:
-    """The fewest calibration images with which `alpha` can be promised: ceil(1/alpha) - 1."""
+    """The fewest calibration images that can guarantee `alpha`: ceil(1/alpha) - 1."""
     _check_alpha(alpha)
     return math.ceil(1.0 / alpha - 1e-9) - 1
 
 
 def conformal_threshold(scores: Sequence[float], alpha: float) -> tuple[float, float]:
-    """The threshold for a target false alarm rate, and the rate that it stands for.
+    """The threshold for a target false alarm rate, and the rate that it guarantees.
 
     The threshold is the ceil((n + 1)(1 - alpha))-th smallest of the n scores. With fewer than
-    `images_needed(alpha)` scores it is the largest one, which stands for 1/(n + 1).
+    `images_needed(alpha)` scores it is the largest one, which guarantees 1/(n + 1).
 
     Args:
         scores: image scores of the calibration images, in any order.
@@ -54,7 +54,7 @@ def conformal_threshold(scores: Sequence[float], alpha: float) -> tuple[float, f
 
 
 def unmet_alpha(requested: float, achieved: float) -> float | None:
-    """The rate asked for, where the calibration images can only guarantee a larger one."""
+    """The rate asked for, if the calibration images can only guarantee a larger one."""
     return requested if requested < achieved - 1e-9 else None
 
 
@@ -77,7 +77,7 @@ def unmet_alpha_sentence(requested: float, achieved: float, zones: int = 0) -> s
 
 @dataclass(frozen=True)
 class Dependence:
-    """A threshold that is as high as it is because of one calibration image."""
+    """A threshold that one calibration image determines alone."""
 
     image: str | None
     """Its name; None in bundles that do not know their calibration images' names."""
@@ -98,7 +98,7 @@ class Dependence:
 def dependence(
     scores: Sequence[float], images: Sequence[str], threshold: float
 ) -> Dependence | None:
-    """Whether the threshold depends on one image that stands far from the rest.
+    """Whether the threshold depends on one image whose score is far from the rest.
 
     It does if it is the highest score, and that lies above the next one by more than a standard
     deviation of the others, both of the logarithm, and by a twentieth at least.
@@ -126,7 +126,7 @@ def p_value(score: float, scores: Sequence[float]) -> float:
 def beta_binomial_range(
     n_calibration: int, n_normal: int, alpha: float, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """The range in which the observed false alarm rate should lie when the promise holds.
+    """The range of the observed false alarm rate if the guarantee holds.
 
     With n calibration scores and the k-th smallest as threshold, the number of false alarms among
     m fresh normals is beta-binomial with a = n + 1 - k, b = k (Vovk, 2012, "Conditional validity of

@@ -13,9 +13,9 @@ from uad.config import ScoreDefinition
 
 Map = NDArray[np.float32]
 Outputs = Mapping[str, NDArray[np.float32]]
-"""What a model's graph says of N images, by the name of the output, N first: the student's distance
-maps `LEVELS`, each (N, h_l, w_l), the largest first; `MEMORY`, (N, h, w) distances; `WHOLE_IMAGE`,
-(N,) distances. A part that the detector lacks is not among them."""
+"""A graph's outputs for N images, by name, N first: the student's distance maps `LEVELS`, each (N,
+h_l, w_l), the largest first; `MEMORY`, (N, h, w) distances; `WHOLE_IMAGE`, (N,) distances. Parts
+that the detector does not have are missing."""
 LEVELS = ("map1", "map2", "map3")
 MEMORY = "memory"
 WHOLE_IMAGE = "whole_image"

@@ -1,14 +1,14 @@
 """From a model's outputs for one image to its anomaly map and score. Higher = more anomalous.
 
 Each part gives the image a score: the student the maximum of its map, the memory the mean of its
-highest locations, the whole image its distance. Divided by what it is on a usual image,
-s_p / typical_p, they are put together as a weighted geometric mean,
+highest locations, the whole image its distance. Each score is divided by that of a usual image, s_p
+/ typical_p. The image score is their weighted geometric mean,
 
     log score = sum_p e_p log(s_p / typical_p),   e_p = (w_p / spread_p) / sum_q (w_q / spread_q)
 
-that is, up to a constant factor, the weighted sum of the standardised logarithms. 1 is a usual
-image, and a relative error of the parts is as large a relative error of the score. The map is the
-weighted mean of the parts' maps, each divided by its mean on normal images.
+that is, up to a constant factor, the weighted sum of the standardised logarithms. A usual image has
+the score 1. A relative error of the parts is an equally large relative error of the score. The map
+is the weighted mean of the parts' maps, each divided by its mean on normal images.
 """
 
 import math
@@ -36,13 +36,13 @@ from uad.scoring.regions import opened_maximum
 from uad.scoring.zones import ignored, zone_numbers
 
 LEAST = 1e-12
-"""Smaller scores of a part count as this: an image of the memory itself is at distance 0."""
+"""Smaller scores of a part count as this. An image that is in the memory has distance 0."""
 OPENED_PX = 256
-"""Areas are measured on a map of so many pixels on its longer side, where the image has more."""
+"""Areas are measured on a map with at most this many pixels on its longer side."""
 HIGHEST = 0.02
-"""Share of the memory's locations that make its image score: one alone is more often chance."""
+"""Share of the memory's locations that make its image score; a single one is often chance."""
 FINER = 4
-"""The anomaly map is put together at this many times the memory's locations a side."""
+"""Side of the anomaly map while it is combined, as a multiple of the memory's side."""
 WORDS: Mapping[PartName, str] = {
     "student": "student",
     "memory": "memory",
@@ -53,7 +53,7 @@ WORDS: Mapping[PartName, str] = {
 
 @dataclass(frozen=True)
 class Scored:
-    """What the model says of one image, before any decision."""
+    """The model's result for one image, before any decision."""
 
     anomaly_map: Map
     """(H, W) float32 at the image's own size; higher = more anomalous."""
@@ -64,9 +64,9 @@ class Scored:
     min_area: int = 0
     """The smallest defect that the score counts, in pixels of the image; 0: any."""
     parts: "PartScores | None" = field(default=None, repr=False, compare=False)
-    """What the score was made of, to make it again for another smallest defect."""
+    """The parts' results, to compute the score again for another smallest defect."""
     ignore: Areas = ()
-    """Regions of the image that were not looked at."""
+    """Ignored regions of the image."""
     zones: Zones = ()
     """Parts of the image that have a score of their own (`zone_peaks`) and count in no other."""
 
@@ -99,7 +99,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class PartScores:
-    """What the parts that there are say of one image, before they are put together."""
+    """The results of the existing parts for one image, before they are combined."""
 
     scores: Mapping[PartName, float]
     maps: Mapping[PartName, Map]
@@ -146,7 +146,7 @@ class Scoring:
         return self.together(self.part_scores(outputs, index), size, min_area)
 
     def together(self, found: "PartScores", size: tuple[int, int], min_area: int = 0) -> Scored:
-        """An image of which the parts said `found`; arguments as `one`'s."""
+        """An image with the parts' results `found`; other arguments as for `one`."""
         if self._parts:
             full, score = self._kept(resize_map(self._map(found.maps), size)), 0.0
         else:
@@ -176,13 +176,13 @@ class Scoring:
     def _part_scores_opened(
         self, parts: "PartScores", size: tuple[int, ...], min_area: int
     ) -> Mapping[PartName, float]:
-        """What each part says where places smaller than `min_area` do not count."""
+        """Each part's score without locations smaller than `min_area`."""
         if min_area <= 1:
             return parts.scores
         opened = {
             name: _opened(self._outside(one), size, min_area) for name, one in parts.maps.items()
         }
-        # Never above what it says of the whole map, which keeps what alpha promises there.
+        # Never above the score of the whole map, so alpha's guarantee holds.
         return {name: min(score, opened.get(name, score)) for name, score in parts.scores.items()}
 
     def part_scores(self, outputs: Outputs, index: int) -> PartScores:
@@ -231,7 +231,7 @@ def _opened(values: Map, size: tuple[int, ...], min_area: int) -> float:
 
 
 def described(score: ScoreDefinition, detector: DetectorDefinition | None) -> str:
-    """What makes the score, and why so, for a report."""
+    """How the score is composed, and why, for a report."""
     student = f"{describe(score)} ({score.reason})"
     if detector is None:
         return student
@@ -274,7 +274,7 @@ def map_factors(detector: DetectorDefinition) -> dict[PartName, float]:
 
 
 def exponents(detector: DetectorDefinition) -> dict[PartName, float]:
-    """e_p of every part that weighs anything in the image score; together they are 1."""
+    """e_p of every part with a weight in the image score; their sum is 1."""
     weights = {name: part.weight / part.spread for name, part in detector.parts().items()}
     total = sum(weights.values())
     return {name: weight / total for name, weight in weights.items() if weight > 0}

@@ -21,9 +21,9 @@ MOST_REGIONS = 100
 _BLOCK_PX = 8
 """A row of a block is one 64-bit word."""
 _SMALL_PX = 2**18
-"""An image of so few pixels is labelled as a whole: there is nothing to save."""
+"""Images with at most this many pixels are labelled as a whole."""
 _FEW = 200
-"""So many regions are looked at one by one; more are faster all at once."""
+"""Up to this many regions are measured one by one; more are faster all at once."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def _holds(marked: NDArray[np.bool_], min_area: float) -> bool:
 
 
 def _parts(label_map: Labels) -> Iterator[tuple[int, int, Labels]]:
-    """Rectangles (left, top, pixels) that together hold each region once and whole."""
+    """Rectangles (left, top, pixels); each region is completely in exactly one of them."""
     height, width = label_map.shape
     if height * width <= _SMALL_PX:
         if label_map.any():

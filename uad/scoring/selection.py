@@ -23,16 +23,16 @@ LevelMaps = list[NDArray[np.float32]]
 Statistics = dict[str, NDArray[np.float32]]
 
 _TRIES = 100
-"""Defects are planted again when they lie in an ignored region, at most this often."""
+"""A defect in an ignored region is planted again, at most this often."""
 PLANTED = 96
 """Images with a planted defect, spread over the selection images."""
 MOST = 200
-"""Selection images that are looked at; more would cost memory and time, and say the same."""
+"""Most selection images that are used; more take memory and time and change nothing."""
 PRIOR_IMAGES = 16
 """See `level_statistics`: few images say little about single locations."""
 MARGIN = 0.03
-"""How much better than the first candidate another must be to be taken: planted defects are not
-real ones, and on few images differences below it come and go with the seed."""
+"""A candidate must be better than the first by this much. Planted defects are not real ones, and
+with few images smaller differences change with the seed."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,10 @@ class Planted:
 
 
 def candidates(images: int) -> Iterator[ScoreDefinition]:
-    """From the most expected definition to the least, for a number of selection images.
+    """The candidate definitions, the most expected one first, for a number of selection images.
 
-    The first level sees the finest defects and the most harmless texture, so its weight varies; it
-    is never left out, as planted defects are coarser than the finest real ones.
+    The first level sees the finest defects and also the most harmless texture, so its weight
+    varies. It is never left out, because planted defects are coarser than the finest real ones.
     """
     normalisations = ("level", "location") if images >= PRIOR_IMAGES else ("level",)
     weights = ((0.5, 1.0, 1.0), (1.0, 1.0, 1.0))
@@ -141,7 +141,7 @@ def plant_in(normals: NDArray[np.uint8], *, seed: int = 0, ignore: Areas = ()) -
 def _plant(
     image: NDArray[np.uint8], rng: np.random.Generator, outside: NDArray[np.bool_]
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """A defect of which at least a part lies outside of the ignored regions."""
+    """A defect that is at least partly outside the ignored regions."""
     for _ in range(_TRIES):
         planted, mask = plant(image, rng)
         seen = mask & outside
@@ -175,7 +175,7 @@ def quality(
     defective: LevelMaps,
     masks: Sequence[NDArray[np.bool_]],
 ) -> float:
-    """How well `score` tells planted defects: mean of image AUROC, pixel AUROC and AUPRO.
+    """How well `score` detects planted defects: mean of image AUROC, pixel AUROC and AUPRO.
 
     Args:
         score: the definition.

@@ -1,4 +1,4 @@
-"""What is printed and written about judged images: lines, CSV, JSON and file names.
+"""The texts about judged images: lines, CSV, JSON and file names.
 
 `uad predict` and `uad client` say the same about the same image.
 """
@@ -39,7 +39,7 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a model says about one image, wherever it ran."""
+    """A model's verdict on one image, wherever it ran."""
 
     name: str
     is_anomalous: bool
@@ -166,7 +166,7 @@ def verdict_file(file: Path | None) -> Iterator[VerdictFile | None]:
 
 
 def spreadsheet_text(text: str) -> str:
-    """A text that a spreadsheet shows and does not run: formulas get a `'` in front."""
+    """A text that a spreadsheet shows but does not run: formulas get a `'` in front."""
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 

@@ -68,7 +68,7 @@ def prepared(image: Image, spec: InputSpec) -> Image:
 
 
 def painted_over(image: Image, spec: InputSpec) -> Image:
-    """A copy with the ignored areas in the colour that the network takes for nothing."""
+    """A copy with the ignored areas in a neutral colour for the network."""
     mask = ignored(spec.ignore, (image.shape[0], image.shape[1]))
     colour = [round(255 * value) for value in reversed(spec.mean)]  # BGR
     painted = image.copy()

@@ -13,7 +13,7 @@ NAME_ERRORS = frozenset({errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL})
 DISK_ERRORS = frozenset(
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EIO}
 )
-"""Refusals of the operating system that a user can cure."""
+"""Errors of the operating system that a user can fix."""
 LEAST_FREE_BYTES = 200_000_000
 """Less room than this on the disk is refused before long work begins."""
 
@@ -35,7 +35,7 @@ def home() -> Path:
 
 
 def check_writable(folder: Path) -> None:
-    """Refuse now what would fail only when hours of work are to be written into `folder`.
+    """Check now that `folder` can be written, before hours of work.
 
     Raises:
         DiskError: a file cannot be made there, or the disk is full.
@@ -154,7 +154,7 @@ def judged_images_dir() -> Path:
 
 
 def watch_dir() -> Path:
-    """What the looks at folders and at scores announced last."""
+    """The last events of the watches of folders and scores."""
     return _made(home() / "watch")
 
 

@@ -1,7 +1,7 @@
 """Demo images: made by the project, seeded, in the MVTec layout.
 
-For trying the system without pictures of one's own, not for claims of accuracy: a woven texture
-that fills the image, and a metal part on a belt, each with three kinds of defects.
+They let you try the system without your own pictures. They say nothing about accuracy. There is a
+woven texture that fills the image, and a metal part on a belt, each with three kinds of defects.
 """
 
 from collections.abc import Callable

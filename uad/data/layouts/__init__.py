@@ -1,10 +1,10 @@
 """Find out what a folder holds: good pictures, defects, masks, and what belongs to what.
 
-The names of folders and files say it (see `words`): a picture below `train` and `good` trains, one
-below `test/crack` measures, one below `ground_truth` marks where a defect is. That reads the
-layouts of public data sets and of other tools alike. What looks like classes or masks and is not
-clear is refused, with a list of what each folder would be taken for. Nothing is opened here but
-lists; `checks` looks at the pictures.
+The names of folders and files say it (see `words`). A picture below `train` and `good` is used for
+training, one below `test/crack` for testing, and one below `ground_truth` is a mask. These rules
+read the layouts of public data sets and of other tools. Folders that look like classes or masks but
+are not clear are refused, with a list of what each folder would be used for. Only lists are opened
+here; `checks` looks at the pictures.
 """
 
 from collections.abc import Iterator

@@ -36,7 +36,7 @@ def _owner(mask: FoundImage, pictures: dict[str, list[FoundImage]]) -> FoundImag
 def _agreeing(
     mask: FoundImage, key: tuple[str, ...], candidates: list[FoundImage]
 ) -> FoundImage | None:
-    """The one picture whose folders agree best with the mask's; None where two agree alike."""
+    """The picture whose folders agree best with the mask's; None if two agree equally well."""
     possible = [p for p in candidates if mask.split in (None, p.split)]
     if not possible:
         return None
@@ -63,7 +63,7 @@ def _agreement(mask: FoundImage, key: tuple[str, ...], picture: FoundImage) -> t
 
 
 def decide_by_masks(folder: Folder, silent: list[FoundImage]) -> None:
-    """Masks say which pictures are defective if every one has one; else nothing does."""
+    """If every picture has a mask, the masks say which are defective."""
     masked = [picture for picture in silent if picture.masks]
     if not masked:
         return
@@ -88,7 +88,7 @@ def _meant(picture: FoundImage, masks: dict[Path, FoundImage]) -> bool:
 
 
 def expect_masks(folder: Folder) -> None:
-    """A picture without a mask is worth a word where others of its defect have one."""
+    """A picture without a mask is reported if other pictures of its defect have one."""
     with_masks = {p.kind for p in folder.of(Use.DEFECT) if p.masks}
     for picture in folder.of(Use.DEFECT):
         picture.mask_expected = picture.kind in with_masks

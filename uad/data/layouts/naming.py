@@ -94,7 +94,7 @@ def _has_test(spoken: Spoken) -> bool:
 
 
 def _beside_good(picture: FoundImage, says: Sequence[Meaning], spoken: Spoken) -> bool:
-    """Whether a folder of another name than its neighbour `good` holds the picture: a defect's."""
+    """Whether the picture is in a folder beside `good` with another name: the name of a defect."""
     return any(
         not said.split and not said.structural and _any_good(spoken[picture.folders[:depth]])
         for depth, said in enumerate(says)
@@ -102,9 +102,10 @@ def _beside_good(picture: FoundImage, says: Sequence[Meaning], spoken: Spoken) -
 
 
 def _beside_classes(picture: FoundImage, says: Sequence[Meaning], spoken: Spoken) -> bool:
-    """Whether pictures lie beside good ones, or under test, in a folder that is no defect's.
+    """Whether the picture is beside good ones, or under test, in a folder not named after a defect.
 
-    That is one of a day or a camera, or of what nobody has sorted. Numbers may be kinds of defects.
+    Such a folder is named after a day or a camera, or its pictures are not sorted. Numbers may be
+    kinds of defects.
     """
     for depth, (name, said) in enumerate(zip(picture.folders, says, strict=True)):
         beside = picture.split == TEST or _any_good(spoken[picture.folders[:depth]])
@@ -129,7 +130,7 @@ def _kind(picture: FoundImage, says: Sequence[Meaning]) -> str:
 
 
 def _first_unknown(picture: FoundImage, says: Sequence[Meaning]) -> str | None:
-    """The first name below the split that is no place, else the first that is no known word."""
+    """The first name below the split that is not a place, else the first unknown word."""
     names = list(zip(picture.folders, says, strict=True))
     split = next((d for d, said in enumerate(says) if said.split), -1)
     found = [(name, said) for name, said in names[split + 1 :] if not said.structural]
@@ -185,7 +186,7 @@ def _classes_in_file_names(folder: Folder, pictures: list[FoundImage]) -> None:
 
 
 def _say_by_annotations(folder: Folder) -> None:
-    """Pictures in which a file of annotations marks objects are of a class, but of which?"""
+    """Pictures with annotated objects belong to a class, but it is not known to which."""
     if not folder.of(Use.ASSUMED, Use.UNLABELLED):
         return
     found = find_annotations(folder.files, {p.path for p in folder.of(Use.ASSUMED, Use.UNLABELLED)})
@@ -199,7 +200,7 @@ def _say_by_annotations(folder: Folder) -> None:
 
 
 def _settle(folder: Folder, spoken: Spoken) -> None:
-    """Decide on the pictures of which no name says anything, now that the others are known."""
+    """Decide how pictures without a telling name are used, now that the others are known."""
     for split in (TRAIN, TEST, None):
         silent = [p for p in folder.of(Use.ASSUMED, Use.UNLABELLED) if p.split == split]
         decide_by_masks(folder, silent)
@@ -223,7 +224,7 @@ def _settle_training(folder: Folder, spoken: Spoken) -> None:
 
 
 def _remark_on_unknown_folders(folder: Folder, spoken: Spoken) -> None:
-    """Neighbouring folders of which no name is known are good, and a person is told so."""
+    """Neighbouring folders with unknown names count as good, and this is reported."""
     assumed = folder.of(Use.ASSUMED)
     if not assumed:
         return
@@ -279,7 +280,7 @@ def _role_folder(root: Path, text: str) -> Path:
 
 
 def _refuse_collection(folder: Folder) -> None:
-    """The parent of several datasets is no dataset: training on all would be wrong."""
+    """Refuse the parent folder of several datasets: training on all of them would be wrong."""
     good = [p.folders for p in folder.of(Use.GOOD, Use.ASSUMED) if p.folders and not p.by_role]
     tops = {f[0]: meaning(f[0]) for f in good}
     other = {top for top, said in tops.items() if not (said.structural or said.says_class)}

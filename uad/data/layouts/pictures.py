@@ -1,4 +1,4 @@
-"""The pictures of a folder while it is read: what each is used for, and what to tell about them."""
+"""The pictures of a folder while it is read: their uses, and remarks for the user."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -31,7 +31,7 @@ class Use(Enum):
     UNLABELLED = "unlabelled"
     """Pictures of a test folder, or beside good ones, and nothing says whether they are good."""
     LOOSE = "loose"
-    """Pictures in none of the folders that say what they are, where others do."""
+    """Pictures outside the folders whose names say what they hold."""
     UNCLEAR = "unclear"
     """It looks like a class, but like which?"""
 
@@ -98,7 +98,7 @@ class Folder:
         return [picture for picture in self.pictures if picture.use in uses]
 
     def listing(self) -> Listing:
-        """What the names say, or a refusal where they leave a question open."""
+        """The uses that the names give; raises DataError if a question stays open."""
         self._refuse_unclear()
         used = self.of(Use.GOOD, Use.DEFECT, Use.ASSUMED, Use.BY_MASK)
         uses = folder_uses(self.root, ((p.path, _told(p), _is_unused(p)) for p in self.pictures))

@@ -1,4 +1,4 @@
-"""Choose an engine by what is installed, what the bundle is calibrated for and what is asked."""
+"""Choose an engine: what is installed, what the bundle is calibrated for, what was asked for."""
 
 import logging
 from collections.abc import Iterator
@@ -102,7 +102,7 @@ def open_model(
 
 
 def _checked(engine: str, device: str, precision: str | None) -> tuple[str, str]:
-    """The engine and precision asked for, refused if they cannot be had."""
+    """The engine and precision asked for; raises EngineError if they are not available."""
     if engine not in PRECISIONS:
         raise EngineError(f"There is no engine '{engine}'. Use auto, fastest, {ENGINE_NAMES}.")
     kind = device.partition(":")[0]
@@ -153,7 +153,7 @@ def by_speed(bundle: Bundle, device: str, precision: str | None) -> list[tuple[s
 
 
 def _automatic(bundle: Bundle, device: str, precision: str | None) -> tuple[str, str]:
-    """The first engine that can be had, those with a calibration entry before others."""
+    """The first available engine; engines with a calibration entry come first."""
     possible = list(_possible(device, precision))
     if not possible:
         raise EngineError(_nothing_for(device, precision))

@@ -116,10 +116,10 @@ def _session(model: Path, threads: int, providers: list[Provider]) -> Any:
 
 @contextmanager
 def _gpu_libraries() -> Iterator[None]:
-    """CUDA, cuDNN and TensorRT as pip installs them lie where the system's loader does not look.
+    """Load CUDA, cuDNN and TensorRT from pip's folders, where the system does not search.
 
-    ONNX Runtime prints what it misses and that it falls back; the refusal that follows instead
-    says it with the cure.
+    ONNX Runtime would print what is missing and use the CPU; uad refuses instead and says what to
+    do.
     """
     import onnxruntime as ort
 

@@ -1,4 +1,4 @@
-"""Where the teacher's weights come from; whatever the source, they are checked and hashed.
+"""The sources of the teacher's weights. All are checked and hashed.
 
 embedded   in the package, for machines with no network; see uad/weights/MODEL_CARD.md
 imagenet   Paddle's official ResNet-18, downloaded once into the user's cache

@@ -1,4 +1,4 @@
-"""Fetch a weight file once: resumed when cut, checked, shared by runs that want it together."""
+"""Download a weight file once: resumed, checked, shared by runs that need it at the same time."""
 
 import hashlib
 import os
@@ -34,13 +34,13 @@ class Source:
 
 @dataclass(frozen=True)
 class RetrySettings:
-    """How long a bad network is borne."""
+    """The limits for a bad network."""
 
     connect_seconds: float = 10.0
     silence_seconds: float = 20.0
     """Without one byte."""
     attempts: int = 5
-    """Fruitless ones in a row; one that brought something starts the count again."""
+    """Attempts in a row without any data; an attempt with data resets the count."""
     pause_seconds: float = 1.0
     """Before the second attempt; doubled before each further one."""
 
@@ -93,7 +93,7 @@ def fetch(
 
 
 def verify(source: Source, target: Path) -> str | None:
-    """What is wrong with a fetched file, or None: its md5, its sha256, or the one pinned."""
+    """What is wrong with a downloaded file: md5, sha256, or the pinned sha256; None if nothing."""
     return _problem(target, source)
 
 
@@ -126,7 +126,7 @@ def _pin(target: Path) -> str | None:
 def _download(
     source: Source, part: Path, target: Path, patience: RetrySettings, on_bytes: OnBytes
 ) -> None:
-    """Bring `part` to its full length, going on where the last attempt was cut."""
+    """Download the rest of `part`, from where the last attempt stopped."""
     fruitless, pause = 0, patience.pause_seconds
     while True:
         before = _size(part)

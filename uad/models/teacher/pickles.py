@@ -1,4 +1,4 @@
-"""Read the arrays out of Paddle's and PyTorch's pickles without running what they say.
+"""Read the arrays in Paddle's and PyTorch's pickles without running any code in them.
 
 A pickle names functions to call. Here every name stands for one of a few harmless classes of this
 module, which only collect shapes and bytes; any other name is refused before anything is called.

@@ -32,7 +32,7 @@ class Known:
 
 
 def load_teacher(spec: str, *, width: int = 64, seed: int = 0, progress: bool = True) -> Teacher:
-    """The frozen teacher that `spec` names; never another one in its place.
+    """The frozen teacher that `spec` names; it is never replaced by another one.
 
     Args:
         spec: `embedded`, `imagenet`, `random`, or the path of a weight file.
@@ -66,7 +66,7 @@ def teacher_from(name: str, weights: Weights) -> Teacher:
 
 
 def known_teachers() -> list[Known]:
-    """What is there without the network: the embedded teacher and the cached imagenet one."""
+    """The teachers on this machine: the embedded one and the cached imagenet one."""
     return [_known("embedded", embedded_file(), None), _known("imagenet", *_imagenet_here())]
 
 

@@ -1,4 +1,4 @@
-"""Find the images among the good ones that look unlike their fellows, without training anything.
+"""Find good images that look different from the others, without training.
 
 ranking = find_suspects(dataset, load_teacher("embedded"), InputSpec())
 ranking.suspects        # most unlike first: show them to a person

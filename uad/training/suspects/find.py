@@ -24,7 +24,7 @@ from uad.training.suspects.scoring import Maps, image_scores, patch_maps
 STRICTNESS = 2.5
 """See `suspect_limit`."""
 METHOD = 2
-"""Part of the cached results' names: raise it when the scores change."""
+"""Part of the cached results' names; increase it when the scores change."""
 
 
 @dataclass(frozen=True)

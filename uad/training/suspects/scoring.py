@@ -1,4 +1,4 @@
-"""How unlike the other images each image is: every one is judged by the others alone.
+"""How much each image differs from the others, measured by the other images only.
 
 An image's nearest fellows are found by its vector (as in SPADE, Cohen and Hoshen, arXiv
 2005.02357). Each patch is then compared with the most similar patch of each fellow, and takes the
