@@ -1,4 +1,4 @@
-"""A person decides: the run pauses in Prefect until somebody resumes it with a decision."""
+"""`--promote ask`: the run pauses in Prefect until a person resumes it with a decision."""
 
 from uuid import UUID
 
@@ -19,9 +19,9 @@ from uad.registry.gate import GateVerdict
 from uad.storage.names import ModelVersionNumber, ProductName
 
 LOOK_SECONDS = 2
-"""How often a paused run asks whether it was resumed."""
+"""How often a paused run checks whether it was resumed."""
 WAIT_HOURS = 12.0
-"""Below the day between two nightly runs: while it waits, a run takes a place where it runs."""
+"""Less than the day between two nightly runs, because a waiting run takes a place."""
 
 
 class Decision(RunInput):
@@ -33,7 +33,7 @@ class Decision(RunInput):
 
 
 def require_server() -> None:
-    """Refuse to begin a run that nobody could resume.
+    """Refuse to start a run that nobody could resume.
 
     Raises:
         ConfigError: Prefect runs as an engine of this process alone.
@@ -88,7 +88,7 @@ def carry_out(
     who: str = "",
     why: str = "",
 ) -> bool:
-    """Move the alias as the person said; the audit names them.
+    """Move the alias as the person decided; the audit names the person.
 
     Raises:
         RegistryError: another version became champion since the verdict they saw.

@@ -1,4 +1,4 @@
-"""The whole job on images that the project makes, ending with an answer over HTTP."""
+"""The whole chain on generated images, up to an answer over HTTP."""
 
 import os
 import subprocess
@@ -81,6 +81,6 @@ def ask(url: str, image: Path, picture: Path) -> DemoAnswer:
 
 
 def typical_defect(folder: Path, report: Report) -> Path:
-    """The defective test image whose score is the median of their scores: neither the easiest."""
+    """The defective test image with the median score, so not the easiest one."""
     defective = sorted((i for i in report.images if i.label), key=lambda image: image.score)
     return folder / defective[len(defective) // 2].name

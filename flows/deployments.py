@@ -42,8 +42,7 @@ def deployment(
         schedule=schedule.prefect() if schedule else None,
         triggers=[
             _trigger(product, watching.EVENT, {"reason": watching.REASON}),
-            # It says "drift or defects": whichever it was, a person decides whether the result
-            # serves.
+            # The cause may be drift or defects, so a person decides whether the result serves.
             _trigger(product, drifting.EVENT, {"promote": "never", "reason": drifting.REASON}),
         ],
         parameters={"product": product, "skip_unchanged": True, **parameters},
@@ -57,7 +56,7 @@ def watch_deployment(
 ) -> RunnerDeployment:
     """`watch/<product>`: looks at the folder `data` and announces new images.
 
-    Never before the run that it begins would take them all: `settle_seconds` is that run's.
+    It waits until the run would take all of them: `settle_seconds` is that run's.
     """
     settled = max(watching.SETTLED_SECONDS, settle_seconds)
     return RunnerDeployment.from_flow(
@@ -71,7 +70,7 @@ def watch_deployment(
 
 
 def drift_deployment(product: str, every_seconds: float) -> RunnerDeployment:
-    """`drift/<product>`: looks at the scores since the last look but one, a day at least."""
+    """`drift/<product>`: checks the scores of the last two intervals, at least of one day."""
     return RunnerDeployment.from_flow(
         drifting.drift,
         name=product,
@@ -115,12 +114,11 @@ def scheduler(port: int | None = None) -> Iterator[str]:
 def serve_until_stopped(deployments: Sequence[RunnerDeployment]) -> None:
     """Run what schedules and events ask for until Ctrl-C or SIGTERM.
 
-    As many runs at a time as there are deployments: a look at the scores does not wait for a
-    training. Two retrainings of one product never overlap; the second waits for its turn.
+    As many runs at a time as there are deployments, so a check of the scores does not wait for a
+    training. Two retrainings of one product never overlap: the second one waits.
 
     Schedules stay active when this process ends: a second process may serve them too, and a crash
-    could not pause them either. Of the runs missed meanwhile one is made up for; see
-    `cancel_overdue`.
+    could not pause them either. If runs were missed, one of them is run; see `cancel_overdue`.
     """
     from prefect import serve
 

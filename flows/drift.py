@@ -17,7 +17,7 @@ from uad.storage.names import ProductName
 EVENT = "uad.drift"
 """Name of the event that an automation in Prefect can listen to."""
 REASON = DRIFTED
-"""Why a retraining that the event begins was begun."""
+"""The reason of a retraining that this event starts."""
 
 
 @task(name="check drift", task_run_name="check drift of {product}", **REGISTRY)
@@ -32,7 +32,7 @@ def check_drift(
 def drift(
     product: ProductName, hours: float = 24.0, level: float = LEVEL, now: datetime | None = None
 ) -> DriftReport:
-    """Watch a product; a finding becomes an artifact and, once a window, the event `uad.drift`."""
+    """Check a product's scores; a finding is an artifact and, once per window, an event."""
     logs.prepare()
     cancel_overdue()
     found = check_drift(product, hours, level, now)

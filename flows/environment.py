@@ -9,7 +9,8 @@ from uad.network import spare_loopback
 from uad.storage.paths import home, prefect_dir
 
 DEFAULTS = {
-    # Its start took 13 s on two idle cores and minutes on busy ones; Prefect gives up after 20 s.
+    # It started in 13 s on two idle cores, in minutes on busy ones. Prefect stops waiting after 20
+    # s.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",

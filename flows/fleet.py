@@ -37,7 +37,7 @@ class Fleet(Settings):
 
 
 class Row(BaseModel):
-    """What became of one product."""
+    """The result for one product."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -68,7 +68,7 @@ def read_fleet(file: Path) -> Fleet:
 
 @task(name="retrain product", task_run_name="retrain {product}")
 def retrain_product(product: ProductName, parameters: dict[str, Any]) -> Row:
-    """One product's chain; an error that a user can cure becomes a row of the table."""
+    """One product's chain; an error that a user can fix becomes a row of the table."""
     try:
         return Row(product=product, outcome=retrain(product=product, **parameters))
     except UadError as exc:
@@ -83,8 +83,8 @@ def fleet_flow(
 ) -> list[Row]:
     """Retrain all products; returns a row each, in the order given.
 
-    One after another they run in this very thread: Paddle that is first loaded in another thread
-    does not train in any but that one.
+    One after another they run in this thread: Paddle trains only in the thread that loaded it
+    first.
     """
     logs.prepare()
     started = {

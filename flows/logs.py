@@ -1,4 +1,4 @@
-"""What a run says: its own lines, and an error that a user can cure in one line."""
+"""The log of a run: its own lines, and a user's error in one line."""
 
 import logging
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""A run whose process died begins again, and its training goes on from the checkpoint."""
+"""A run whose process died starts again, and its training continues from the checkpoint."""
 
 import hashlib
 import socket
@@ -11,22 +11,22 @@ if TYPE_CHECKING:
     from prefect.client.schemas import State
 
 MOST_STARTS = 3
-"""A run that dies this often has a reason that another start does not cure."""
+"""A run that died this often is not started again."""
 START = "start-"
 """Tag of a run that follows one that died: `start-2`, `start-3`."""
 
 
 def place() -> str:
-    """This machine and state folder: where a checkpoint can be gone on from."""
+    """This machine and state folder: only here a training can continue from its checkpoint."""
     folder = hashlib.sha256(str(home()).encode()).hexdigest()[:12]
     return f"{socket.gethostname()}-{folder}"
 
 
 def begin_again(flow: Any, flow_run: Any, state: Any) -> None:
-    """Hook for crashed runs: begin the same work once more, if a deployment can start it.
+    """Hook for crashed runs: start the same work again, if a deployment can start it.
 
-    `uad deploy` starts the same run again. A work pool's worker calls a run crashed once more after
-    this hook, so there a run of the same parameters follows it.
+    `uad deploy` starts the same run again. A work pool's worker reports the run as crashed again
+    after this hook, so there a new run with the same parameters follows it.
     """
     from prefect.client.orchestration import get_client
 
@@ -42,7 +42,7 @@ def begin_again(flow: Any, flow_run: Any, state: Any) -> None:
 
 
 def crash_lost(client: Any, run: Any, *, again: bool) -> None:
-    """Record that the process of a run that looks alive is gone; `again`: another run follows it.
+    """Mark a running run as crashed, because its process is gone; `again`: another run follows it.
 
     A run that a person was cancelling is cancelled.
     """
@@ -66,15 +66,15 @@ def _follow(client: Any, run: Any) -> None:
 
 
 def _starts(run: Any) -> int:
-    """How often a run's work began, this run and those that it follows."""
+    """How often a run's work was started, in this run and those that it follows."""
     before = (int(tag.removeprefix(START)) for tag in run.tags if tag.startswith(START))
     return max(before, default=int(run.run_count))
 
 
 def revive_lost() -> None:
-    """Schedule runs again whose process cannot live any more: their `uad deploy` was killed.
+    """Start runs again whose process is gone because their `uad deploy` was killed.
 
-    Only for a server that nobody else runs flows on: elsewhere they may be alive.
+    Only for a server on which nobody else runs flows: elsewhere the runs may be alive.
     """
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowFilter, FlowRunFilter

@@ -30,7 +30,7 @@ from uad.storage.names import DatasetAddress, ModelVersionNumber, ProductName, R
 from uad.storage.paths import reports_dir
 
 TURN_SECONDS = 12 * 3600.0
-"""How long a run that nobody waits for, of a schedule or a trigger, waits for one under way."""
+"""How long a scheduled or triggered run waits for a running one of the same product."""
 
 
 class Retraining(BaseModel):
@@ -42,7 +42,7 @@ class Retraining(BaseModel):
     dataset: DatasetAddress
     """`name@version`."""
     version: ModelVersionNumber
-    """The new version; where nothing changed, the one that was trained on just this."""
+    """The new version; if nothing changed, the version trained on exactly these inputs."""
     unchanged: bool = False
     """Images, settings and teacher are those of `version`: nothing was trained."""
     promoted: bool = False
@@ -87,13 +87,13 @@ def retrain(
         promote: `gate` (the rule decides), `always`, `never`, or `ask`: the run pauses in Prefect
             until a person resumes it with a decision.
         rule: the gate's thresholds; None means the defaults.
-        skip_unchanged: do nothing where a version was trained on just these images, settings and
+        skip_unchanged: do nothing if a version was trained on exactly these images, settings and
             teacher.
         recent: a folder of recent normal images, on which the gate compares false alarms.
         wait_hours: how long `ask` waits; then the version stays challenger.
-        settle_seconds: files of `data` that were written in the last so many seconds are left for
-            the next run: a camera may still be writing them.
-        reason: what began it, such as `drift or defects`; a tag of MLflow's run and the version.
+        settle_seconds: files of `data` that were written less than this many seconds ago are left
+            for the next run: a camera may still be writing them.
+        reason: what started it, such as `drift or defects`; a tag of MLflow's run and the version.
         with_feedback: whether what people said about judged images becomes part of the dataset.
 
     Raises:

@@ -1,4 +1,4 @@
-"""When runs happen: every so many seconds, or at a cron line's times."""
+"""When runs happen: at an interval in seconds, or at the times of a cron line."""
 
 import asyncio
 import os
@@ -37,7 +37,7 @@ class Schedule:
         return f"cron '{self.cron}', {self.timezone} time"
 
     def prefect(self) -> "PrefectSchedule":
-        """As Prefect takes it; an interval begins now, so that the first run is soon seen.
+        """As Prefect's object; an interval starts now, so the first run comes soon.
 
         Raises:
             ConfigError: the cron line or the time zone makes no sense.
@@ -83,12 +83,12 @@ def local_timezone() -> str:
 
 
 def cancel_overdue() -> None:
-    """Cancel earlier runs of this deployment that never began: this run does their work.
+    """Cancel earlier runs of this deployment that have not started: this run does their work.
 
-    After a pause (the machine was off, or a run took longer than the interval) a schedule has a row
-    of late runs, and would make up for every one. Prefect's own limit of one run a deployment
-    (strategy CANCEL_NEW) was tried first: a slot that was held when the server stopped stays
-    taken for ever (Prefect 3.8.8, its leases live in memory), and no run ever begins again.
+    After a pause (the machine was off, or a run took longer than the interval) a schedule has
+    several late runs, and Prefect would run all of them. Prefect's limit of one run per deployment
+    (strategy CANCEL_NEW) was tried first. But a slot that was held when the server stopped stays
+    taken for ever (Prefect 3.8.8 keeps its leases in memory), and no run ever starts again.
     """
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter

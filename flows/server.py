@@ -28,7 +28,7 @@ from uad.storage.atomic_writes import write_file
 from uad.storage.paths import prefect_dir
 
 PORT = 4200
-"""Prefect's own; another free one is taken where it is in use."""
+"""Prefect's own port; if it is in use, another free one is taken."""
 START_SECONDS = 300.0
 
 
@@ -118,7 +118,7 @@ def reachable(api_url: str) -> None:
 
 
 def _is_page(answer: httpx.Response) -> bool:
-    """Not found, or a page for people: not what the API says of its health."""
+    """Whether the answer is an error or an HTML page, and not the API's health."""
     is_html = answer.headers.get("content-type", "").startswith("text/html")
     return is_html or answer.status_code == httpx.codes.NOT_FOUND
 
@@ -127,7 +127,7 @@ def _start(port: int) -> "tuple[Server, subprocess.Popen[bytes]]":
     environment = {"PREFECT_SERVER_LOGGING_LEVEL": "WARNING", **os.environ}
     environment |= {
         "PREFECT_HOME": str(prefect_dir()),
-        # Its page asks the API that these name; by default whatever server is on port 4200.
+        # Its page calls the API in these variables; by default the server on port 4200.
         "PREFECT_SERVER_API_HOST": LOOPBACK,
         "PREFECT_SERVER_API_PORT": str(port),
     }
@@ -154,7 +154,7 @@ def _start(port: int) -> "tuple[Server, subprocess.Popen[bytes]]":
 
 
 def _pages() -> Path | None:
-    """Where Prefect's pages are built if not beside its code, which only root may write to."""
+    """Where Prefect's pages are built if its code's folder is not writable."""
     found = find_spec("prefect")
     if found is None or found.origin is None:
         return None
@@ -163,7 +163,7 @@ def _pages() -> Path | None:
 
 
 def end_orphan() -> None:
-    """End the server of a `uad deploy` that was killed: two on one database disturb each other."""
+    """Stop the server of a killed `uad deploy`: two servers on one database disturb each other."""
     server = _recorded()
     if server is None or not psutil.pid_exists(server.pid):
         return

@@ -89,8 +89,8 @@ def evaluate_recent(
 ) -> str | None:
     """Evaluate a bundle on the good images of the folder `recent`; returns report.json.
 
-    Images that the new version or the champion learned from say nothing: they are left out. None
-    if no other is there.
+    Images that the new version or the champion was trained on prove nothing and are left out. None
+    if there are no others.
     """
     learned = [images.dataset, *learned_by(product, champion)]
     samples, count = unseen_normals(recent, learned, progress=True)

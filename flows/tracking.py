@@ -1,4 +1,4 @@
-"""One MLflow run per retraining, by its id, and when a task of the registry is tried again.
+"""One MLflow run per retraining, by its id, and the rule for retries of registry tasks.
 
 By id, because MLflow's own active run is not seen by other threads. Trying again can help where the
 registry did not answer; bad data stays bad.
@@ -61,7 +61,7 @@ class Run:
 
     id: RunId
     resumed: bool
-    """Cut off earlier, and now gone on with."""
+    """Whether the run was interrupted earlier and now continues."""
 
 
 @task(name="open run", task_run_name="open run of {product}", **REGISTRY)
@@ -74,7 +74,7 @@ def open_run(
     device: str = "cpu",
     reason: str = "",
 ) -> Run:
-    """Start an MLflow run with all parameters, or go on with the one of a training cut off here.
+    """Start an MLflow run with all parameters, or continue that of an interrupted training.
 
     `key` is the training's; see `TrainingInputs.key`.
     """
@@ -125,9 +125,9 @@ class Tracker(Protocol):
 
 
 class EpochLog:
-    """Sends each epoch to its run; what an unreachable registry misses goes with the next one.
+    """Logs each epoch to its run; epochs that the registry missed are sent with the next one.
 
-    A training of hours does not end because a server restarts.
+    So a restart of the server does not end a long training.
     """
 
     def __init__(self, tracker: Tracker, run_id: RunId) -> None:

@@ -1,4 +1,4 @@
-"""Look whether a product's folder has new images, so that a retraining begins by itself."""
+"""Check whether a product's folder has new images, to start a retraining."""
 
 import hashlib
 import json
@@ -17,15 +17,15 @@ from uad.storage.names import place_of
 from uad.storage.paths import watch_dir
 
 EVENT = "uad.new-data"
-"""Name of the event; `uad deploy --watch` begins a retraining on it. Others may send it too."""
+"""Name of the event; `uad deploy --watch` starts a retraining on it. Others may send it too."""
 REASON = "new images"
-"""Why a retraining that the event begins was begun."""
+"""The reason of a retraining that this event starts."""
 SETTLED_SECONDS = 30.0
 """A folder that changed this recently may be in the middle of a copy."""
 
 
 class Look(BaseModel):
-    """What a look at the folder found."""
+    """The result of a check of the folder."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -37,10 +37,10 @@ class Look(BaseModel):
 
 @flow(name="watch", flow_run_name="watch {product}")
 def watch(product: str, data: str, settled_seconds: float = SETTLED_SECONDS) -> Look:
-    """Announce a folder that changed, by the event `uad.new-data`; each state of it once.
+    """Send the event `uad.new-data` if the folder changed; once for each state of the folder.
 
-    Only names, sizes and times are looked at; the retraining reads what is new, checks it, and
-    ends without training where nothing is.
+    Only names, sizes and times are compared. The retraining reads and checks new files, and ends
+    without training if there are none.
     """
     logs.prepare()
     cancel_overdue()
@@ -53,7 +53,7 @@ def watch(product: str, data: str, settled_seconds: float = SETTLED_SECONDS) -> 
 
 
 def look(product: str, folder: Path, settled: timedelta, now: datetime | None = None) -> Look:
-    """Compare the folder with what was announced last; remembers it where it is new.
+    """Compare the folder with the last announced state; a new state is stored.
 
     Raises:
         DataError: there is no such folder.

@@ -1,4 +1,4 @@
-"""A worker of a Prefect work pool that first looks after the runs of the worker before it."""
+"""A worker of a Prefect work pool that first marks the runs of a dead worker as crashed."""
 
 import os
 import sys
@@ -12,8 +12,8 @@ from uad.errors import FlowError
 def recover(pool: str) -> list[str]:
     """Mark the runs of a worker that was stopped as crashed, and begin retrainings again.
 
-    They can only be told from runs that live while no other worker of the pool is online: with
-    several workers nothing is changed.
+    This is only safe while no other worker of the pool is online. With several workers nothing is
+    changed.
 
     Returns:
         Names of the runs.

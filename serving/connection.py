@@ -1,4 +1,4 @@
-"""One client's connection: uvicorn's, with an end to everything that may take for ever."""
+"""One client's connection: uvicorn's, with a time limit for everything."""
 
 import asyncio
 import contextlib
@@ -18,14 +18,14 @@ from serving.settings import Limits
 
 LOOK_SECONDS = 0.5
 LAST_REQUEST_SECONDS = 1.0
-"""When the server stops, a new connection has so long to send its first request."""
+"""When the server stops, a new connection has this long to send its first request."""
 BAD_HTTP = "this is not an HTTP/1.1 request"
 
 
 class GuardedConnection(H11Protocol):
     """Closes on a slow head, a body that trickles on after its answer, an answer that is not read.
 
-    A slow body before its answer is the route's to refuse: it can still say why.
+    The route refuses a slow body that is not answered yet, because it can still say why.
     """
 
     def __init__(self, *, limits: Limits, **options: Any) -> None:
@@ -38,7 +38,7 @@ class GuardedConnection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A silent connection gets as long as a slow head."""
         super().connection_made(transport)
-        # What a request holds can then be had back by closing its connection.
+        # Closing the connection then releases the memory of its request.
         self.app_state = {**self.app_state, "connection": self}
         if len(self.connections) > self._limits.connections:
             transport.abort()
@@ -51,7 +51,7 @@ class GuardedConnection(H11Protocol):
             self._disarm(name)
 
     def data_received(self, data: bytes) -> None:
-        """From its first byte to its last, a head has so many seconds."""
+        """Limit the seconds from the first byte of a head to its last."""
         self.progress_at = time.monotonic()
         if self.conn.their_state is h11.IDLE:
             self._arm("head", self._limits.head_seconds)
@@ -62,7 +62,7 @@ class GuardedConnection(H11Protocol):
             self._disarm("rest")
 
     def on_response_complete(self) -> None:
-        """The rest of a body that was answered early is thrown away, but not for ever."""
+        """The rest of a body that was answered early is thrown away, for a limited time."""
         if self.conn.their_state is h11.SEND_BODY:
             self._arm("rest", self._limits.body_seconds)
         super().on_response_complete()
@@ -84,7 +84,7 @@ class GuardedConnection(H11Protocol):
         self.transport.abort()
 
     def _look_at_reading(self, before_bytes: int) -> None:
-        """Close when nothing is read for too long; who reads slowly but steadily goes on."""
+        """Close if nothing is read for too long; reading slowly but steadily is allowed."""
 
         def look() -> None:
             self._timers.pop("unread", None)
@@ -110,7 +110,7 @@ class GuardedConnection(H11Protocol):
         return unread
 
     def shutdown(self) -> None:
-        """The server stops: close, but give a request that is on its way time to come in."""
+        """The server stops: close, but leave time for a request that is already being sent."""
         if "head" in self._timers:
             self.loop.call_later(LAST_REQUEST_SECONDS, self._close_if_idle)
         else:
@@ -121,7 +121,7 @@ class GuardedConnection(H11Protocol):
             super().shutdown()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words
-        """Say in our own words that the bytes were no HTTP."""
+        """Answer that the bytes were not HTTP."""
         body = envelope("", 400, BAD_HTTP)
         head = f"HTTP/1.1 400 Bad Request\r\ncontent-length: {len(body)}\r\n".encode()
         self.transport.write(

@@ -43,7 +43,7 @@ def run(settings: ServerSettings) -> None:
 
 
 def hide_environment() -> None:
-    """Keep other processes of this user, engines above all, from reading this one's environment."""
+    """Hide this process's environment from other processes of this user, above all engines."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0)
 
@@ -56,7 +56,7 @@ async def serve(
     if admin_listener is None:
         await server.serve([listener])
         return
-    # The administrators' port listens first: who finds the other one finds both.
+    # The administrators' port listens first: if the other port answers, both do.
     admin = AdminServer(create_admin_app(state), state.settings)
     beside = asyncio.create_task(admin.serve([admin_listener]))
     await server.serve([listener])

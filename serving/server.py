@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class GracefulServer(uvicorn.Server):
-    """Says that it is not ready before it stops listening, so that balancers can look away."""
+    """Reports that it is not ready before it stops listening, so load balancers can react."""
 
     def __init__(self, app: FastAPI, settings: ServerSettings, state: State) -> None:
         super().__init__(_config(app, settings))
@@ -35,12 +35,12 @@ class GracefulServer(uvicorn.Server):
             logger.info("serving on http://%s:%d", f"[{host}]" if ":" in host else host, port)
 
     def stop(self, notice_seconds: float = 0.0) -> None:
-        """Be not ready from now on, and stop after `notice_seconds`."""
+        """Report not ready from now on, and stop after `notice_seconds`."""
         self._state.draining = True
         self._stop_at = time.monotonic() + notice_seconds
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        """SIGTERM: after a notice; Ctrl-C: now. Again: without notice. Once more: without drain."""
+        """SIGTERM: with notice; Ctrl-C: at once. Second signal: no notice. Third: no drain."""
         now = time.monotonic()
         if self._stop_at is None:
             self.stop(self._notice_seconds if sig == signal.SIGTERM else 0.0)

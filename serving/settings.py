@@ -42,7 +42,7 @@ class Limits(Settings):
     memory_bytes: Annotated[int, Field(ge=2**26)] = 2 * 2**30
     """Memory that an engine process may use for one request (times `batch`), beyond its model."""
     deadline_seconds: Seconds = 10.0
-    """Longest time in the queue; who would wait longer is told at once to come back later."""
+    """Longest time in the queue; a request that would wait longer is refused at once."""
     queue: Annotated[int, Field(ge=1, le=100_000)] = 512
     """Most requests in the queue of a product, however fast it moves."""
     pending_bytes: Annotated[int, Field(ge=2**20)] = 2**30
@@ -70,7 +70,7 @@ class KeepSettings(Settings):
 
 
 class DecisionSettings(Settings):
-    """When one product's images are anomalous, where that is not as its bundle says."""
+    """One product's own threshold settings, instead of its bundle's."""
 
     alpha: Annotated[float, Field(gt=0, lt=1)] | None = None
     threshold: Annotated[float, Field(ge=-1e30, le=1e30)] | None = None
@@ -102,7 +102,7 @@ class ServerSettings(Settings):
     workers: Annotated[int, Field(ge=1, le=256)] | None = None
     """Engine processes of a product; None for one a core, or one a device that is no CPU."""
     threads: Annotated[int, Field(ge=1, le=256)] = 1
-    """Of each: more answer a single request sooner, and fewer requests a second."""
+    """Threads per engine process: more answer one request sooner, but fewer per second."""
     batch: Annotated[int, Field(ge=1, le=32)] | None = None
     """Requests that an engine judges together when they wait together; None for 8 on an
     accelerator and 1 on a CPU, where batches gain little."""

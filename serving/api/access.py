@@ -1,4 +1,4 @@
-"""Who may ask, and how often: API keys of which only hashes are kept, and a rate for each."""
+"""Who may send requests, and how many: API keys, stored as hashes, and a rate for each."""
 
 import hashlib
 import hmac
@@ -35,11 +35,12 @@ class AccessSettings(Settings):
     """Who may ask."""
 
     keys: Path | None = None
-    """File of keys, a line each as `uad api-key NAME` prints it; None: everybody may ask."""
+    """File of keys, one line each as `uad api-key NAME` prints it; None: no key is needed."""
     rate: Annotated[float, Field(gt=0)] | None = None
-    """Images a second, for each key, or each address where there are no keys."""
+    """Images per second for each key, or for each address if there are no keys."""
     burst: Annotated[int, Field(ge=1)] = 20
-    """Images at once before the rate counts. A larger batch is let in, and later requests wait."""
+    """Images at once before the rate counts. A larger batch is accepted, and later requests
+    wait."""
 
 
 class Keys:
@@ -63,7 +64,7 @@ class Keys:
             raise ConfigError(f"cannot read the API keys in {file}: {exc.strerror}") from exc
 
     def owner(self, presented: str) -> str | None:
-        """Whose key this is; every hash is compared in full, whichever matches."""
+        """Whose key this is; every hash is always compared in full."""
         digest = hashlib.sha256(presented.encode()).digest()
         found = None
         for known, name in self._names.items():
@@ -72,15 +73,15 @@ class Keys:
         return found
 
     def follow(self) -> None:
-        """Look at the file every second from now on, in a thread of its own."""
+        """Check the file every second from now on, in its own thread."""
         threading.Thread(target=self._follow, name="api-keys", daemon=True).start()
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop checking the file."""
         self._closing.set()
 
     def refresh(self) -> None:
-        """Read the file again if it has changed; while it cannot be used, the keys stay."""
+        """Read the file again if it has changed; if it is not valid, keep the old keys."""
         try:
             stamp = _stamp(self._file)
             if stamp == self._stamp:
@@ -132,14 +133,14 @@ class Buckets:
             raise RequestRefused(429, words, retry_after_seconds=wait)
 
     def owe(self, client: str, images: int) -> None:
-        """Take so much more, also if it is more than there is: later requests wait for it."""
+        """Take this much more, even if it is more than there is: later requests wait for it."""
         level, since = self._levels.get(client, (float(self._burst), self._clock()))
         self._levels[client] = (level - images, since)
 
 
 @dataclass(frozen=True)
 class Access:
-    """The rule at the door."""
+    """The check of every request: key and rate."""
 
     keys: Keys | None = None
     buckets: Buckets | None = None
@@ -158,7 +159,7 @@ class Access:
         return f"key {owner}"
 
     def admit(self, request: "Request") -> str:
-        """Let one request in; returns who asks, for `count_images`.
+        """Accept one request; returns its sender, for `count_images`.
 
         Raises:
             RequestRefused: 401 without a known key, 429 when its owner asks too often.
@@ -169,12 +170,12 @@ class Access:
         return client
 
     def count_images(self, client: str, images: int) -> None:
-        """The request had so many images: the rate counts each of them."""
+        """Count each image of the request."""
         if self.buckets is not None and images > 1:
             self.buckets.owe(client, images - 1)
 
     def close(self) -> None:
-        """Follow the keys no more."""
+        """Stop checking the key file."""
         if self.keys is not None:
             self.keys.close()
 

@@ -19,7 +19,7 @@ from uad.monitoring.judged_images import JudgedImage, JudgedImages, Word
 
 MOST_BYTES = 2**14
 WRITTEN_SECONDS = 2.0
-"""How long to wait for an image that was judged just now and is still being written."""
+"""How long to wait for an image that was just judged and is still being written."""
 NOT_KEPT = (
     "the image of this logId is not kept: start the server with `--set keep.images=alarms` or "
     "`all`; or it was deleted to make room (`keep.megabytes`)"
@@ -62,7 +62,7 @@ class FeedbackRecorded(Answer):
 
 
 def feedback_router() -> APIRouter:
-    """The route that people's words come in by."""
+    """The route for people's feedback."""
     router = APIRouter(tags=["feedback"])
     content = {"application/json": {"schema": FeedbackRequest.model_json_schema()}}
     router.add_api_route(
@@ -104,7 +104,7 @@ def _parsed(body: bytes) -> FeedbackRequest:
 
 
 def _words(errors: list[Any]) -> str:
-    """What is wrong with the first field, in words that echo nothing of the body's values."""
+    """What is wrong with the first field, without repeating any value of the body."""
     known = {"logId", "verdict", "note", "who", "image"}
     place = errors[0]["loc"][0] if errors[0]["loc"] else ""
     field = f"'{place}': " if place in known else ""

@@ -1,4 +1,4 @@
-"""What holds for every request and answer on each port: headers, and errors as envelopes."""
+"""Rules for every request and answer on each port: headers, and errors in the envelope."""
 
 from ipaddress import ip_address
 from typing import Any
@@ -26,8 +26,8 @@ SECURITY_HEADERS = {
 class Gate:
     """Refuses ambiguous requests, and adds the headers that every answer carries.
 
-    A browser is told to do nothing with an answer but show it. While the server is stopping, a
-    client is told to close its connection, so that it sends its next request elsewhere.
+    The headers tell a browser only to show an answer. While the server is stopping, they tell a
+    client to close its connection, so it sends its next request to another server.
     """
 
     def __init__(self, app: ASGIApp, state: State) -> None:

@@ -26,11 +26,11 @@ logger = logging.getLogger("serving.requests")
 
 R = TypeVar("R")
 PIECE_BYTES = 2**18
-"""Answers are sent in such pieces, so that one that is not read is not held twice."""
+"""Answers are sent in pieces of this size, so an answer that is not read is not stored twice."""
 CLIENT_GONE = 499
-"""Counted and logged only: nobody is there to read it."""
+"""Only counted and logged: the client has left."""
 STANDSTILL_SECONDS = 5.0
-"""A body that brings nothing for so long is refused."""
+"""A body without new data for this long is refused."""
 
 
 async def answer(
@@ -38,7 +38,7 @@ async def answer(
 ) -> Response:
     """Have the body judged by the version of the product `name` that serves now.
 
-    `record`: whether score and image are kept; a person's trial is no image of the line.
+    `record`: whether score and image are stored. A person's trial on the page is not stored.
     """
     start, state, log_id = time.monotonic(), state_of(request), new_log_id()
     label, version = "unknown", None
@@ -107,13 +107,13 @@ async def _judged(
 
 
 async def _asked(workers: WorkerPool, job: Job, charge: Charge) -> Reply:
-    """The engines' reply; when nobody waits for it any more the job is taken back."""
+    """The engines' reply; if nobody waits for it any more, the job is cancelled."""
     queued = workers.enqueue(job)
     try:
         return await asyncio.wrap_future(queued.future)
     except asyncio.CancelledError:
         if not queued.future.cancel():
-            # An engine is at work on it: what the request holds is held until that ends.
+            # An engine is working on it: the request keeps its memory until that ends.
             queued.is_abandoned = True
             charge.hand_over(queued.future, asyncio.get_running_loop())
         raise
@@ -155,7 +155,7 @@ def _log(log_id: str, product: str, version: str | None, reply: Reply, seconds: 
 
 
 class ChargedResponse(Response):
-    """An answer that is sent piece by piece, and whose memory is charged until it is sent."""
+    """An answer that is sent in pieces; its memory counts until it is sent."""
 
     def __init__(self, reply: Reply, charge: Charge | None) -> None:
         super().__init__(reply.body, reply.status, media_type="application/json")

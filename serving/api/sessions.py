@@ -1,4 +1,4 @@
-"""A person signs in to the page with an API key once; the browser then sends a cookie.
+"""Sign in to the page once with an API key; the browser then sends a cookie.
 
 A browser's address bar and its pictures send no API key. The cookie is a random text that stands
 for the key in this process's memory. A key that is taken out of the file ends its sessions too.
@@ -90,7 +90,7 @@ def comes_from_another_site(request: Request) -> bool:
 
 
 def refuse_other_sites(request: Request) -> None:
-    """A page of another site must not speak in the name of who looks at it.
+    """Refuse requests that a page of another site sends in the name of its visitor.
 
     Raises:
         RequestRefused: 403.

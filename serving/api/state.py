@@ -1,4 +1,4 @@
-"""What the routes share: one object a server, in `app.state.server`."""
+"""The state that routes share: one object per server, in `app.state.server`."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ class State:
     log_lines: BackgroundWriter | None = None
     """Writes the log, if a thread of its own does."""
     draining: bool = False
-    """Stopping soon: still answers, but is not ready for more."""
+    """The server will stop soon: it still answers, but is not ready."""
 
     def __post_init__(self) -> None:
         self.metrics = Metrics(self.products, self.dropped)

@@ -27,7 +27,7 @@ PREVIEW_QUALITY = 85
 FACTS = frozenset(
     {"size", "alpha", "requestedAlpha", "regions", "regionsOmitted", "raisedBy", "minArea"}
 )
-"""What of a result is kept besides the verdict, where the result has it."""
+"""Fields of a result that are stored besides the verdict, if the result has them."""
 
 
 def encoded_label_map(label_map: NDArray[np.uint8], encoding: LabelMapEncoding) -> Any:
@@ -110,7 +110,7 @@ def kept_image(
 
 
 def _small(array: NDArray[Any]) -> NDArray[Any]:
-    """At most PREVIEW_PX long. First every n-th pixel, so that a large image costs little more."""
+    """At most PREVIEW_PX long. It first takes every n-th pixel, so large images are fast too."""
     longest = max(array.shape[:2])
     step = max(1, longest // (2 * PREVIEW_PX))
     coarse = array[::step, ::step]

@@ -1,4 +1,4 @@
-"""Read the image out of a request: its size and format are checked before it is decoded."""
+"""Read the image of a request: its size and format are checked before it is decoded."""
 
 import base64
 import binascii

@@ -46,7 +46,7 @@ SMALL_BYTES = 1024
 
 @dataclass
 class _Picture:
-    """One image of a request, and how far it has come."""
+    """One image of a request, and the results so far."""
 
     job: Job
     options: Options
@@ -64,7 +64,7 @@ class _Picture:
     error: Exception | None = None
 
     def attempt(self, step: Callable[["_Picture"], None]) -> None:
-        """One step; whatever fails is this image's own failure, and ends it."""
+        """Run one step; an error belongs to this image only, and ends its processing."""
         if self.error is None:
             try:
                 step(self)
@@ -98,7 +98,7 @@ class RequestProcessor:
         self._open: _Batch | None = None
 
     def answer(self, jobs: Sequence[Job]) -> list[Reply]:
-        """Answer jobs together; whatever happens inside, replies are envelopes in our own words.
+        """Answer jobs together; every reply is an envelope with our own texts, whatever happens.
 
         A job of many images comes alone. It is opened here; `answer_next` judges its images.
         """
@@ -112,7 +112,7 @@ class RequestProcessor:
     def answer_next(self, *, large: bool) -> Reply:
         """The next images of the open batch; `large`: also if they are large.
 
-        Without `large` the reply may be the question whether to go on.
+        Without `large` the reply may be a question: may the large image be judged now?
         """
         batch = self._open
         if batch is None:
@@ -131,7 +131,7 @@ class RequestProcessor:
         return _counted(some, b",".join(items), left=len(batch.waiting))
 
     def drop(self) -> None:
-        """Forget the open batch: it is answered, or nobody waits for it."""
+        """Drop the open batch: it is answered, or nobody waits for it."""
         self._open = None
 
     def _begun(self, job: Job) -> _Picture | Reply:
@@ -196,7 +196,7 @@ class RequestProcessor:
         return picture.error is None and picture.pixels > self.limits.large_pixels
 
     def _admit(self, batch: _Batch, picture: _Picture) -> None:
-        """Count the pixels of a batch, and refuse what goes beyond its limits."""
+        """Count the pixels of a batch, and refuse images beyond its limit."""
         if batch.pixels + picture.pixels > self.limits.request_pixels:
             picture.error = picture.error or RequestRefused(
                 413,
@@ -312,7 +312,7 @@ class RequestProcessor:
 
 
 def in_our_words(job: Job, exc: Exception) -> RequestRefused:
-    """What the client is told; what it is not told goes to the log."""
+    """The error for the client; the details go to the log."""
     if isinstance(exc, RequestRefused):
         return exc
     if _is_out_of_memory(exc):
@@ -404,6 +404,6 @@ def _zone(verdict: ZoneVerdict) -> dict[str, Any]:
 
 
 def _is_out_of_memory(exc: Exception) -> bool:
-    """Whether the process reached its memory limit, in the words of the library that noticed."""
+    """Whether the error, of any library, means that the process reached its memory limit."""
     is_opencv = isinstance(exc, cv2.error) and exc.code == cv2.Error.STS_NO_MEM
     return isinstance(exc, MemoryError) or is_opencv or "bad_alloc" in str(exc)

@@ -27,12 +27,12 @@ from uad.registry.types import ModelVersion
 logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 1.5
-"""With a local copy at hand, so long may the registry keep a start waiting."""
+"""How long a start waits for the registry if there is a local copy."""
 SERIOUS = ("failed", "unreachable", "missing", "offline")
 
 
 def open_state(settings: ServerSettings) -> State:
-    """Everything a server needs, keys first: they are quick to check, models are slow to load."""
+    """Everything that a server needs; keys first, because they are checked quickly."""
     access = open_access(settings.access)
     return State(settings, open_products(settings), access)
 
@@ -129,7 +129,7 @@ class _FollowedProduct:
         return product
 
     def _shadow(self) -> Shadow | None:
-        """Follow the challenger, if there is one and it is to run; nobody waits for it."""
+        """Follow the challenger if it should run; the start does not wait for it."""
         target = ModelAddress.parse(self.address)
         if not self.settings.shadow or target.alias != CHAMPION:
             return None
@@ -164,7 +164,7 @@ class _FollowedProduct:
         return pinned_version(target.name, self.store) if target.alias else None
 
     def _start_with_copy(self, watcher: AliasWatcher[WorkerPool]) -> None:
-        """Serve what served last, until the registry says what should."""
+        """Serve the version that served last, until the registry answers."""
         words = "%s: the registry is slow to answer. Starting with the saved copy, if there is one."
         logger.warning(words, self.name)
         watcher.start_with_copy()

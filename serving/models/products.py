@@ -1,4 +1,4 @@
-"""What is served: one product a model address, each with the version that serves now."""
+"""The served products: one per model address, each with its current version."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -51,7 +51,7 @@ class Product:
         return f"promotions of '{self.name}' are not seen: the last poll is old or has not ended"
 
     def describe(self) -> dict[str, Any]:
-        """What a health page shows: no text of a library, no path, no address."""
+        """The facts for a health page: no texts of libraries, no paths, no addresses."""
         served = self.slot.current
         known: dict[str, Any] = {
             "serving": served.version if served else None,

@@ -26,7 +26,7 @@ class AuditedRegistry(Registry, Protocol):
 
 
 class RegistryHealth:
-    """Passes everything on, and notes when the registry answered last."""
+    """Passes all calls on, and records when the registry answered last."""
 
     def __init__(
         self, registry: AuditedRegistry, pinned: Callable[[], ModelVersion | None] = lambda: None

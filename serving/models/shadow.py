@@ -1,4 +1,4 @@
-"""A challenger that sees what the champion sees; nobody waits for it and nobody gets its answer."""
+"""A challenger that judges the champion's images; no client waits for it or gets its answer."""
 
 import logging
 import threading
@@ -29,7 +29,7 @@ class Shadow:
         self._free = threading.Semaphore(1)
 
     def offer(self, job: Job, verdicts: Sequence[ImageVerdict]) -> None:
-        """Compare with what the champion said, unless it is busy or there is no challenger."""
+        """Compare with the champion's answer, unless the challenger is busy or there is none."""
         if not verdicts or self.slot.current is None:
             return
         if not self._free.acquire(blocking=False):

@@ -1,4 +1,4 @@
-"""What the page shows of a product, as JSON; nothing here runs on the event loop."""
+"""The page's facts about a product, as JSON; nothing here runs on the event loop."""
 
 import functools
 from datetime import UTC, datetime, timedelta

@@ -217,7 +217,7 @@ async def _short_body(request: Request) -> bytes:
 
 
 async def _told(tell: Callable[..., dict[str, Any]], *values: Any, **options: Any) -> Response:
-    """Facts that take a disk or the registry to find, gathered off the event loop."""
+    """Facts that need the disk or the registry are collected outside the event loop."""
     try:
         return _done(await asyncio.to_thread(tell, *values, **options))
     except RegistryUnreachableError as exc:

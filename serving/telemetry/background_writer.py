@@ -1,4 +1,4 @@
-"""One thread that writes to the disk what answers leave behind, so that no answer waits for it."""
+"""One thread for writes to the disk after answers, so no answer waits for them."""
 
 import logging
 import threading
@@ -31,7 +31,7 @@ class _Task:
 class BackgroundWriter:
     """Runs small writes in the order in which they came. When too many wait, new ones are dropped.
 
-    A write that fails is told once a kind; the thread goes on.
+    A failed write is logged once for each kind; the thread continues.
     """
 
     def __init__(self, *, most: int = MOST_WAITING, most_bytes: int = MOST_WAITING_BYTES) -> None:
@@ -48,7 +48,7 @@ class BackgroundWriter:
         self._thread: threading.Thread | None = None
 
     def offer(self, kind: Kind, write: Callable[[], None], size_bytes: int = 0) -> bool:
-        """Have `write` done soon; False if it was dropped. Returns at once."""
+        """Queue `write`; False if it was dropped. Returns at once."""
         with self._changed:
             is_full = (
                 len(self._waiting) >= self._most

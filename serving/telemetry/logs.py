@@ -40,7 +40,7 @@ def _write(line: str) -> None:
 
 
 class BackgroundHandler(logging.Handler):
-    """Hands formatted lines to a writer, so that a full pipe stops nobody."""
+    """Hands formatted lines to a writer, so a full pipe blocks nothing."""
 
     def __init__(self, writer: BackgroundWriter) -> None:
         super().__init__()

@@ -82,7 +82,7 @@ class _Dropped:
 
 
 class _Now:
-    """What is read off the products when somebody asks."""
+    """Values that are read from the products when Prometheus asks."""
 
     def __init__(self, products: Products) -> None:
         self._products = products

@@ -1,4 +1,4 @@
-"""What is remembered of each answer: scores for drift, images, and the last verdicts for the page.
+"""Records of each answer: scores for drift, images, and the last verdicts for the page.
 
 No answer waits for the disk.
 """
@@ -22,7 +22,7 @@ MOST_HOURS = 24
 
 
 class ScoreRecorder:
-    """Hands the scores of registered products to the writer; a folder has no champion to watch."""
+    """Hands the scores of registered products to the writer. A folder has no champion to watch."""
 
     def __init__(self, score_log: ScoreLog | None, writer: BackgroundWriter) -> None:
         """`score_log`: None keeps nothing."""

@@ -25,7 +25,7 @@ Resolve = Callable[[str, int], Awaitable[list[Address]]]
 Connect = Callable[[Address, int], Awaitable[httpcore.AsyncNetworkStream]]
 
 REDIRECTS = (301, 302, 303, 307, 308)
-# One sentence for all failures: what answers where is nobody's business.
+# One sentence for all failures, so nobody learns which host answers.
 not_fetched = partial(RequestRefused, 422, "the image could not be fetched from its URL")
 
 
@@ -83,7 +83,7 @@ class Fetcher:
         self._backend = CheckingBackend(rules, resolve, connect)
 
     async def fetch_all(self, urls: Sequence[str], charge: Charge) -> list[bytes]:
-        """What is behind each URL, one after another; `charge` holds what has come.
+        """The content of each URL, one after another; `charge` counts the received bytes.
 
         Raises:
             RequestRefused: 403 not allowed, 413 too long, 422 it cannot be had, 429 no memory.

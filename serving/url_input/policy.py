@@ -1,8 +1,8 @@
 """Which URLs may be fetched, and to which addresses a connection may go.
 
-A URL is written in one plain way or refused: no user names, no backslashes, no numbers in disguise.
-Every address that its host resolves to is judged, and one of the judged ones is connected to, so
-that a name cannot change its meaning in between.
+A URL is written in one plain form or refused: no user names, no backslashes, no unusual forms of
+numbers. Every address of its host is checked, and the connection goes to one of these addresses. So
+a name cannot resolve to another address in between.
 """
 
 import ipaddress
@@ -106,7 +106,7 @@ def may_connect(address: Address, rules: UrlInput) -> bool:
 
 
 def _address(host: str) -> Address | None:
-    """The address that `host` is, or None if it is a name; what could be both is refused."""
+    """`host` as an address, or None if it is a name; ambiguous hosts are refused."""
     try:
         if host.startswith("["):
             return IPv6Address(host[1:-1])

@@ -1,4 +1,4 @@
-"""How much is let in: what would have to wait too long is told to come back later."""
+"""Admission: a request that would wait too long is refused and told when to come back."""
 
 import asyncio
 import math
@@ -12,9 +12,9 @@ from uad.errors import RequestRefused
 
 SMOOTHING = 0.1
 STANDSTILL_SECONDS = 1.0
-"""A client that sends or reads nothing for so long is cut when its memory is needed."""
+"""A client that sends or reads nothing for this long is disconnected if memory is needed."""
 SMALL_BYTES = 8 * 2**20
-"""The last quarter of the memory is for requests that hold no more than this."""
+"""The last quarter of the memory is reserved for requests up to this size."""
 
 
 class Pace:
@@ -25,16 +25,16 @@ class Pace:
         self.service_seconds: float | None = None
 
     def note(self, seconds: float) -> None:
-        """One request took so long in an engine."""
+        """Record how long one request took in an engine."""
         before = self.service_seconds
         self.service_seconds = (
             seconds if before is None else before + SMOOTHING * (seconds - before)
         )
 
     def refuse_if_too_long(self, queued: int, engines: int) -> None:
-        """Refuse one more request when `queued` others wait for so many engines.
+        """Refuse one more request if too many (`queued`) wait for the engines.
 
-        With nobody waiting there is always room, however slow the last ones were.
+        If no request waits, one is always accepted, however slow the last ones were.
 
         Raises:
             RequestRefused: 429, with the time after which there should be room.
@@ -46,7 +46,7 @@ class Pace:
 
 
 class ClientConnection(Protocol):
-    """The connection of who sends a body or reads an answer."""
+    """The connection of a client that sends a body or reads an answer."""
 
     progress_at: float
     """When something was sent or read last, by the monotonic clock."""
@@ -58,7 +58,7 @@ class ClientConnection(Protocol):
 class Budget:
     """Memory for bodies, fetched images and answers, of all requests together.
 
-    What is held is what has really come. Used on the event loop only.
+    Only received bytes count. Used on the event loop only.
     """
 
     def __init__(self, most_bytes: int, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -68,11 +68,11 @@ class Budget:
         self.charges: set[Charge] = set()
 
     def charge(self, client: "ClientConnection | None" = None) -> "Charge":
-        """What one request holds, nothing yet. `client`: its connection."""
+        """A new charge for one request, at first empty. `client`: its connection."""
         return Charge(self, client)
 
     def make_room(self, size_bytes: int) -> bool:
-        """Cut those that have stood still, largest first, until so much more fits in."""
+        """Disconnect clients without progress, largest first, until this much more fits."""
         for charge in sorted(self.charges, key=lambda each: each.held_bytes, reverse=True):
             if self.held_bytes + size_bytes <= self.most_bytes:
                 break
@@ -90,7 +90,7 @@ class Charge:
         self._moved_at: float | None = None
 
     def add(self, size_bytes: int) -> None:
-        """Hold so many bytes more.
+        """Count this many more bytes.
 
         Raises:
             RequestRefused: 429, others hold too many.
@@ -104,15 +104,15 @@ class Charge:
         self.held_bytes += size_bytes
 
     def moves(self) -> None:
-        """The client sends or reads: from now on it can stand still, and be cut for it."""
+        """The client must send or read: from now on it is disconnected if it makes no progress."""
         self._moved_at = self._budget.clock()
 
     def waits_for_us(self) -> None:
-        """It is the server's turn: the client cannot stand still."""
+        """The server is working: the client does not have to send or read."""
         self._moved_at = None
 
     def stands_still(self) -> bool:
-        """Whether the client has moved nothing for some time although it is its turn."""
+        """Whether the client should send or read, but has not for some time."""
         if self._moved_at is None or self._client is None:
             return False
         moved_at = max(self._moved_at, self._client.progress_at)
@@ -125,14 +125,14 @@ class Charge:
             self._client.abort()
 
     def release(self) -> None:
-        """Hold nothing any more; again is no harm."""
+        """Release everything; a second call does nothing."""
         self._budget.held_bytes -= self.held_bytes
         self.held_bytes = 0
         self._moved_at = None
         self._budget.charges.discard(self)
 
     def hand_over(self, work: Future[Any], loop: asyncio.AbstractEventLoop) -> None:
-        """Hold it until `work`, which another thread does, has ended, whoever releases it here."""
+        """Keep it until `work` of another thread has ended, even if it is released here."""
         rest = self._budget.charge()
         rest.held_bytes, self.held_bytes = self.held_bytes, 0
         self._budget.charges.add(rest)
@@ -146,7 +146,7 @@ class Charge:
 
 
 def busy(seconds: float) -> RequestRefused:
-    """What a client is told that would have to wait too long."""
+    """The answer to a client that would wait too long."""
     wait = max(1, math.ceil(seconds))
     return RequestRefused(
         429, f"the server is busy; try again in {wait} s", retry_after_seconds=wait

@@ -1,4 +1,4 @@
-"""What passes between the front and the engine processes: what to load, jobs and replies.
+"""The messages between the front and the engine processes: what to load, jobs and replies.
 
 JSON and raw bytes, never pickle.
 """
@@ -38,7 +38,7 @@ class EngineSpec(Settings):
     min_area: int | None = None
     visualize: bool = True
     niceness: int = 0
-    """Of the process: 10 leaves the cores to others that want them."""
+    """The process's nice value: 10 leaves the cores to others."""
     limits: Limits = Limits()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -82,7 +82,7 @@ class Job:
     fetched: tuple[bytes, ...] = ()
     """The images behind the body's URLs, in order."""
     verdict_only: bool = False
-    """Nobody reads the answer: draw and encode nothing."""
+    """The client has left: draw and encode nothing."""
     keep: Keep = "none"
     """Which images are to come back with the reply, to be kept."""
     large: bool = False
@@ -148,7 +148,7 @@ class Reply:
     """Whether `body` is compressed."""
     retry_after_seconds: Annotated[int, Field(ge=0)] | None = None
     wanted_urls: tuple[str, ...] = ()
-    """Not an answer yet: the job is to come again with the images behind these URLs."""
+    """Not an answer yet: send the job again with the images behind these URLs."""
     is_large: bool = False
     """Not an answer yet: the next image is large, and the engine asks whether it may go on."""
     images: Annotated[int, Field(ge=0)] = 0
@@ -181,7 +181,7 @@ class Reply:
 
     @classmethod
     def from_parts(cls, parts: Sequence[bytes]) -> "Reply":
-        """The reverse of `parts`; every value is checked, as an engine may have been taken over.
+        """The reverse of `parts`; every value is checked: an image may control an engine.
 
         Raises:
             ValueError: this is no reply.

@@ -23,8 +23,8 @@ closed = partial(RequestRefused, 503, "the server is stopping; try again")
 class WorkerPool:
     """Engine processes that share one queue of requests; safe to use from any thread.
 
-    Each has a supervisor that hands it one request after another, or at once as many as wait, up
-    to `spec.batch`; and replaces it when it dies.
+    Each has a supervisor. It hands the process one request after another, or up to `spec.batch`
+    waiting requests at once, and replaces the process if it dies.
     """
 
     def __init__(
@@ -76,7 +76,8 @@ class WorkerPool:
     def _begin(self) -> str:
         """Start all processes at once: loading is most of the time that a promotion takes.
 
-        Who replaces a version that is at full strength is so too; if one fails, all end.
+        A new version is at full strength before it replaces the old one. If one process fails, all
+        end.
         """
         with ThreadPoolExecutor(len(self._supervisors)) as together:
             begun = [together.submit(supervisor.begin) for supervisor in self._supervisors]
@@ -90,7 +91,7 @@ class WorkerPool:
 
     @property
     def pids(self) -> list[int]:
-        """The processes that are up."""
+        """The running processes."""
         return [worker.pid for worker in list(self._up)]
 
     @property
@@ -129,10 +130,10 @@ class WorkerPool:
         return request
 
     def check_golden(self) -> None:
-        """Nothing to do: an engine process checks the golden scores before it takes requests."""
+        """Does nothing: an engine process checks the golden scores before it takes requests."""
 
     def close(self) -> None:
-        """Let the engines answer what was accepted and end, without waiting for it."""
+        """Let the engines answer all accepted requests and then end; does not wait for that."""
         self._closing.set()
         self._queue.close()
 
@@ -145,7 +146,7 @@ class WorkerPool:
             worker.kill()
 
     def _expire(self) -> None:
-        """Answer at its deadline who still waits, whatever the engines do."""
+        """Answer each waiting request at its deadline, whatever the engines do."""
         while not self._closing.is_set() or self._is_served():
             time.sleep(LOOK_SECONDS)
             for request in self._queue.expired():

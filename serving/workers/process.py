@@ -2,8 +2,8 @@
 
 It has no credentials in its environment, a limit on its memory, a working directory of its own,
 and one open socket, FD, over which it is told what to load and then gets requests, one or a few at
-a time. It speaks JSON and raw bytes, never pickle: nothing that a hostile image makes of it can run
-code in the front. It ends when the front ends.
+a time. It exchanges JSON and raw bytes, never pickle. So even if a hostile image controls it, it
+cannot run code in the front. It ends when the front ends.
 """
 
 import ctypes
@@ -54,13 +54,13 @@ def main(descriptor: int) -> int:
 
 
 def end_with_the_front() -> None:
-    """Be killed when the front ends, also when it is killed while this process computes."""
+    """Be killed when the front ends, even if the front is killed while this process computes."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _opened(front: Connection) -> RequestProcessor | None:
-    """Load what the front names and say that it is ready, or why it cannot be; None then."""
+    """Load the bundle that the front names and report ready; on failure report why, return None."""
     try:
         spec = EngineSpec.model_validate_json(front.recv_bytes())
         set_up_engine(spec.log_level)  # which the front reads, and writes in its own form
@@ -102,7 +102,7 @@ def _load(spec: EngineSpec) -> RequestProcessor:
 
 
 def _check_whole_request(detector: Detector) -> None:
-    """Answer one request from body to answer, so that no version serves that cannot.
+    """Answer one whole request, so a version that cannot do this never serves.
 
     Raises:
         BundleError: it cannot.

@@ -16,7 +16,7 @@ from serving.workers.messages import Job, Reply, refusal
 from uad.errors import RequestRefused
 
 LATELY_SECONDS = 10.0
-"""For so long after the last small image one engine is kept for small images."""
+"""How long after the last small image one engine is reserved for small images."""
 
 
 @dataclass(eq=False)
@@ -25,7 +25,7 @@ class QueuedRequest:
 
     job: Job
     expires_at: float
-    """By the monotonic clock: nobody wants the answer after that."""
+    """By the monotonic clock; nobody needs the answer after that."""
     future: Future[Reply] = field(default_factory=Future)
     engines_lost: int = 0
     queued_at: float = field(default_factory=time.monotonic)
@@ -36,11 +36,11 @@ class QueuedRequest:
 
     @property
     def goes_alone(self) -> bool:
-        """Many images are a batch of their own; what cost an engine must not cost others."""
+        """A request of many images runs alone, and so does one whose engine died."""
         return self.job.many or self.is_large or self.engines_lost > 0
 
     def answer(self, reply: Reply) -> None:
-        """Hand the reply to who waits for it, if nothing was answered before."""
+        """Give the reply to the waiting request, if it was not answered before."""
         if not self.future.done():
             self.future.set_result(reply)
 
@@ -49,7 +49,7 @@ class QueuedRequest:
         self.answer(refusal(self.job.log_id, refused))
 
     def begin(self) -> bool:
-        """Whether the answer is still waited for; from then on it cannot be cancelled."""
+        """Whether somebody still waits for the answer; after this call it cannot be cancelled."""
         return self.future.running() or self.future.set_running_or_notify_cancel()
 
 
@@ -133,7 +133,7 @@ class RequestQueue:
         return taken
 
     def close(self) -> None:
-        """Nobody waits any more: who asks gets what is left, then nothing."""
+        """Close the queue: the remaining requests are handed out, then nothing."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -173,7 +173,7 @@ class Supervisor:
             request.answer(reply)
 
     def _continue(self, worker: WorkerProcess, batch: _OpenBatch) -> None:
-        """The batch's next turn, if it may have it."""
+        """The batch's next images, if it is their turn."""
         if batch.request.is_abandoned:
             self._batch = None
             worker.drop()
@@ -211,7 +211,7 @@ class Supervisor:
         self._forget_worker()
 
     def _put_back(self, requests: Sequence[QueuedRequest], exc: EngineLostError) -> None:
-        """Nobody knows which of several it was: each is tried again, alone."""
+        """It is not known which request it was: each is tried again, alone."""
         for request in reversed(requests):
             request.engines_lost += exc.began
             request.expires_at = time.monotonic() + self._spec.limits.deadline_seconds
@@ -225,7 +225,7 @@ class Supervisor:
     def _forget_worker(self) -> None:
         worker, batch = self._worker, self._batch
         self._worker = self._batch = None
-        if batch is not None:  # it was another request that cost the engine
+        if batch is not None:  # another request made the engine fail
             self._queue.put_first(batch.request)
         if worker is not None:
             self._on_down(worker)

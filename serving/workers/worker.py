@@ -1,4 +1,4 @@
-"""The front's end of one engine process: start it, ask it, notice its end."""
+"""The front's side of one engine process: start it, send requests, notice its end."""
 
 import contextlib
 import logging
@@ -27,7 +27,7 @@ ENVIRONMENT_STARTS = ("CUDA_", "NVIDIA_", "ORT_", "OPENVINO_")
 PROGRAM = ("-P", "-m", "serving.workers.process")
 """-P: a file in the working directory must not take the place of a library."""
 LOOK_SECONDS = 0.5
-"""How often an engine that is at work is looked at."""
+"""How often a working engine is checked."""
 HEADER_BYTES = 2**22
 """Longest header of a reply; a longer one is no reply."""
 LINE_BYTES = 2**16
@@ -196,7 +196,7 @@ def _started(
 
 
 def _environment() -> dict[str, str]:
-    """What an engine needs to start; no address and no credential of anything."""
+    """The environment of an engine process: no addresses and no credentials."""
     kept = {
         name: value
         for name, value in os.environ.items()
