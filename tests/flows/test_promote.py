@@ -27,18 +27,21 @@ def dataset(parts: Path, registry: ModelRegistry) -> str:
     return ingest(parts, "parts", progress=False).address
 
 
-def test_a_version_that_is_worse_on_the_same_images_does_not_replace_the_champion(
-    prefect_api: str,
-    dataset: str,
-    registry: ModelRegistry,
-    trained_bundle: Path,
-    random_bundle: Callable[[int], Path],
-    tmp_path: Path,
-) -> None:
+@pytest.fixture
+def worse_second(
+    registry: ModelRegistry, trained_bundle: Path, random_bundle: Callable[[int], Path]
+) -> ModelRegistry:
+    """Version 1 is trained and the champion; version 2 is random."""
     registry.register(trained_bundle, "parts")
     registry.promote("parts", "1")
     registry.register(random_bundle(1), "parts")
+    return registry
 
+
+def test_a_version_that_is_worse_on_the_same_images_does_not_replace_the_champion(
+    prefect_api: str, dataset: str, worse_second: ModelRegistry, tmp_path: Path
+) -> None:
+    registry = worse_second
     assert not promote_flow("parts", "2", dataset, str(tmp_path))
 
     worse = registry.version("parts", "2")
@@ -80,16 +83,11 @@ def test_a_better_version_replaces_the_champion_and_the_table_is_an_artifact(
 def test_the_command_promotes_only_what_is_better_and_says_so(
     prefect_api: str,
     dataset: str,
-    registry: ModelRegistry,
-    trained_bundle: Path,
-    random_bundle: Callable[[int], Path],
+    worse_second: ModelRegistry,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    registry = worse_second
     command = ["promote", "parts", "2", "--if-better", "--data", dataset]
-    registry.register(trained_bundle, "parts")
-    registry.promote("parts", "1")
-    registry.register(random_bundle(1), "parts")
-
     with pytest.raises(SystemExit) as ended:
         main(command)
     assert ended.value.code == NOT_BETTER
@@ -106,17 +104,9 @@ def test_the_command_promotes_only_what_is_better_and_says_so(
 
 
 def test_the_user_may_promote_what_the_gate_rejects_and_the_audit_says_so(
-    prefect_api: str,
-    dataset: str,
-    registry: ModelRegistry,
-    trained_bundle: Path,
-    random_bundle: Callable[[int], Path],
-    tmp_path: Path,
+    prefect_api: str, dataset: str, worse_second: ModelRegistry, tmp_path: Path
 ) -> None:
-    registry.register(trained_bundle, "parts")
-    registry.promote("parts", "1")
-    registry.register(random_bundle(1), "parts")
-
+    registry = worse_second
     assert promote_flow("parts", "2", dataset, str(tmp_path), mode="always")
 
     assert "--promote always" in registry.history("parts")[-1].reason
