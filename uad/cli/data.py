@@ -252,8 +252,9 @@ def diff(
 
     Example: uad datasets diff cookie@1f2e3d4c5b6a cookie
     """
+    from uad.data.dataset_version import compare
     from uad.data.samples import natural
-    from uad.data.versions import compare, history, read_version
+    from uad.data.versions import history, read_version
     from uad.scoring.zones import described
 
     before = read_version(old)

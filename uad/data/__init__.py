@@ -4,11 +4,11 @@ version = ingest("photos/cookie", "cookie")         # check, copy once, name by 
 dataset = load_dataset("cookie", SplitConfig())     # train, selection, calibration, test
 """
 
+from uad.data.dataset_version import DatasetVersion
 from uad.data.demo import make_demo_images
 from uad.data.listing import FolderRoles
 from uad.data.loading import ingest, load_dataset, roles_of
 from uad.data.samples import Dataset, Problem, Sample
-from uad.data.versions import DatasetVersion
 
 __all__ = [
     "Dataset",

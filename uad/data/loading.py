@@ -8,20 +8,12 @@ from pathlib import Path
 
 from uad.config import SplitConfig
 from uad.data.checks import OnBroken, scan
+from uad.data.dataset_version import TRAIN_ONLY, DatasetVersion, stored_images, version_id
 from uad.data.listing import FolderRoles
 from uad.data.quarantine import quarantine
 from uad.data.samples import Dataset, Problem, Sample, natural
 from uad.data.split import compile_pattern, group_key, split_normals
-from uad.data.versions import (
-    TRAIN_ONLY,
-    DatasetVersion,
-    check_name,
-    is_stored,
-    read_version,
-    store,
-    stored_images,
-    version_id,
-)
+from uad.data.versions import check_name, is_stored, read_version, store
 from uad.errors import DataError
 
 log = logging.getLogger(__name__)

@@ -51,7 +51,7 @@ class Dataset:
 
     name: str
     version: str
-    """12 hexadecimal digits, made of the content alone: see `versions.version_id`."""
+    """12 hexadecimal digits, made of the content alone: see `dataset_version.version_id`."""
     train: tuple[Sample, ...]
     selection: tuple[Sample, ...]
     """Normal images that choose checkpoint and score."""

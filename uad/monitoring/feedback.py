@@ -10,18 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from uad.data.dataset_version import TRAIN_ONLY, DatasetVersion, Feedback, StoredImage
 from uad.data.object_store import StoredFile, keep
 from uad.data.reading import image_facts
 from uad.data.samples import GOOD
-from uad.data.versions import (
-    TRAIN_ONLY,
-    DatasetVersion,
-    Feedback,
-    StoredImage,
-    extend,
-    history,
-    read_version,
-)
+from uad.data.versions import extend, history, read_version
 from uad.errors import DataError, ImageError
 from uad.monitoring.judged_images import JudgedImage, JudgedImages, Said, Word
 

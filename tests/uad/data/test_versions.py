@@ -12,7 +12,8 @@ from filelock import FileLock
 from tests.uad.data.conftest import write_long_ago
 from uad.config import SplitConfig
 from uad.data import ingest, load_dataset
-from uad.data.versions import compare, dataset_names, history, read_version, verify
+from uad.data.dataset_version import compare
+from uad.data.versions import dataset_names, history, read_version, verify
 from uad.errors import ConfigError, DataError
 
 Draw = Callable[..., Path]
