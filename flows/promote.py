@@ -112,7 +112,7 @@ def show(candidate: Candidate, verdict: GateVerdict) -> None:
 
 
 def _gather(candidate: Candidate, champion: ModelVersionNumber | None) -> Evidence:
-    """Both versions on the same images; why there is no such comparison where there is none."""
+    """Both versions on the same images; if they cannot be compared, the reason."""
 
     def on_recent(which: ModelVersionNumber, place: str) -> str | None:
         return evaluate_recent(

@@ -26,7 +26,7 @@ class Limits(Settings):
     request_pixels: Annotated[int, Field(ge=1024)] = 512_000_000
     """Most pixels of all images of one batch request together."""
     answer_bytes: Annotated[int, Field(ge=4096)] = 160 * 2**20
-    """Longest answer, compressed or not; a label map as an array takes 2 to 4 bytes a pixel."""
+    """Longest answer, compressed or not; a label map as an array takes 2 to 4 bytes per pixel."""
     images: Annotated[int, Field(ge=1, le=1000)] = 64
     """Most images in one request of the batch route."""
     connections: Annotated[int, Field(ge=1, le=65535)] = 1024
@@ -100,7 +100,7 @@ class ServerSettings(Settings):
     """That is installed and that the model is calibrated for; or one by its name."""
     precision: str | None = None
     workers: Annotated[int, Field(ge=1, le=256)] | None = None
-    """Engine processes of a product; None for one a core, or one a device that is no CPU."""
+    """Engine processes per product; None: one per core, or one per device if it is not a CPU."""
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     """Threads per engine process: more answer one request sooner, but fewer per second."""
     batch: Annotated[int, Field(ge=1, le=32)] | None = None
@@ -135,7 +135,7 @@ class ServerSettings(Settings):
     """How long an idle connection stays open; longer than the balancer's own limit."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
-    """`json`: one object a line, with the facts of each request."""
+    """`json`: one object per line, with the facts of each request."""
     limits: Limits = Limits()
     urls: UrlInput = UrlInput()
     access: AccessSettings = AccessSettings()

@@ -149,7 +149,7 @@ class Manifest(_Part):
     input: InputSpec
     score: ScoreDefinition
     detector: DetectorDefinition | None = None
-    """How the parts are put together; None: the student alone, as before there were others."""
+    """How the parts are combined; None: the student alone, as in older bundles."""
     teacher: TeacherRef
     dataset: DatasetRef | None
     config: dict[str, Any]
@@ -234,7 +234,7 @@ def write_bundle(
 
 
 def refuse_foreign(directory: Path) -> None:
-    """Raise BundleError if `directory` holds something that is no bundle: it is not overwritten."""
+    """Raise BundleError if `directory` holds something other than a bundle."""
     if not directory.exists():
         return
     if directory.is_dir() and (not any(directory.iterdir()) or (directory / MANIFEST).is_file()):

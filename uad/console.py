@@ -139,7 +139,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     """Print `rows` under `columns` on standard output; figures are aligned by their column."""
     table = Table()
     for column in columns:
-        table.add_column(column, overflow="fold")  # a path cut short is no use
+        table.add_column(column, overflow="fold")  # a shortened path cannot be used
     for row in rows:
         table.add_row(*(_text(value) for value in row))
     out = PlainConsole()

@@ -53,7 +53,7 @@ class Keys:
         """Read `file`.
 
         Raises:
-            ConfigError: it cannot be read, or a line is no key; with the line's number.
+            ConfigError: it cannot be read, or a line is not a key; names the line's number.
         """
         self._file = file
         self._closing = threading.Event()

@@ -102,7 +102,7 @@ class Products:
         """The product called `name`, or the default one.
 
         Raises:
-            RequestRefused: 404, there is none.
+            RequestRefused: 404, there is no such product.
         """
         if name is None:
             return self.default

@@ -36,7 +36,7 @@ def server_facts(state: State, *, may_promote: bool) -> dict[str, Any]:
 
 
 def now(state: State, product: Product) -> dict[str, Any]:
-    """Last verdicts, alarms an hour, the version that serves, the newest kept images."""
+    """Last verdicts, alarms per hour, the version that serves, the newest kept images."""
     served = product.describe()
     entry = _calibration(product)
     kept = _newest(state, product, TILES, None)
@@ -100,7 +100,7 @@ def kept_image(state: State, product: Product, identifier: str) -> JudgedImage:
 
 
 def operating_point(state: State, product: Product, alpha: str | None) -> dict[str, Any]:
-    """The threshold for another false alarm rate, and which kept images change sides with it."""
+    """The threshold for another false alarm rate, and which kept images get another verdict."""
     entry = _calibration(product)
     if entry is None:
         raise RequestRefused(404, "the version that serves has no calibration scores to show")

@@ -143,7 +143,7 @@ async def drift(request: Request, name: str) -> Response:
 
 
 async def try_image(request: Request, name: str) -> Response:
-    """Judge an image without keeping its score: it is no image of the line."""
+    """Judge an image without storing its score: it is not one of the production line."""
     refuse_other_sites(request)
     return await answer(request, name, record=False)
 

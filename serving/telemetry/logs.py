@@ -1,4 +1,4 @@
-"""How the server logs: for people, or one JSON object a line for machines."""
+"""How the server logs: for people, or one JSON object per line for machines."""
 
 import contextlib
 import logging
@@ -53,7 +53,7 @@ class BackgroundHandler(logging.Handler):
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: time, level, message, and the facts of a request."""
+    """One JSON object per line: time, level, message, and the facts of a request."""
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter`."""

@@ -151,7 +151,7 @@ class RecentVerdicts:
         return list(self._verdicts.get(product, ()))[-limit:]
 
     def hours(self, product: str) -> list[dict[str, Any]]:
-        """Images and alarms by hour, oldest first; hours without images are left out."""
+        """Images and alarms per hour, oldest first; hours without images are left out."""
         return [
             {"hour": hour.isoformat(), "images": images, "alarms": alarms}
             for hour, (images, alarms) in self._hours.get(product, {}).items()

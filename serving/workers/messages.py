@@ -171,7 +171,7 @@ class Reply:
         """How many parts the reply has whose first one is `header`.
 
         Raises:
-            ValueError: this is no header of a reply.
+            ValueError: this is not the header of a reply.
         """
         values = orjson.loads(header)
         kept = values.get("kept") if isinstance(values, dict) else None
@@ -184,7 +184,7 @@ class Reply:
         """The reverse of `parts`; every value is checked: an image may control an engine.
 
         Raises:
-            ValueError: this is no reply.
+            ValueError: this is not a reply.
         """
         if len(parts) != cls.count_of_parts(parts[0]):
             raise ValueError("a reply has another number of parts")

@@ -35,7 +35,7 @@ class WorkerPool:
         repair: Callable[[], object] = lambda: None,
         start: Callable[[EngineSpec], WorkerProcess] = WorkerProcess,
     ) -> None:
-        """Start so many, on the devices of `spec` in turn, and wait for them.
+        """Start `workers` processes, on the devices of `spec` in turn, and wait for them.
 
         Args:
             spec: what they load.

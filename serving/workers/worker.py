@@ -29,7 +29,7 @@ PROGRAM = ("-P", "-m", "serving.workers.process")
 LOOK_SECONDS = 0.5
 """How often a working engine is checked."""
 HEADER_BYTES = 2**22
-"""Longest header of a reply; a longer one is no reply."""
+"""Longest header of a reply; a longer one is not a reply."""
 LINE_BYTES = 2**16
 _starter = ThreadPoolExecutor(1, "engine-starter")
 """Starts all engine processes: they end with the thread that started them (PR_SET_PDEATHSIG),

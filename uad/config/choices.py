@@ -29,7 +29,7 @@ _FORM = re.compile(r"(?P<kind>[a-z]+)(?::(?P<numbers>\d{1,3}(?:,\d{1,3})*))?")
 
 
 def parse_devices(text: str) -> tuple[str, ...]:
-    """One device a worker, as Paddle names them: `gpu:0,1` is `gpu:0` and `gpu:1`.
+    """One device per worker, as Paddle names them: `gpu:0,1` is `gpu:0` and `gpu:1`.
 
     A kind alone means its first device.
 

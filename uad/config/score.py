@@ -50,7 +50,7 @@ class PartDefinition(Settings):
 
 
 class DetectorDefinition(Settings):
-    """Which parts a detector has and how they are put together (`uad.scoring.parts`)."""
+    """Which parts a detector has and how they are combined (`uad.scoring.parts`)."""
 
     student: PartDefinition | None = None
     memory: PartDefinition | None = None

@@ -28,7 +28,7 @@ Row = Mapping[str, str]
 
 
 def read_paddlex_lists(root: Path) -> Listing:
-    """PaddleX's and PaddleSeg's train.txt, val.txt (and test.txt): `image mask` a line.
+    """PaddleX's and PaddleSeg's train.txt, val.txt (and test.txt): `image mask` per line.
 
     There are no labels: an image is anomalous if its mask marks something. PaddleX's own converter
     gives a training image itself as its mask, which says nothing and is ignored.

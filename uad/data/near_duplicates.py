@@ -25,7 +25,7 @@ _Vectors = NDArray[np.float32]
 
 
 def similar_across_splits(entries: Sequence[Checked]) -> list[Problem]:
-    """One problem a test image whose nearest training image is nearly the same picture."""
+    """One problem per test image whose nearest training image is nearly the same picture."""
     train = [entry for entry in entries if entry.item.split == TRAIN and not _is_flat(entry)]
     test = [entry for entry in entries if entry.item.split == TEST and not _is_flat(entry)]
     if len(train) < 2 or not test:

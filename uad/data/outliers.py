@@ -1,4 +1,4 @@
-"""Images whose size or brightness is far from the others': kept, but worth a look."""
+"""Images whose size or brightness is far from the others': kept, but reported."""
 
 from collections.abc import Sequence
 

@@ -78,7 +78,7 @@ def split_normals(samples: Sequence[Sample], split: SplitConfig) -> Split:
 
     Raises:
         DataError: too few images, or fewer than 3 groups.
-        ConfigError: the group pattern is no regular expression with a group.
+        ConfigError: the group pattern is not a regular expression with a group.
     """
     aim = sizes(len(samples), split)
     groups = _grouped(samples, split)

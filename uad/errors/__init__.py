@@ -97,7 +97,7 @@ class RegistryUnreachableError(RegistryError):
 
 
 class InvalidNameError(DataError, RegistryError):
-    """What cannot name a product, nor the dataset of the same name."""
+    """A name that a product and its dataset cannot have."""
 
 
 class GateError(UadError):

@@ -35,7 +35,7 @@ def compare(
     Args:
         a: for example a challenger's report.
         b: for example the champion's.
-        clusters: one name an image, in the reports' order; see `metrics.paired_bootstrap`.
+        clusters: one name per image, in the reports' order; see `metrics.paired_bootstrap`.
         resamples: bootstrap draws.
         seed: of the draws.
 

@@ -50,7 +50,7 @@ def evaluate(
         detector: a bundle with its engine and threshold.
         samples: the test images; masks optional, never resized.
         progress: show a progress bar on standard error.
-        batch_size: images a call; 1 measures the latency that a single request has.
+        batch_size: images per call; 1 measures the latency of a single request.
         seed: of the bootstrap intervals.
 
     Raises:

@@ -173,7 +173,7 @@ class Report(_Part):
         return self._histograms
 
     def with_histograms(self, histograms: tuple[ImageHistogram | None, ...]) -> "Report":
-        """The same report that remembers `histograms`, one an image (None: without mask)."""
+        """The same report with `histograms`, one per image (None: without mask)."""
         copy = self.model_copy()
         copy._histograms = histograms
         return copy
@@ -195,7 +195,7 @@ class Report(_Part):
         """Read what `to_json` wrote.
 
         Raises:
-            DataError: the text is no report.
+            DataError: the text is not a report.
         """
         try:
             return cls.model_validate_json(text)

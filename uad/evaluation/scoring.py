@@ -1,4 +1,4 @@
-"""Run the detector over the test images: one result an image, pixels straight into histograms."""
+"""Run the detector over the test images: one result per image, pixels directly into histograms."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -36,7 +36,7 @@ def read_mask(
 ) -> NDArray[np.bool_] | None:
     """The sample's defect pixels, (H, W) bool; None if it is normal, has no mask or an empty one.
 
-    Pixels in the ignored regions are no defect.
+    Pixels in the ignored regions do not count as defects.
 
     Raises:
         DataError: the file cannot be read, or has another size than the image's (H, W).

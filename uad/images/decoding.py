@@ -12,7 +12,7 @@ One rule for each kind of file, so that the same part gives the same pixels ever
 - Grey is repeated in three channels; 1-bit, palette and CMYK become colour.
 - Transparency is composited over white, as viewers and JPEG exports show it.
 - The first frame of a file with several is used; colour profiles are ignored.
-- Half an image is no image: truncated files are refused, never filled with grey.
+- Truncated files are refused, never filled with grey.
 
 Pillow decodes and OpenCV only resizes, so OPENCV_IO_MAX_IMAGE_PIXELS has no say here; the size is
 read from the header and checked against `max_pixels` before any pixel is decoded.

@@ -1,7 +1,7 @@
 """Find the image files of a folder: one way for `uad ingest`, `uad predict` and `uad client`.
 
 Sub-folders count at any depth, linked ones too; hidden files and folders are passed over, and so is
-anything that is no ordinary file, such as a named pipe.
+anything that is not an ordinary file, such as a named pipe.
 """
 
 import os
@@ -30,7 +30,7 @@ class FolderFiles:
     images: tuple[Path, ...]
     """Files with an image suffix."""
     unreadable: tuple[Path, ...]
-    """Pictures of another format, and what has an image suffix but is no ordinary file."""
+    """Pictures in other formats, and special files with an image suffix."""
     others: tuple[Path, ...]
 
 

@@ -44,7 +44,7 @@ def image_metrics(
     """Compare image scores and alarms with labels.
 
     Args:
-        labels: 0 normal, 1 anomalous; one a score.
+        labels: 0 normal, 1 anomalous; one per score.
         scores: higher = more anomalous.
         alarms: whether each image raised the alarm.
         seed: of the bootstrap.
@@ -85,7 +85,7 @@ def image_auroc(labels: Sequence[int], scores: Sequence[float]) -> float | None:
 def score_bins(
     labels: NDArray[np.int64], scores: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> tuple[binned.Counts, binned.Counts]:
-    """Exact bins, one a distinct score: (normal, anomalous) counts, each (resamples, B).
+    """Exact bins, one per distinct score: (normal, anomalous) counts, each (resamples, B).
 
     Args:
         labels: (n,) 0 or 1.
@@ -175,7 +175,7 @@ def resample(
     """How often each of n items is drawn in each bootstrap resample, (resamples, n).
 
     Drawn with replacement within each stratum, so that every resample has both classes. Items
-    that share a cluster are drawn together (clusters of one stratum, one draw a cluster).
+    that share a cluster are drawn together (clusters of one stratum, one draw per cluster).
     """
     counts = np.zeros((resamples, strata.size))
     for stratum in np.unique(strata):

@@ -1,4 +1,4 @@
-"""Is model A better than model B on the same images, or is it chance? A paired bootstrap tells.
+"""Paired bootstrap: is model A better than model B on the same images, or is it chance?
 
 Images are drawn with replacement, the same ones for both models, and the difference of each metric
 is taken anew (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, ch. 13). Pixel metrics
@@ -60,7 +60,7 @@ def paired_bootstrap(
     """Intervals of A minus B for each metric that is defined on these images.
 
     Args:
-        labels: 0 normal, 1 anomalous, one an image.
+        labels: 0 normal, 1 anomalous, one per image.
         a: the first model's scores, threshold and pixels.
         b: the second one's, for the same images in the same order.
         clusters: images that share a name are drawn together (several shots of one part are one

@@ -26,7 +26,7 @@ from uad.metrics import binned
 MAX_BINS = 1 << 20
 PAGE_BITS = 10
 COARSE_BITS = 14
-"""Neighbouring floats a bin in the per-image histograms for bootstraps: 512 bins an octave."""
+"""Neighbouring floats per bin in the per-image histograms for bootstraps: 512 bins per octave."""
 
 NORMAL, ANOMALOUS, OVERLAP = range(3)
 
@@ -67,7 +67,7 @@ class Histogram:
         self._slots = np.zeros(0, np.int64)
         """Where in `_counts` each of them is."""
         self._counts = np.zeros((3, 0, 1 << PAGE_BITS))
-        """(3, slots, bins a page); slots beyond the last page wait for new ones."""
+        """(3, slots, bins per page); slots beyond the last page are free for new ones."""
 
     def add(self, keys: NDArray[np.int64], weights: NDArray[np.float64] | None) -> None:
         """Count the pixels of one image.
@@ -134,7 +134,7 @@ class Histogram:
         return self._slots[np.searchsorted(self._pages, pages)]
 
     def _make_room(self, pages: int) -> None:
-        """Bins for `pages` pages: more slots, twice as many at a time, or fewer bins a page."""
+        """Bins for `pages` pages: twice as many slots, or fewer bins per page."""
         width = self._counts.shape[2]
         while width > 1 and pages * width > MAX_BINS:
             width //= 2

@@ -33,7 +33,7 @@ def whitening(second_moment: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 class SecondMoments:
-    """Means of r r' over images and locations, a level each, in float64."""
+    """Means of r r' over images and locations, one per level, in float64."""
 
     def __init__(self, levels: int) -> None:
         self._sums: list[Any] = [0.0] * levels

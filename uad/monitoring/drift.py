@@ -25,7 +25,7 @@ from uad.monitoring.score_log import LoggedScore
 from uad.scoring.conformal import beta_binomial_range, chance_of_alarms
 
 LEVEL = 0.001
-"""Chance of a report when nothing has changed: with one look a day, once in 30 days in at most 3 %
+"""Chance of a report if nothing has changed: with one look per day, once in 30 days in at most 3 %
 of the months."""
 BETS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 """Stakes of the Simple Jumper on p - 1/2: below zero gains when scores are higher than they were.

@@ -78,7 +78,7 @@ def store_images(
 
 
 def counted(counts: dict[str, int]) -> str:
-    """`31 normal, 14 test normal`, without what there is none of."""
+    """`31 normal, 14 test normal`; counts of zero are left out."""
     parts = [f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items() if count]
     return ", ".join(parts) or "no images"
 

@@ -1,4 +1,4 @@
-"""Train the bundle of a product: one training at a time, each in a folder of its own."""
+"""Train the bundle of a product: one training at a time, each in its own folder."""
 
 import json
 import os

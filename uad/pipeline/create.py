@@ -56,7 +56,7 @@ def create_pipeline(
             that the model is calibrated for.
         engine: `auto`, `fastest`, or one of `uad.config.choices.PRECISIONS`.
         precision: one of the engine's there; its own by default.
-        threads: of one inference; by default one a physical core.
+        threads: of one inference; by default one per physical core.
         registry: where addresses are looked up.
 
     Raises:
@@ -128,7 +128,7 @@ def _following(
 
 
 def _load(path: Path, settings: PipelineConfig) -> AnyDetector:
-    """One detector, or one a device if the settings name several."""
+    """One detector, or one per device if the settings name several."""
     loaded: list[AnyDetector] = []
     with ExitStack() as if_one_fails:
         for device in parse_devices(settings.device or "cpu"):

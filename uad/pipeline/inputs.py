@@ -38,14 +38,14 @@ class InputImage:
     suffix: str
     """Of the picture that is saved of it, with the dot."""
     load: Callable[[], Image]
-    """(H, W, 3) uint8 BGR; ImageError if it is none."""
+    """(H, W, 3) uint8 BGR; ImageError if it is not an image."""
 
 
 def items(value: Any) -> Iterator[InputImage]:
     """All images that `value` stands for, in its order; folders sorted, with their subfolders.
 
     Raises:
-        DataError: a folder without images, or something that is no image at all.
+        DataError: a folder without images, or a value that is not an image.
         ImageError: a file that is not there.
     """
     if isinstance(value, np.ndarray):

@@ -1,4 +1,4 @@
-"""Several detectors of one model, one a device, that share each batch."""
+"""Several detectors of one model, one per device, that share each batch."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -55,11 +55,11 @@ class Pipeline:
                 left out. Without it the error is raised, after the results of all images before.
 
         Yields:
-            A Result an image, in the input's order.
+            One Result per image, in the input's order.
 
         Raises:
             ImageError: an image cannot be read; named by its path.
-            DataError: an input that is no image, or a folder without any.
+            DataError: an input that is not an image, or a folder without images.
             CalibrationError: both alpha and threshold are given, or one is impossible.
         """
         size = self._batch_size if batch_size is None else batch_size

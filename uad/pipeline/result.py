@@ -139,7 +139,7 @@ class Result(dict[str, Any]):
             The file.
         """
         file = self._file(save_path, (".json",), ".json", "save_to_json")
-        # One row of the label map a line would be thousands of lines.
+        # One line per row of the label map would be thousands of lines.
         facts = {**self._facts(), "pred": "..."}
         text = json.dumps(facts, indent=indent, ensure_ascii=ensure_ascii)
         rows = json.dumps(self["pred"].tolist(), separators=(",", ":"))

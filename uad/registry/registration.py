@@ -148,7 +148,7 @@ def _logged_model(
 
 
 def describe(bundle: Bundle, metrics: Mapping[str, float]) -> dict[str, str]:
-    """Tags of a version: hashes, teacher, dataset, engines, and a tag a metric."""
+    """Tags of a version: hashes, teacher, dataset, engines, and one tag per metric."""
     manifest = bundle.manifest
     tags = {
         BUNDLE_ID: bundle.id,

@@ -178,7 +178,7 @@ class Versions(RegistryClient):
         """Download a version's bundle into the folder `into`; returns the bundle's folder.
 
         Raises:
-            BundleError: what the version holds is no bundle.
+            BundleError: the version's content is not a bundle.
         """
         from mlflow.artifacts import download_artifacts
 

@@ -1,4 +1,4 @@
-"""Choose how the detector's parts are put together, on normal images alone.
+"""Choose how the detector's parts are combined, using normal images only.
 
 Like the student's map (`uad.scoring.selection`), they are compared on planted defects. The first
 composition of the list is used unless another is better by a margin.

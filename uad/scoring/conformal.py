@@ -141,7 +141,7 @@ def beta_binomial_range(
 
 
 def chance_of_alarms(n_calibration: int, n_normal: int, alpha: float, alarms: int) -> float:
-    """How probable so many false alarms or more are among fresh normals; see above for the law."""
+    """The probability of so many or more false alarms among fresh normals, as above."""
     return float(_false_alarm_law(n_calibration, n_normal, alpha).sf(alarms - 1))
 
 

@@ -114,7 +114,7 @@ def opened_maximum(values: Map, min_area: float) -> float:
     if min_area <= 1:
         return float(values.max())
     descending = np.sort(values, axis=None)[::-1]
-    low = min(int(np.ceil(min_area)), values.size) - 1  # so many pixels at least are needed
+    low = min(int(np.ceil(min_area)), values.size) - 1  # at least this many pixels are needed
     high = low
     while high < values.size - 1 and not _holds(values >= descending[high], min_area):
         low, high = high + 1, min(2 * high + 2, values.size - 1)

@@ -60,7 +60,7 @@ def alpha_outside(alpha: float, zones: Zones) -> float:
 
 
 def check_zones(zones: Zones, alpha: float, images: int) -> None:
-    """Raise if so many calibration images cannot promise each zone's alpha and the image's.
+    """Raise if this number of calibration images cannot guarantee all alphas.
 
     Raises:
         CalibrationError: says which zone, and the cure.

@@ -109,7 +109,7 @@ def quarantine_dir() -> Path:
 
 
 def checkpoints_dir() -> Path:
-    """Training checkpoints, one folder a run."""
+    """Training checkpoints, one folder per run."""
     return _made(home() / "checkpoints")
 
 

@@ -30,7 +30,7 @@ class Cache:
         """An uninitialised array.
 
         Raises:
-            TrainingError: it belongs on the disk, and there is no room.
+            TrainingError: it must be stored on the disk, and the disk is full.
         """
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         if size <= self._left_bytes:

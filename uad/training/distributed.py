@@ -1,4 +1,4 @@
-"""One training on several devices: a process a device, each with its share of every batch.
+"""One training on several devices: one process per device, each with its share of every batch.
 
 Every process runs the same loop on the same images in the same order. Gradients are those of the
 whole batch; batch norm normalises over a process's own share, and its running statistics are

@@ -30,7 +30,7 @@ def finished(
         cure: what a user can do about another training's bundle, besides choosing another place.
 
     Raises:
-        BundleError: something lies there that is no bundle.
+        BundleError: something other than a bundle is there.
         TrainingError: another training's bundle lies there, or one that cannot be read.
     """
     refuse_foreign(output)

@@ -46,7 +46,7 @@ def load_engine(
             bundle if any has.
         device: one of `cpu`, `gpu:0`, `npu:0`, `xpu:0`, `mlu:0`.
         precision: `fp32`, `bf16`, `fp16` or `int8`; None for the engine's own default.
-        threads: of one inference; None for one a physical core.
+        threads: of one inference; None: one per physical core.
 
     Raises:
         EngineError: the engine, device or precision cannot be had here, with the cure.

@@ -55,7 +55,7 @@ def import_stfpm(
     Raises:
         TeacherError: no such file, or not an STFPM's weights.
         DataError: `normals` holds test images.
-        ConfigError: a size that is no multiple of 16.
+        ConfigError: a size that is not a multiple of 16.
     """
     if normals.test:
         raise DataError(

@@ -1,4 +1,4 @@
-"""What the frozen teacher sees of images: one vector an image, and one a patch."""
+"""The frozen teacher's features of images: one vector per image, and one per patch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

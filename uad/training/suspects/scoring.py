@@ -3,7 +3,7 @@
 An image's nearest fellows are found by its vector (as in SPADE, Cohen and Hoshen, arXiv
 2005.02357). Each patch is then compared with the most similar patch of each fellow, and takes the
 mean over the most agreeing share of them (as in MuSc, Li et al., ICLR 2024, arXiv 2401.16753): a
-patch that a third of the fellows also show is no defect, and one defective fellow does not hide
+patch that a third of the fellows also show is not a defect, and one defective fellow does not hide
 another.
 """
 

@@ -47,7 +47,7 @@ class Camera:
         )
 
     def _tone(self, picture: Picture) -> Picture:
-        """Gamma, exposure, contrast and a colour cast, as one table a channel."""
+        """Gamma, exposure, contrast and a colour cast, as one table per channel."""
         rng = self._rng
         line = np.linspace(0, 1, 256)[:, None] ** np.exp(rng.normal(0, 0.3))
         contrast = np.exp(rng.normal(0, 0.25))

@@ -31,7 +31,7 @@ def update(
         share: changes the gradients in place, before they are clipped and used.
 
     Raises:
-        TrainingError: the gradient is no number.
+        TrainingError: the gradient is not finite.
     """
     for group in state.optimiser.param_groups:
         group["lr"] = recipe.rate(progress)

@@ -2,7 +2,7 @@
 
 The network is the teacher itself, ResNet-18's conv1 to layer3, under the mean over layer3's places
 and a linear head over the categories, which is thrown away in the end; the loss is cross entropy.
-The paper trains layer4 too; it doubles the work of a step, and no teacher has it.
+The paper also trains layer4. That doubles the work of a step, and no teacher here has a layer4.
 """
 
 import time
