@@ -22,8 +22,8 @@ class _Part(BaseModel):
 
 
 TRAIN_ONLY = "train-only"
-"""Use of a normal image that trains and does nothing else. An image that was chosen because it
-raised an alarm is no fair sample: in calibration it would break the promised false alarm rate."""
+"""Use of a normal image that is only for training. An image that was chosen because it raised an
+alarm is not a fair sample: in calibration it would break the guaranteed false alarm rate."""
 
 
 class Feedback(_Part):
