@@ -48,7 +48,7 @@ REGISTRY: Retries = {
 TRAINING_KEY = "uad.training_key"
 """Tag of runs and versions: hash of the images, settings and teacher."""
 REASON = "uad.reason"
-"""Tag of runs and versions: what began the run; schedules and commands give none."""
+"""Tag of runs and versions: what started the run; empty for schedules and commands."""
 PLACE = "uad.place"
 CUT_OFF = ("RUNNING", "KILLED")
 """Status of a run whose process died, or was ended; nobody else runs it, since the product's

@@ -10,7 +10,7 @@ from uad.errors import FlowError
 
 
 def recover(pool: str) -> list[str]:
-    """Mark the runs of a worker that was stopped as crashed, and begin retrainings again.
+    """Mark the runs of a stopped worker as crashed, and start retrainings again.
 
     This is only safe while no other worker of the pool is online. With several workers nothing is
     changed.

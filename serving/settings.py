@@ -130,7 +130,7 @@ class ServerSettings(Settings):
     notice_seconds: Annotated[float, Field(ge=0, le=600)] = 5.0
     """After SIGTERM: time between being not ready and refusing connections, for balancers."""
     drain_seconds: Annotated[int, Field(ge=1, le=3600)] = 30
-    """Then: longest wait for answers under way."""
+    """After that: longest wait for unfinished answers."""
     keep_alive_seconds: Annotated[int, Field(ge=1, le=3600)] = 75
     """How long an idle connection stays open; longer than the balancer's own limit."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

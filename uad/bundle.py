@@ -88,7 +88,7 @@ class CalibrationEntry(_Part):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     alpha: float
-    """The false alarm rate that `threshold` stands for; at least the one asked for."""
+    """The false alarm rate that `threshold` guarantees; at least the one asked for."""
     requested_alpha: float
     threshold: float
     scores: tuple[float, ...]

@@ -38,18 +38,18 @@ class Prediction:
     score: float
     """Higher = more anomalous."""
     threshold: float
-    """The image is anomalous when its score lies above."""
+    """The image is anomalous if its score is above this value."""
     p_value: float
     """Small = unusual among good images."""
     is_anomalous: bool
     picture: bytes | None
     """A JPEG file that shows the verdict; None when it was not asked for."""
     alpha: float
-    """The false alarm rate that the threshold stands for."""
+    """The false alarm rate of the threshold."""
     requested_alpha: float | None
-    """What was asked for, where the calibration images can only promise the larger `alpha`."""
+    """The rate asked for, if the calibration images can only guarantee the larger `alpha`."""
     map_threshold: float
-    """The label map marks the places whose value in the anomaly map lies above."""
+    """The label map marks pixels whose value in the anomaly map is above this value."""
     raised_by: str | None
     """What raised the alarm: `student`, `memory`, `whole image` or `zone NAME`; None: no alarm, or
     an older server."""
@@ -93,7 +93,7 @@ class Client:
 
     Args:
         url: of the server (`http://line4:8080`), or with the path of one of its products.
-        api_key: sent with every request, if the server wants one.
+        api_key: sent with every request, if the server needs one.
         timeout_seconds: for one attempt.
         deadline_seconds: for all attempts together while the server says that it is busy.
         transport: how requests travel; httpx's own by default.

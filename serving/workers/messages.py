@@ -150,7 +150,7 @@ class Reply:
     wanted_urls: tuple[str, ...] = ()
     """Not an answer yet: send the job again with the images behind these URLs."""
     is_large: bool = False
-    """Not an answer yet: the next image is large, and the engine asks whether it may go on."""
+    """Not an answer yet: the next image is large, and the engine asks whether it may judge it."""
     images: Annotated[int, Field(ge=0)] = 0
     """Images of the request. Of a batch they are judged a few at a time, until `left` is 0."""
     left: Annotated[int, Field(ge=0)] = 0

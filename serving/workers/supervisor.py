@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 IDLE_SECONDS = 1.0
 """How soon the death of an idle engine is noticed."""
 TURN_SECONDS = 0.05
-"""How often an open batch whose next image is large asks whether it may go on."""
+"""How often an open batch asks whether it may judge its next, large image."""
 LONGEST_PAUSE_SECONDS = 10.0
 kills = partial(
     RequestRefused,

@@ -76,7 +76,7 @@ class WorkerProcess:
         return self._process.pid
 
     def is_alive(self) -> bool:
-        """Whether the process still runs, and was not stopped."""
+        """Whether the process is running and not stopped."""
         return self._process.poll() is None and not _is_stopped(self.pid)
 
     def answer(self, jobs: Sequence[Job]) -> list[Reply]:

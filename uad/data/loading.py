@@ -63,7 +63,7 @@ def ingest(
 
 
 def _latest_pattern(name: str) -> str | None:
-    """The group pattern of a dataset's latest version; a damaged one is made anew without."""
+    """The group pattern of a dataset's latest version; None if that version is damaged."""
     try:
         return read_version(name).group_pattern if is_stored(name) else None
     except DataError:

@@ -210,7 +210,7 @@ _PLACES = _words(
 )
 _PLACE_PARTS = ("年", "月", "日", "班", "相机", "相機", "线", "カメラ", "카메라", "라인", "批次")
 _SURE_MASK = _words("mask masks masken masques maschere mascaras gt groundtruth groundtruths")
-"""At the end of a name these say so whatever comes before: `pcb_masks`; not so `front_label`."""
+"""At the end of a name these always mean a mask: `pcb_masks`. `front_label` does not."""
 _ENDINGS = _words("mask masks label labels gt seg anno annotation groundtruth truth segmentation")
 _WORD = re.compile(r"\d*([^\W\d_]+)\d*")
 _IDENTIFIER = re.compile(r"[0-9a-fA-F]{4,}(-[0-9a-fA-F]{2,}){2,}|[0-9a-fA-F]{16,}")

@@ -73,7 +73,7 @@ class TeacherError(UadError):
 
 
 class TrainingError(UadError):
-    """Training cannot go on."""
+    """Training cannot continue."""
 
 
 class BundleError(UadError):
@@ -109,7 +109,7 @@ class FlowError(UadError):
 
 
 class BusyError(FlowError):
-    """Another run of the same product is under way."""
+    """Another run of the same product is still running."""
 
 
 class ServingError(UadError):

@@ -151,7 +151,7 @@ def _false_alarms(report: Report) -> str:
         f"{percent(high)} is expected in 95 of 100 cases"
     )
     if _at_most_alpha(report):
-        return text + ": as promised."
+        return text + ": as guaranteed."
     if within_promise(report):
         return text + (
             ". It is more than the average that is set. So few images cannot tell chance from a "

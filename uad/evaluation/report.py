@@ -119,8 +119,8 @@ class ThresholdDependence(_Part):
 class Report(_Part):
     """The figures of one model on one set of test images.
 
-    `false_alarm_rate` is observed on the test normals, `alpha` is the promise the threshold stands
-    for, and `false_alarm_range` is where the rate should lie in 95 % of cases if the promise holds.
+    `false_alarm_rate` is the rate on the good test images. `alpha` is the rate that the threshold
+    guarantees. In 95 % of cases the observed rate is in `false_alarm_range` if the guarantee holds.
     """
 
     image_auroc: float | None

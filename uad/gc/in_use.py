@@ -22,7 +22,7 @@ class Retention:
     keep_runs: int = 50
     """Of each product the newest MLflow runs."""
     in_use: timedelta = timedelta(days=1)
-    """What was touched this recently may belong to something under way."""
+    """Files that were used this recently may belong to a running job."""
     stale: timedelta = timedelta(days=7)
     """Checkpoints of trainings that nobody went on with, and caches, are kept this long."""
 
@@ -38,7 +38,7 @@ class Removable:
     remove: Callable[[], object]
     """False where it must stay after all, because something changed since the plan."""
     after: tuple["Removable", ...] = ()
-    """It goes only if all of these went: what it belongs to, or what refers to it."""
+    """It is removed only if all of these are: what it belongs to, or what refers to it."""
 
 
 DATASET = "uad.dataset"

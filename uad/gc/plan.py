@@ -33,8 +33,8 @@ class Plan:
     def carry_out(self) -> "Plan":
         """Remove everything that can still go; returns what went.
 
-        Interrupted, the next plan holds the rest. A version that somebody promoted, pinned or gave
-        an alias since the plan was made stays, with all that belongs to it.
+        If it is interrupted, the next plan holds the rest. A version that was promoted, pinned or
+        given an alias since the plan was made stays, with everything that belongs to it.
         """
         stayed: set[int] = set()
         for item in self.items:

@@ -1,4 +1,4 @@
-"""The model that answers now, replaceable while requests are under way."""
+"""The current model, which can be replaced while requests are running."""
 
 import threading
 from collections.abc import Callable, Iterator

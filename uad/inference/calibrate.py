@@ -49,7 +49,7 @@ def calibrate(
         device: where that engine runs.
         threads: see `engine`.
         progress: show a bar on standard error.
-        quiet: do not warn that `alpha` cannot be promised, or that the threshold depends on one
+        quiet: do not warn that `alpha` cannot be guaranteed, or that the threshold depends on one
             image.
 
     Raises:

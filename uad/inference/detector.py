@@ -41,7 +41,7 @@ class Detection(Scored):
     map_threshold: float
     """A location of the map above it is marked; at most a share `alpha` of good images has one."""
     requested_alpha: float | None = None
-    """What was asked for, where the calibration images can only promise the larger `alpha`."""
+    """The rate asked for, if the calibration images can only guarantee the larger `alpha`."""
     zone_verdicts: tuple[ZoneVerdict, ...] = ()
     """Of the zones with an alpha of their own. `score` and `anomaly_map` count them on the image's
     scale, so that `threshold` and `map_threshold` hold everywhere."""
@@ -56,7 +56,7 @@ class Detection(Scored):
 
     @property
     def is_anomalous(self) -> bool:
-        """Whether the score lies above the threshold.
+        """Whether the score is above the threshold.
 
         With a smallest defect an alarm also needs a marked region of that area, unless the whole
         image is unusual. This can only reduce the alarms, so alpha's guarantee holds.
@@ -150,12 +150,12 @@ class Detector:
 
     @property
     def threshold(self) -> float:
-        """An image is anomalous when its score lies above."""
+        """An image is anomalous if its score is above this value."""
         return self._usual.threshold
 
     @property
     def alpha(self) -> float:
-        """The false alarm rate that the threshold stands for."""
+        """The false alarm rate of the threshold."""
         return self._usual.alpha
 
     @property
@@ -165,7 +165,7 @@ class Detector:
 
     @property
     def map_threshold(self) -> float:
-        """The label map marks what lies above."""
+        """The label map marks values of the anomaly map above this."""
         return self._usual.map_threshold
 
     def detect(
@@ -183,7 +183,7 @@ class Detector:
             alpha: target false alarm rate, for this call only.
             threshold: instead, the score above which an image is anomalous, for this call only.
             min_area: smallest defect in pixels of the image, for this call only; at least the one
-                the bundle was calibrated for. A larger one keeps what alpha promises.
+                the bundle was calibrated for. A larger one keeps alpha's guarantee.
 
         Raises:
             CalibrationError: alpha and threshold are given, or one of the three is impossible.

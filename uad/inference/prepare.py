@@ -55,7 +55,7 @@ def prepare(
         zones: parts of the image with an alpha of their own; None for the dataset's, or, of images
             under another name, the bundle's.
         threads: of one inference.
-        requantise: make the 8-bit model anew though there is one.
+        requantise: make the 8-bit model again, even if there is one.
         progress: show bars on standard error.
 
     Raises:

@@ -85,7 +85,7 @@ def detect_drift(
         calibration: scores of the calibration images, by the same model and engine.
         recent: scores of the images to judge, oldest first.
         threshold: of the decision, for the count of alarms.
-        alpha: the false alarm rate that the threshold stands for.
+        alpha: the false alarm rate of the threshold.
         level: probability that exchangeable images are reported as drifted.
         seed: of the coins that break ties.
 

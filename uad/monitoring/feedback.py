@@ -1,8 +1,9 @@
 """From people's feedback on judged images to the next dataset version.
 
-A false alarm (judged defective, said to be good) becomes a training image. It never selects,
-calibrates or tests: the calibration images must stay a fair sample of the line, or the promised
-false alarm rate is lost. A missed defect (judged good, said to be defective) becomes a test image.
+A false alarm (judged defective, but good) becomes a training image. It is never used for selection,
+calibration or testing: the calibration images must stay a fair sample of good parts, or the false
+alarm rate is no longer guaranteed. A missed defect (judged good, but defective) becomes a test
+image.
 """
 
 from collections import defaultdict

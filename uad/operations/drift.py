@@ -20,7 +20,7 @@ from uad.storage.names import ModelVersionNumber, ProductName, place_of
 from uad.storage.paths import watch_dir
 
 DRIFTED = "drift or defects"
-"""Scores alone cannot say which; also why a retraining that it begins was begun."""
+"""Scores cannot show which of the two; also the reason of a retraining that this starts."""
 ALARMS = "more alarms than expected"
 IMAGES_TITLE = "The newest images with changed scores"
 IMAGE_COLUMNS = ("time", "score", "said", "file")

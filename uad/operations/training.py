@@ -30,8 +30,8 @@ def train_bundle(
 ) -> Bundle:
     """Fit, calibrate and check a detector.
 
-    After a kill the same call goes on from the last epoch; with `take_finished` it takes the
-    bundle if that was finished before.
+    After a kill the same call continues from the last epoch. With `take_finished` it uses the
+    bundle if it was finished before.
     """
     from uad.training import train
 

@@ -42,9 +42,9 @@ def create_pipeline(
         pipeline: `anomaly_detection` (the champion of the only product), a YAML file in either of
             PaddleX's forms, a bundle's folder, `models:/cookie@champion`, `models:/cookie/3`, or a
             product's name (its champion).
-        config: the content of such a YAML; goes before `pipeline`.
+        config: the content of such a YAML; overrides `pipeline`.
         device: `cpu`, `gpu:0`, or several (`gpu:0,1`), which share each batch: give a `batch_size`
-            of at least their number. This and all that follows goes before the YAML.
+            of at least their number. This and all following arguments override the YAML.
         use_hpip: prefer the fastest engine that the model is calibrated for.
         hpi_config: PaddleX's; not supported, see `engine` and `precision`.
         follow: keep up with promotions while the program runs, without losing an image.

@@ -1,4 +1,4 @@
-"""From whatever a caller has to a stream of images: arrays, files, folders, URLs, lists of them."""
+"""The inputs of a pipeline as a stream of images: arrays, files, folders, URLs, lists of them."""
 
 import logging
 import time

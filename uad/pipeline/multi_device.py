@@ -46,7 +46,7 @@ class MultiDeviceDetector:
         threshold: float | None = None,
         min_area: int | None = None,
     ) -> list[Detection]:
-        """In the images' order, whoever judged them."""
+        """The results in the images' order."""
         share = -(-len(images) // len(self._members))
         parts = [images[start : start + share] for start in range(0, len(images), share or 1)]
         under_way = [

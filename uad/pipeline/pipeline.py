@@ -86,7 +86,7 @@ class Pipeline:
             return served.version
 
     def close(self) -> None:
-        """Stop following and release the model, when the last image under way is answered."""
+        """Stop following and release the model after the last running image."""
         if self._watcher is not None:
             self._watcher.stop()
         self._slot.close()

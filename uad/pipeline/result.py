@@ -35,15 +35,15 @@ class Result(dict[str, Any]):
         pred: label map, (H, W) uint8 at the image's own size: 255 anomalous, 0 normal.
         anomaly_map: (H, W) float32; higher = more anomalous.
         score: higher = more anomalous.
-        threshold: the image is anomalous when its score lies above.
-        map_threshold: `pred` marks where `anomaly_map` lies above.
+        threshold: the image is anomalous if its score is above this value.
+        map_threshold: `pred` marks where `anomaly_map` is above this value.
         raised_by: what raised the alarm, `student`, `memory`, `whole image` or `zone NAME`; None
             if there is none. Of the whole image `pred` may be empty.
         zones: of each zone with an alpha of its own a dict with `name`, `score`, `threshold`,
             `alpha` and `is_anomalous`. `score` and `anomaly_map` count them on the image's scale.
         alpha: the false alarm rate of the whole image.
-        requested_alpha: what was asked for, where the calibration images can only promise the
-            larger `alpha`; None otherwise.
+        requested_alpha: the rate asked for, if the calibration images can only guarantee the larger
+            `alpha`; None otherwise.
         min_area: smaller regions neither raise the alarm nor are marked; in pixels, 0: any.
         p_value: (1 + number of calibration scores >= score) / (n + 1).
         is_anomalous: the verdict.

@@ -36,7 +36,7 @@ def read_pipeline(
 
     Args:
         pipeline: `anomaly_detection`, a YAML file, a bundle's folder, an address, or a product.
-        config: the content of a pipeline's YAML; goes before `pipeline`.
+        config: the content of a pipeline's YAML; overrides `pipeline`.
         registry: asked for the products where a name stands for one.
     """
     settings, folder = _settings(pipeline, config)

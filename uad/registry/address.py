@@ -67,5 +67,5 @@ class ModelAddress:
 
 
 def is_address(text: str | Path) -> bool:
-    """Whether this names a registered model rather than a file."""
+    """Whether this names a registered model and not a file."""
     return str(text).startswith(SCHEME)

@@ -1,4 +1,4 @@
-"""The split-conformal threshold: a false alarm rate promised from held-out normal images.
+"""The split-conformal threshold: a false alarm rate guaranteed by held-out normal images.
 
 Vovk et al., Algorithmic Learning in a Random World (2005), ch. 4; Lei et al., JASA 2018: if the
 calibration scores and the score of a future normal image are exchangeable, then

@@ -47,7 +47,7 @@ class Verdict:
     threshold: float
     alpha: float
     requested_alpha: float | None
-    """What was asked for, where the calibration images can only promise the larger `alpha`."""
+    """The rate asked for, if the calibration images can only guarantee the larger `alpha`."""
     p_value: float
     raised_by: str | None
     """What raised the alarm: `student`, `memory`, `whole image` or `zone NAME`; None: no alarm, or

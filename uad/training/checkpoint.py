@@ -1,4 +1,4 @@
-"""What is needed to go on after a kill: written whole after each epoch, data only."""
+"""The checkpoint of a training: written completely after each epoch, data only."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What lies where a training is to write: nothing, its own bundle, or somebody else's."""
+"""Check a training's output folder: empty, its own bundle, or something else."""
 
 from collections.abc import Mapping
 from pathlib import Path

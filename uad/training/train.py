@@ -48,7 +48,7 @@ def train(
         device: `cpu`, `gpu:0`, or several that train this one student together: `gpu:0,1`.
         on_epoch: called after each epoch.
         checkpoints: where checkpoints lie; by default a folder of this very training under
-            `UAD_HOME`. After a kill the same call goes on from the last one.
+            `UAD_HOME`. After a kill the same call continues from the last one.
         resume: False starts afresh.
         progress: show bars on standard error.
     """

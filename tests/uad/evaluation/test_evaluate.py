@@ -169,4 +169,4 @@ def test_more_false_alarms_than_promised_are_said_to_be_so(tiles: list[Sample]) 
     assert "6 of 6 good images raised a false alarm (100 %)" in said
     assert "this is more" in said
     kept = " ".join(sentences(evaluate(Brightness(), tiles)))
-    assert "as promised" in kept
+    assert "as guaranteed" in kept

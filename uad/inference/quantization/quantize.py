@@ -3,7 +3,7 @@
 Post-training quantisation: the range of every activation is what it takes on normal training
 images, with or without the extremes of a tenth of them; weights are rounded channel by channel
 (Jacob et al., CVPR 2018; see `uad.inference.graph.int8`).
-Calibration images take no part, so the threshold's promise holds for the 8-bit model too. Engines
+Calibration images are not used, so the threshold's guarantee holds for the 8-bit model too. Engines
 round in different places, so each is asked for itself.
 """
 

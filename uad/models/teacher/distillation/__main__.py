@@ -21,7 +21,7 @@ def make(
 ) -> None:
     """Distil TEACHER on drawn images into OUTPUT/teacher.safetensors.
 
-    Interrupt it at will: the same command goes on from the last checkpoint.
+    You can interrupt it: the same command continues from the last checkpoint.
     """
     from uad.models.teacher.distillation.network import pack
     from uad.models.teacher.distillation.training import distill

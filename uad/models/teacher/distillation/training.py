@@ -46,7 +46,7 @@ PARTS = [f"{kind}{level}" for level in LEVELS for kind in ("squared", "cosine")]
 def distill(
     teacher: Mapping[str, NDArray[np.float32]], recipe: DistillationRecipe, folder: Path
 ) -> Tensors:
-    """Train a student of `teacher` on drawn images; goes on from `folder` when interrupted.
+    """Train a student of `teacher` on drawn images; continues from `folder` after a stop.
 
     Args:
         teacher: torchvision's names to float32 arrays, conv1 to layer3.

@@ -19,7 +19,7 @@ def make(
 ) -> None:
     """Train OUTPUT/teacher.safetensors to tell drawn fractals apart.
 
-    Interrupt it at will: the same command goes on from the last checkpoint.
+    You can interrupt it: the same command continues from the last checkpoint.
     """
     import torch
 

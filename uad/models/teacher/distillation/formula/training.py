@@ -36,7 +36,7 @@ from uad.models.teacher.distillation.state import (
 
 
 def classify(recipe: FormulaRecipe, folder: Path) -> Tensors:
-    """Train to the end of the schedule; goes on from `folder` when interrupted.
+    """Train to the end of the schedule; continues from `folder` after an interruption.
 
     Args:
         recipe: must equal the one that `folder` was begun with.
