@@ -95,7 +95,9 @@ class ZoneVerdict(BaseModel):
 
     name: str
     score: float = Field(description="The anomaly map's maximum in the zone.")
-    threshold: float = Field(description="The zone raises the alarm if its score is above this value.")
+    threshold: float = Field(
+        description="The zone raises the alarm if its score is above this value."
+    )
     alpha: float = Field(description="Out of the image's alpha.")
     is_anomalous: bool = Field(alias="isAnomalous")
 

@@ -144,11 +144,13 @@ def promote(
 
     if if_better:
         if alias != "champion" or reason or actor:
-            raise typer.BadParameter("the gate gives the alias, the reason and the name itself")
+            raise typer.BadParameter(
+                "leave out --alias, --reason and --as: with --if-better the gate sets them"
+            )
         _promote_if_better(ProductName(name), ModelVersionNumber(version), data, gate, recent)
         return
     if data or gate or recent:
-        raise typer.BadParameter("--data, --gate and --recent are for --if-better")
+        raise typer.BadParameter("--data, --gate and --recent need --if-better")
     product, number = ProductName(name), ModelVersionNumber(version)
     made = ModelRegistry().promote(product, number, alias=alias, reason=reason, actor=actor)
     if made.from_version == made.to_version:
@@ -194,7 +196,7 @@ def _promote_if_better(
             name, version, DatasetAddress(dataset), str(folder), rule=rule, recent=_place(recent)
         )
     if not promoted:
-        typer.echo(f"{name}: version {version} is now challenger. The champion is as before.")
+        typer.echo(f"{name}: version {version} is now challenger. The champion has not changed.")
         raise typer.Exit(NOT_BETTER)
     typer.echo(f"{name}: version {version} is now champion.")
 

@@ -34,8 +34,7 @@ def zones(
         Path | None,
         typer.Option(
             "--file",
-            help="A YAML file with all zones: regions to ignore, and zones with an alpha of their "
-            "own.",
+            help="A YAML file with all zones: regions to ignore, and zones with their own alpha.",
         ),
     ] = None,
     clear: Annotated[

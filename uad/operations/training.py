@@ -86,7 +86,8 @@ def only_retraining(product: ProductName, wait_seconds: float = 0.0) -> Iterator
         lock.acquire()
     except Timeout as exc:
         raise BusyError(
-            f"another retraining of '{product}' is running{_told(holder)}: wait for it, or end it"
+            f"another retraining of '{product}' is running{_told(holder)}: wait until it ends, or "
+            "stop it"
         ) from exc
     try:
         facts = {"pid": os.getpid(), "since": datetime.now(UTC).isoformat(timespec="seconds")}

@@ -71,8 +71,8 @@ def check_zones(zones: Zones, alpha: float, images: int) -> None:
     if left <= 1e-9:
         raise CalibrationError(
             f"The zones' alphas add up to {_percent(alpha - left)}, and the image's alpha is "
-            f"{_percent(alpha)}. Each zone's alpha is taken out of the image's, and some must be "
-            "left for what lies outside of the zones. Raise data.alpha (--alpha), or lower the "
+            f"{_percent(alpha)}. Each zone's alpha is a part of the image's alpha, and some of it "
+            "must be left for the rest of the image. Raise data.alpha (--alpha), or lower the "
             "zones' alphas."
         )
     rates = [(f"The zone {zone.name} has", zone.alpha) for zone in zones]

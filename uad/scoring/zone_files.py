@@ -52,7 +52,7 @@ def read_areas(file: Path, images: Sequence[tuple[int, int]]) -> Areas:
         areas, zones = _from_yaml(file, images)
         if zones:
             raise ConfigError(
-                f"{file} also has zones with an alpha of their own. Use --file instead of --ignore."
+                f"{file} also has zones with their own alpha. Use --file instead of --ignore."
             )
     else:
         areas = _from_mask(file, images)
@@ -77,7 +77,9 @@ def read_zones(file: Path, images: Sequence[tuple[int, int]]) -> tuple[Areas, Zo
         )
     areas, zones = _from_yaml(file, images)
     if not areas and not zones:
-        raise ConfigError(f"{file} holds neither 'ignore' nor 'zones'. For none use --clear.")
+        raise ConfigError(
+            f"{file} has neither 'ignore' nor 'zones'. To remove all zones use --clear."
+        )
     _refuse_all_ignored(file, areas)
     numbers = zone_numbers(zones, areas, _GRID)
     for number, zone in enumerate(zones, start=1):
@@ -88,8 +90,8 @@ def read_zones(file: Path, images: Sequence[tuple[int, int]]) -> tuple[Areas, Zo
             )
     if zones and not ((numbers == 0) & (ignored(areas, _GRID) == 0)).any():
         raise ConfigError(
-            f"{file}: the zones cover the whole image. Leave a part outside of them: it gets what "
-            "they leave of the image's alpha."
+            f"{file}: the zones cover the whole image. Leave a part outside of them. It gets the "
+            "rest of the image's alpha."
         )
     return areas, zones
 
@@ -142,7 +144,7 @@ def _from_yaml(file: Path, images: Sequence[tuple[int, int]]) -> tuple[Areas, Zo
         raise ConfigError(f"{file}: 'zones' must be a list; each has name, alpha and polygons")
     zones = tuple(_zone(file, number, one) for number, one in enumerate(listed, start=1))
     if twice := [name for name, n in Counter(zone.name for zone in zones).items() if n > 1]:
-        raise ConfigError(f"{file}: two zones are called {twice[0]}. Give each its own name.")
+        raise ConfigError(f"{file}: two zones have the name {twice[0]}. Give each its own name.")
     return _areas(f"{file}: ", "ignore", values.get("ignore")), zones
 
 

@@ -105,7 +105,7 @@ def test_zones_with_an_alpha_of_their_own_are_read_and_each_place_is_in_one(tmp_
         ("0.02", "2", "a number between 0 and 1, for example 0.02; not 2"),
         ("alpha: 0.01, ", "", "zone 2 must have the keys name, alpha and polygons"),
         ("rim 2", "Größe", "its name must begin with"),
-        ("rim 2", "logo", "two zones are called logo"),
+        ("rim 2", "logo", "two zones have the name logo"),
         ("[0.8, 0.4], ", "[8, 0.4], ", "zone 1: polygon 1: the corner [8, 0.4] lies outside"),
         ("[[[0.7, 0]", "[[[0.9, 0]", ""),
         ("[[0.7, 0], [1, 0], [1, 1], [0.7, 1]]", "[[0, 0], [0.3, 0], [0, 0.3]]", "rim 2 is empty"),

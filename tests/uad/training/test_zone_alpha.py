@@ -183,5 +183,5 @@ def test_zones_that_cannot_be_promised_are_refused_before_the_training(
 
 
 def test_a_device_program_is_not_made_of_it(detector: Detector, tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="zones with an alpha"):
+    with pytest.raises(BundleError, match="zones with their own alpha"):
         export_edge(detector.bundle, tmp_path / "device")

@@ -32,8 +32,8 @@ def export_edge(bundle: Bundle, output: Path) -> list[Path]:
         )
     if any(entry.zones for entry in bundle.manifest.calibration.values()):
         raise BundleError(
-            f"the device program has one threshold, and {bundle.path} has zones with an alpha of "
-            "their own. Calibrate it without them (`uad zones PRODUCT --clear`, then `uad "
+            f"the device program has one threshold, and {bundle.path} has zones with their own "
+            "alpha. Calibrate it without them (`uad zones PRODUCT --clear`, then `uad "
             "calibrate`) for the device."
         )
     entry = _entry(bundle)
