@@ -1,8 +1,8 @@
 """Pictures of what was found: heat map, contour, caption. numpy and OpenCV only.
 
-Colours mean the same in every picture of a threshold: they depend on score / threshold alone, never
-on the image's own range. Transparent below half of the threshold, blue up to it, yellow at it, then
-orange, red and, far above, magenta.
+A colour means the same in every picture: it depends only on score / threshold, never on the image's
+own range. Transparent below half of the threshold, blue up to it, yellow at it, then orange, red
+and, far above, magenta.
 """
 
 from collections.abc import Sequence
@@ -84,9 +84,9 @@ def picture(
 ) -> Image:
     """The image under its heat map, with what lies above the threshold outlined, and a caption.
 
-    Where an anomalous image has no such place, as when its whole is unusual, the most unusual place
-    is circled and the caption says so. Small images are enlarged so that the caption can be read;
-    the caption comes below the image.
+    If an anomalous image has no such location, for example because the whole image is unusual, the
+    most unusual location is circled and the caption says so. Small images are enlarged so that the
+    caption can be read; the caption comes below the image.
 
     Args:
         image: (H, W, 3) uint8 BGR.
@@ -138,7 +138,7 @@ def draw_outline(image: Image, mask: NDArray[np.uint8], colour: Colour = _WHITE)
 
 
 def draw_hatching(image: Image, areas: Areas) -> None:
-    """Hatch the areas in grey and white lines, in place: what lies there is not looked at."""
+    """Hatch the ignored areas with grey and white lines, in place."""
     if not areas:
         return
     height, width = image.shape[:2]
@@ -217,7 +217,7 @@ def _tables() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 
 def _enlarged(image: NDArray[np.uint8], interpolation: int) -> NDArray[np.uint8]:
-    """Small images times a whole number, so that pixels stay square and exact."""
+    """Enlarge small images by a whole number, so pixels stay square and exact."""
     height, width = image.shape[:2]
     factor = -(-_SMALLEST_SIDE_PX // width)
     factor = max(1, min(factor, _LARGEST_SIDE_PX // max(height, width)))

@@ -1,4 +1,4 @@
-"""What no program can beat on this machine: the network's arithmetic at the machine's peak."""
+"""The lower bound for an image's time: the network's arithmetic at the machine's peak speed."""
 
 import os
 import re
@@ -76,7 +76,7 @@ def bandwidth() -> float:
 
 
 def _positions(name: str, spec: InputSpec) -> int:
-    """How many places of one image a convolution is computed at."""
+    """At how many locations of one image a convolution is computed."""
     if name == "conv1.weight":
         return spec.height * spec.width // 4
     step = 2 << int(name[len("layer")])

@@ -1,7 +1,7 @@
-"""Engines in processes of their own that run in turns.
+"""Engines in their own processes, which take turns.
 
-Times, memory and load time are each its own, and a machine that is busy with something else is as
-busy for all of them.
+So times and memory belong to one engine alone, and other work on the machine slows all engines
+equally.
 """
 
 import multiprocessing

@@ -44,7 +44,7 @@ class Figure:
     p95_ms: float
     images_per_second: float
     ratio: float
-    """Median time over that of `onnxruntime/fp32` in the same setting of the same run."""
+    """Median time, divided by that of `onnxruntime/fp32` in the same setting of the same run."""
     load_seconds: float
     peak_mib: float
     """Of the whole process: Python, libraries, model."""
@@ -121,10 +121,10 @@ def run(
         bundle: whose weights are run; None for random ones.
         engines: `engine/precision` keys; None for all that are installed.
         sizes: side of the square input, pixels.
-        batches: images an inference.
+        batches: images per inference.
         threads: of one inference.
         rounds: turns that each engine gets.
-        runs: inferences a turn; the first of each turn is run once more, untimed.
+        runs: inferences per turn; one more at the start of each turn is not timed.
         pause_seconds: rest after each turn, for others on a shared machine.
         rate_seconds: how long throughput is measured, three times.
         peak_runs: how often the machine's peak is tried.
@@ -230,13 +230,13 @@ def _floors(width: int, size: int, threads: int, runs: int) -> Iterator[Floor]:
 
 
 def _fit(keys: Sequence[str]) -> list[str]:
-    """Those whose throughput is worth two processes each: the reference and 8 bits."""
+    """The engines whose throughput is measured: the reference and those with 8 bits."""
     return [key for key in keys if key == REFERENCE or key.endswith("/int8")]
 
 
 @contextmanager
 def _started(bundle: Path, keys: Sequence[str], threads: int) -> Iterator[dict[str, EngineProcess]]:
-    """Every engine that can be had; one that cannot is left out."""
+    """Every available engine; others are left out."""
     with ExitStack() as stack:
         running = {}
         for key in keys:

@@ -51,12 +51,12 @@ def run(
     progress: bool = True,
     on_outcome: Callable[[RecipeResult], None] | None = None,
 ) -> list[RecipeResult]:
-    """Every data set x seed x recipe; what `folder` holds of it already is not trained again.
+    """Every data set x seed x recipe; bundles that are in `folder` are not trained again.
 
     Args:
         data: names of ingested datasets, or folders, with labelled test images.
-        recipes: the first is what the others are compared with.
-        seeds: each splits the normal images anew, alike for all recipes.
+        recipes: the others are compared with the first one.
+        seeds: each gives another split of the normal images, the same for all recipes.
         folder: keeps the bundles and the times.
         device: where to train.
         progress: show bars.

@@ -23,8 +23,8 @@ from uad.models.resnet import Weights, random_weights
 def resized(bundle: Bundle | None, size: int, width: int) -> Iterator[Bundle]:
     """`bundle`'s weights (None: random ones of `width`) at `size` x `size` px, and in 8 bits.
 
-    The ranges of the 8-bit model are those of the golden inputs: good for its speed, and for how
-    far it strays on these very images; `uad calibrate` makes the one to serve.
+    The ranges of the 8-bit model are those of the golden inputs. That is enough to measure its
+    speed and its differences on these images. `uad calibrate` makes the model to serve.
     """
     student, teacher, images = _parts(bundle, size, width)
     distance, matrices = _distance(bundle, width)

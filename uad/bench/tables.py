@@ -25,7 +25,7 @@ def speed(outcome: SpeedReport) -> Table:
 
 
 def cost(outcome: SpeedReport) -> Table:
-    """What each engine takes to load and hold, and how far it strays from float32."""
+    """Load time and memory of each engine, and how much it differs from float32."""
     columns = ["engine", "px", "load s", "peak MiB", "map difference", "score difference"]
     largest = max(figure.batch for figure in outcome.figures)
     chosen = {
@@ -48,7 +48,7 @@ def cost(outcome: SpeedReport) -> Table:
 
 
 def workers(outcome: SpeedReport) -> Table:
-    """N workers of one thread against one worker of N threads."""
+    """N workers with one thread each, compared with one worker with N threads."""
     columns = ["engine", "px", "N", "N x 1: images/s", "1 x N: images/s", "ratio"]
     rows = [
         [

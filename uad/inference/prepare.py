@@ -1,4 +1,4 @@
-"""Give a bundle what one engine needs: an 8-bit model if it is to run one, and a threshold."""
+"""Prepare a bundle for one engine: an 8-bit model if needed, and a threshold."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from uad.inference.quantization.quantize import allow_engine, quantise
 
 @dataclass(frozen=True)
 class _Shares:
-    """Which images do what."""
+    """The images by use."""
 
     train: Sequence[Sample]
     selection: Sequence[Sample]
@@ -23,7 +23,7 @@ class _Shares:
 
 
 def split_of(bundle: Bundle) -> SplitConfig:
-    """How the bundle's training shared out the normals: the same again keeps them apart."""
+    """The split of the bundle's training. The same split keeps the shares separate."""
     return TrainingConfig.model_validate(bundle.manifest.config).data
 
 

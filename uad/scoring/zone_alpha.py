@@ -1,8 +1,8 @@
-"""Zones with a false alarm rate of their own: how the image's alpha is shared out, and the scores.
+"""Zones with their own false alarm rate: how the image's alpha is divided, and the scores.
 
-The image's alpha is a sum: each zone has its own alpha, and what lies outside of the zones gets
-what they leave. Each has a threshold of its own by split conformal calibration. A good image then
-raises an alarm somewhere with at most the sum of these probabilities, alpha (union bound).
+The image's alpha is a sum: each zone has its own alpha, and the rest of the image gets what is
+left. Each has its own threshold by split conformal calibration. A good image then raises an alarm
+somewhere with at most the sum of these probabilities, alpha (union bound).
 
 A zone's score is the highest level of the anomaly map in it. On the image's scale it is
 `threshold x score / the zone's threshold`, so that one threshold decides about all.
@@ -19,12 +19,12 @@ from uad.errors import CalibrationError
 from uad.scoring.conformal import images_needed, p_value
 
 LEAST = 1e-12
-"""Lower thresholds of a zone count as this: nothing can be divided by 0."""
+"""Lower thresholds of a zone count as this, because scores are divided by them."""
 
 
 @dataclass(frozen=True)
 class ZoneVerdict:
-    """What one zone says of an image."""
+    """One zone's result for an image."""
 
     name: str
     score: float

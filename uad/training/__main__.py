@@ -44,7 +44,7 @@ def main(folder: Path) -> None:
 
 
 def _end_with_the_one_who_asked() -> None:
-    """Its end of our standard input closes when it is done with us, or dead."""
+    """The command closes our standard input when it needs us no more, or dies."""
     os.read(0, 1)
     os._exit(1)
 

@@ -1,4 +1,4 @@
-"""Room for what training reads again every epoch, and the decoded images in it."""
+"""The cache for data that training reads every epoch: decoded images and features."""
 
 import os
 import tempfile
@@ -41,7 +41,7 @@ class Cache:
             return np.memmap(file.name, dtype, "r+", shape=shape)
 
     def _reserve(self, descriptor: int, size: int) -> None:
-        """Take the room now: a mapped file that runs out of it kills the process."""
+        """Reserve the disk space now: if a mapped file runs out of space, the process is killed."""
         try:
             os.posix_fallocate(descriptor, 0, size)
         except OSError as exc:

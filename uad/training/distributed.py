@@ -2,9 +2,9 @@
 
 Every process runs the same loop on the same images in the same order. Gradients are those of the
 whole batch; batch norm normalises over a process's own share, and its running statistics are
-averaged after each epoch. So all hold the same student, and the first speaks for all.
+averaged after each epoch. So all have the same student, and the first process reports for all.
 
-The processes are those of `python -m paddle.distributed.launch`, and end with the one who asked.
+`python -m paddle.distributed.launch` starts the processes. They end with the command.
 """
 
 import contextlib
@@ -48,7 +48,7 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this process speaks for all."""
+        """Whether this process reports for all."""
         return self.rank == 0
 
     def share(self, batch: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -116,7 +116,7 @@ def join(device: str) -> Ranks:
 
 
 def training_devices(text: str) -> tuple[str, ...]:
-    """One device a process, `gpu:0,1` is two; `cpu,cpu` are two on the processor, to try it.
+    """One device per process: `gpu:0,1` means two. `cpu,cpu` means two on the processor, to try it.
 
     Raises:
         EngineError: another form.
@@ -127,7 +127,7 @@ def training_devices(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What `uad.training.loop.fit` is to do, for processes that share nothing but a folder."""
+    """The job of `uad.training.loop.fit`, for processes that share only a folder."""
 
     device: str
     """Kind of the devices: `cpu` or `gpu`."""
@@ -193,7 +193,7 @@ def check_devices(devices: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def _launched(devices: Sequence[str], folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """The launcher of the processes, none of which outlives the block, or this process."""
+    """The launcher of the processes. All of them end with the block, or with this process."""
     command = [sys.executable, "-m", "paddle.distributed.launch", "--host", "127.0.0.1"]
     command += ["--log_dir", str(folder / LOGS), "--nproc_per_node", str(len(devices))]
     if devices[0] != "cpu":
@@ -207,7 +207,7 @@ def _launched(devices: Sequence[str], folder: Path) -> Iterator["subprocess.Pope
     }
     with subprocess.Popen(
         [*command, sys.executable, "-m", "uad.training", str(folder)],
-        stdin=subprocess.PIPE,  # its end tells the processes to end, whatever ends this one
+        stdin=subprocess.PIPE,  # when it closes, the processes end, whatever ended this one
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=environment,

@@ -1,4 +1,4 @@
-"""The student that is kept: the moving average of the one that learns."""
+"""The moving average of the student's weights (`training.ema_decay`)."""
 
 from uad.models.backbone import Pyramid
 from uad.models.paddle_runtime import paddle
@@ -7,7 +7,7 @@ from uad.models.paddle_runtime import paddle
 class Average:
     """Exponential moving average of a network's weights and batch norm statistics.
 
-    A constant learning rate keeps the weights moving about their goal; their average lies nearer
+    With a constant learning rate the weights keep moving around their goal. Their average is closer
     to it (Polyak and Juditsky, 1992).
 
     Args:
@@ -35,7 +35,7 @@ class Average:
     def update(self) -> None:
         """Take in the source as it is now."""
         if self._decay == 0:
-            self._behind = True  # copied when next looked at: a copy a step is time for nothing
+            self._behind = True  # copied when it is needed next, to save time
         else:
             self._take_in(min(self._decay, (1 + self.updates) / (10 + self.updates)))
         self.updates += 1

@@ -51,11 +51,11 @@ def fit(
     Args:
         teacher: the frozen network; its width is the student's.
         train: images that the student learns from.
-        selection: images that only judge: the epoch with the lowest loss on them is kept.
+        selection: images that only choose: the epoch with the lowest loss on them is used.
         config: input size, in numbers; optimiser, number of epochs.
         on_epoch: called after each epoch with its metrics.
-        checkpoints: folder of this training's checkpoint; if it holds one, training goes on
-            from there and ends with the same weights as an uninterrupted one.
+        checkpoints: folder of this training's checkpoint; if it holds one, training continues from
+            there and ends with the same weights as an uninterrupted one.
         key: hash of all that decides the outcome; a checkpoint with another key is refused.
         progress: show a bar on standard error.
         ranks: the processes that do this together, each calling this with the same arguments and

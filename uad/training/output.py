@@ -20,7 +20,7 @@ def finished(
     *,
     cure: str = "replace it with --overwrite",
 ) -> Bundle | None:
-    """The whole bundle that this very training left at `output`; None where it has still to.
+    """The complete bundle of this training at `output`; None if it is not there yet.
 
     Args:
         output: where it is to write.
@@ -31,7 +31,7 @@ def finished(
 
     Raises:
         BundleError: something other than a bundle is there.
-        TrainingError: another training's bundle lies there, or one that cannot be read.
+        TrainingError: another training's bundle is there, or one that cannot be read.
     """
     refuse_foreign(output)
     config = settled(config, dataset)
@@ -50,7 +50,7 @@ def finished(
 
 
 def is_whole(bundle: Bundle) -> bool:
-    """Whether the training that wrote it came to its end: float32's calibration is written last."""
+    """Whether its training is complete: the calibration of float32 is written last."""
     return "onnxruntime/fp32" in bundle.manifest.calibration
 
 

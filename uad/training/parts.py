@@ -1,4 +1,4 @@
-"""The parts that need no training, and how all parts are put together: no Paddle."""
+"""The parts that need no training, and how all parts are combined. Needs no Paddle."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -51,8 +51,7 @@ def fit_parts(
 ) -> tuple[Memory | None, WholeImage | None]:
     """Memory and whole image's statistics of `train`, as far as `config` asks for them.
 
-    One pass of the teacher; what is kept meanwhile does not grow with the images but for a few
-    kB each.
+    The teacher runs once over the images. The memory it needs grows by only a few kB per image.
     """
     if not (config.memory or config.whole_image):
         return None, None
@@ -82,14 +81,14 @@ def put_together(
     selection: Sequence[Sample],
     config: TrainingConfig,
 ) -> TrainedModel:
-    """The detector of these parts; `selection`, normal images, chooses all that is left to choose.
+    """The detector of these parts; the normal images `selection` make all remaining choices.
 
     Args:
         teacher: the frozen network.
-        student: None to do without, like the next two.
+        student: None: without this part; the same for the next two.
         memory: see `student`.
         whole_image: see `student`.
-        selection: normal images that trained nothing.
+        selection: normal images that were not used for training.
         config: the input in numbers, and a score where it is not `auto`.
     """
     spec = config.input.spec()
@@ -119,7 +118,7 @@ def put_together(
 
 
 class _Examined:
-    """What the parts say of the selection images, and of those with planted defects."""
+    """The parts' results for the selection images, and for those with planted defects."""
 
     def __init__(
         self, parts: Parts, spec: InputSpec, normals: NDArray[np.uint8], planted: Planted
@@ -150,7 +149,7 @@ class _Examined:
 def _student_score(
     examined: _Examined, student: TrainedStudent | None, config: TrainingConfig
 ) -> tuple[ScoreDefinition, Statistics]:
-    """How the student's maps become one, and what that needs to know of normal images."""
+    """How the student's maps become one, and the statistics of normal images for that."""
     if student is None:
         return ScoreDefinition(reason="there is no student"), {}
     score = config.score

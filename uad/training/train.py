@@ -37,8 +37,8 @@ def train(
 ) -> Bundle:
     """Fit a detector to the dataset's normals and write a calibrated bundle to `output`.
 
-    Only normal images decide anything: `train` teaches, `selection` chooses the epoch and the
-    score, `calibration` sets the threshold. The test images are not looked at.
+    Only normal images decide: `train` is for training, `selection` chooses the epoch and the score,
+    `calibration` sets the threshold. Test images are not used.
 
     Args:
         dataset: its `train`, `selection` and `calibration` images are used.
@@ -104,10 +104,10 @@ def train(
 
 
 def training_key(dataset: Dataset, config: TrainingConfig, teacher: Teacher) -> str:
-    """Hash of the images, settings and teacher: trainings with one key end alike."""
+    """Hash of images, settings and teacher: trainings with the same key give the same result."""
     config = settled(config, dataset)
     facts = {
-        # Which folders the images lay in says nothing beyond the images.
+        # The folders of the images do not matter.
         "config": config.model_dump(mode="json", exclude={"data": {"normal", "defects", "masks"}}),
         "teacher": teacher.sha256,
         "train": [sample.sha256 for sample in dataset.train],

@@ -1,7 +1,7 @@
-"""Take over an STFPM that PaddleX or PaddleSeg trained: its `.pdparams` becomes a bundle.
+"""Import an STFPM that PaddleX or PaddleSeg trained: its `.pdparams` becomes a bundle.
 
-PaddleSeg builds both networks as a sequence of ResNet-18's children, so that its names count where
-ours speak: `student.model.4.0.bn1._mean` is the student's `layer1.0.bn1.running_mean`.
+PaddleSeg builds both networks as a sequence of ResNet-18's children, so its names have numbers
+instead of layer names: `student.model.4.0.bn1._mean` is the student's `layer1.0.bn1.running_mean`.
 """
 
 from collections.abc import Mapping
@@ -80,7 +80,7 @@ def split_weights(arrays: Arrays, *, origin: str) -> tuple[Weights, Weights]:
     """Student and teacher out of an STFPM's state, by torchvision's names.
 
     Raises:
-        TeacherError: a network is missing or is no ResNet-18.
+        TeacherError: a network is missing or is not a ResNet-18.
     """
     first = arrays.get("student.model.0.weight")
     if first is None or first.ndim != 4:

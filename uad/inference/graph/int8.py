@@ -1,8 +1,8 @@
 """The network in 8-bit integers, in ONNX's QuantizeLinear/DequantizeLinear form.
 
-Activations are uint8 with one scale a tensor, weights int8 with one a channel, biases int32: what
-ONNX Runtime, OpenVINO and TensorRT fuse into integer convolutions. The image enters as it is, so
-its own rounding costs nothing, and the distances stay in float32.
+Activations are uint8 with one scale per tensor, weights int8 with one per channel, biases int32.
+ONNX Runtime, OpenVINO and TensorRT fuse this into integer convolutions. The image enters unchanged,
+so it is not rounded again. The distances stay in float32.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,10 +24,11 @@ STEPS = 255
 LARGEST_WEIGHT = 127
 LARGEST_BIAS = 2**30
 EXACT = ("layer3.0.outer", "layer3.0.shortcut", "layer3.1.outer", "layer3.1.out")
-"""Sums and features of the last level that stay float32: rounding them is most of what 8 bits do to
-the maps, and OpenVINO computes them as fast unrounded."""
+"""Sums and features of the last level that stay float32. Rounding them causes most of the change of
+the maps in 8 bits, and OpenVINO computes them equally fast in float32."""
 PIXEL_SCALE = np.float32(1 / 64)
-"""Any power of two but 1, which OpenVINO drops, and the first convolution's integers with it."""
+"""Any power of two except 1: OpenVINO drops a scale of 1, and then computes the first convolution
+in float32."""
 
 
 class Range(NamedTuple):
@@ -53,10 +54,10 @@ def build_int8(parts: Parts, spec: InputSpec, ranges: Ranges) -> "onnx.ModelProt
 
 
 def without_dead_values(ranges: Ranges) -> Ranges:
-    """Narrower ranges of the summands at each block's end, where a ReLU follows.
+    """Narrower ranges for the inputs of each block's sum, because a ReLU follows.
 
-    What is so low that the other summand cannot lift it above zero is zero after the ReLU, however
-    low it is; without it the steps are finer.
+    A value so low that the other input cannot lift the sum above zero is always zero after the
+    ReLU. Without such values the steps are finer.
     """
     narrowed = dict(ranges)
     for network in NETWORKS:
@@ -84,7 +85,7 @@ class Int8Graph(Graph):
         self._integers: dict[str, str] = {}
 
     def pixels(self) -> str:
-        """The image less one grey value, which is also what the padding then stands for."""
+        """The image minus one grey value; the padding then has that grey value."""
         value = self.node("Transpose", [INPUT], perm=[0, 3, 1, 2])
         return self._dequantise(value, INPUT, PIXEL_SCALE, self._grey)
 

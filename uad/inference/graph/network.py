@@ -22,7 +22,7 @@ BLOCKS = tuple(f"layer{level}.{block}" for level in range(1, len(LEVELS) + 1) fo
 
 
 def build(parts: Parts, spec: InputSpec) -> "onnx.ModelProto":
-    """Build a detector's float32 graph; what it has no part for is not computed.
+    """Build a detector's float32 graph; only existing parts are computed.
 
     Args:
         parts: of any width.
@@ -44,7 +44,7 @@ def build(parts: Parts, spec: InputSpec) -> "onnx.ModelProto":
 def build_features(
     teacher: Weights, spec: InputSpec, *, as_directions: bool = False
 ) -> "onnx.ModelProto":
-    """Build the graph of what the memory and the whole image's statistics learn from.
+    """Build the graph of the features for the memory and the whole image's statistics.
 
     Args:
         teacher: as `Parts.teacher`.

@@ -1,4 +1,4 @@
-"""What the teacher's features alone say: distance from a memory, and of the whole image.
+"""The parts that need only the teacher's features: the memory and the whole image.
 
 In float32 in every graph. `uad.models.memory` and `uad.models.statistics` compute the same.
 """

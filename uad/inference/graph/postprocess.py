@@ -1,4 +1,4 @@
-"""What `uad.scoring.maps` does, as part of the graph, for devices without Python."""
+"""The work of `uad.scoring.maps` as part of the graph, for devices without Python."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any

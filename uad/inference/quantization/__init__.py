@@ -1,1 +1,1 @@
-"""The 8-bit model: made from training images, and kept only if it judges like float32."""
+"""The 8-bit model: made from training images, and used only if it is as accurate as float32."""

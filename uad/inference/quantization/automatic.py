@@ -1,4 +1,4 @@
-"""Give a fresh bundle its 8-bit model, so that what serves it is fast without being told."""
+"""Give a new bundle its 8-bit model, so it is served fast without any setting."""
 
 import logging
 
@@ -15,9 +15,9 @@ log = logging.getLogger(__name__)
 def add_int8_where_accepted(
     bundle: Bundle, dataset: Dataset, *, alpha: float, min_area: int = 0, progress: bool = False
 ) -> Bundle:
-    """Quantise the bundle and calibrate it for each engine here on which it judges as float32 does.
+    """Quantise the bundle and calibrate it for each engine here that stays accurate in 8 bits.
 
-    Where it does so on none the bundle is as it was, and the log says why.
+    If there is no such engine, the bundle is not changed and the log says why.
 
     Args:
         bundle: changed on disk.

@@ -1,7 +1,8 @@
-"""How near a quantised model stays to float32: on normal images, and on planted defects.
+"""How close a quantised model is to float32: on normal images, and on planted defects.
 
-Both models see the same images: normal ones that trained nothing, and copies with planted defects
-whose pixels are known. What the 8 bits cost is judged by a paired bootstrap over these images.
+Both models see the same images: normal ones that were not used for training, and copies with
+planted defects whose pixels are known. A paired bootstrap over these images measures the loss from
+8 bits.
 """
 
 import math
@@ -19,30 +20,29 @@ from uad.metrics import Difference, Judgement, PixelStream, paired_bootstrap
 from uad.scoring.synthetic_defects import Mask, plant
 
 PLANTED = 64
-"""Copies with planted defects at least, shared out among the normal images."""
+"""Least number of copies with planted defects, spread over the normal images."""
 RESAMPLES = 500
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """How far an 8-bit model may stray."""
+    """How much an 8-bit model may differ."""
 
     noise: float = 1.0
-    """How far rounding may move an image's log score, as a share of the standard deviation among
-    normal images."""
+    """Largest change of an image's log score, as a share of the standard deviation among normal
+    images."""
     loss: float = 0.005
-    """What it may take from the image or pixel AUROC of planted defects, beyond the doubt that few
-    images leave."""
+    """Largest certain loss of image or pixel AUROC on planted defects."""
     maps: float = 0.1
-    """How far it may move a pixel of a normal image's anomaly map, as a share of the standard
-    deviation among those pixels. Planted defects do not show losses that real, faint ones do."""
+    """Largest change of a pixel of a normal image's anomaly map, as a share of the standard
+    deviation among those pixels. Planted defects do not show losses on real, faint ones."""
 
 
 class QuantizationCheck:
-    """What float32 says of the images, for comparing 8-bit models with it."""
+    """The float32 model's results, to compare 8-bit models with them."""
 
     def __init__(self, bundle: Bundle, exact: Engine, normals: Sequence[Image]) -> None:
-        """`normals`: (H, W, 3) uint8 BGR, images that trained nothing."""
+        """`normals`: (H, W, 3) uint8 BGR, images that were not used for training."""
         rng = np.random.default_rng(0)
         copies = math.ceil(PLANTED / len(normals))
         planted = [plant(image, rng) for image in normals for _ in range(copies)]
@@ -53,7 +53,7 @@ class QuantizationCheck:
         self._exact, self._exact_maps = self._judged_by(exact)
 
     def of(self, rounded: Engine, *, images: int) -> Agreement:
-        """Compare an 8-bit model with float32; `images` is what gave its ranges."""
+        """Compare an 8-bit model with float32; `images` is the number of images for its ranges."""
         ours, maps = self._judged_by(rounded)
         found = paired_bootstrap(self._labels, self._exact, ours, resamples=RESAMPLES)
         return Agreement(
@@ -65,7 +65,7 @@ class QuantizationCheck:
         )
 
     def _judged_by(self, engine: Engine) -> tuple[Judgement, NDArray[np.float32]]:
-        """What the engine says of all images, and the normal ones' anomaly maps, (N, H, W)."""
+        """The engine's results for all images, and the normal ones' anomaly maps, (N, H, W)."""
         scorer, pixels = Scorer(self._bundle, engine), PixelStream()
         scores, histograms, maps = [], [], []
         for image, mask in zip(self._images, self._masks, strict=True):
@@ -88,7 +88,7 @@ class QuantizationCheck:
 
 
 def objection(found: Agreement, bounds: Bounds) -> str | None:
-    """Why a model that agrees so far is not to be used; None if it may be."""
+    """Why a model with this agreement must not be used; None if it may be used."""
     image, pixel = found.image_auroc.least_loss, found.pixel_auroc.least_loss
     fits = found.noise <= bounds.noise and (found.maps or 0.0) <= bounds.maps
     if fits and max(image, pixel) <= bounds.loss:

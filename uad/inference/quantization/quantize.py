@@ -1,10 +1,10 @@
-"""Make a bundle's 8-bit model from training images, and keep it only if it judges like float32.
+"""Make a bundle's 8-bit model from training images; it is kept only if accurate enough.
 
 Post-training quantisation: the range of every activation is what it takes on normal training
 images, with or without the extremes of a tenth of them; weights are rounded channel by channel
 (Jacob et al., CVPR 2018; see `uad.inference.graph.int8`).
 Calibration images are not used, so the threshold's guarantee holds for the 8-bit model too. Engines
-round in different places, so each is asked for itself.
+round in different places, so each is tested.
 """
 
 import logging
@@ -35,11 +35,11 @@ NOT_ACCURATE = (
 )
 
 RANGE_IMAGES = 64
-"""Training images of which the ranges are taken, spread evenly; more change nothing measurable."""
+"""Number of training images for the ranges, spread evenly; more have no measurable effect."""
 OUTLIERS = (0.0, 0.1)
-"""Shares of those images whose extremes are cut off; the share that moves maps less is taken. One
-odd image can drive a student's activations to a hundred times what they are on all others; without
-a student all images count."""
+"""Shares of those images whose extremes are left out; the share that changes the maps less is used.
+One unusual image can raise a student's activations to a hundred times their value on all others.
+Without a student all images count."""
 JUDGING_IMAGES = 32
 ENGINES = ("onnxruntime", "openvino")
 """Those that run 8 bits."""
@@ -54,19 +54,19 @@ def quantise(
     bounds: Bounds = Bounds(),  # noqa: B008 - frozen
     progress: bool = False,
 ) -> Bundle:
-    """Add `model.int8.onnx` to the bundle if it judges as the float32 model does.
+    """Add `model.int8.onnx` to the bundle if it is as accurate as the float32 model.
 
     Args:
         bundle: changed on disk; an earlier 8-bit model and its calibrations are replaced.
         train: normal training images, for the activations' ranges.
-        selection: normal images that trained nothing, for the comparison with float32.
+        selection: normal images that were not used for training, for the comparison with float32.
         engines: whose 8-bit arithmetic is compared with it.
-        bounds: how far it may stray.
+        bounds: how much it may differ.
         progress: show a bar on standard error.
 
     Raises:
         CalibrationError: no images.
-        EngineError: it strays further on each of the engines; the bundle is as it was.
+        EngineError: it differs more on each of the engines; the bundle is not changed.
     """
     if not train or not selection:
         raise CalibrationError("quantisation needs normal training and selection images: none here")
@@ -94,10 +94,10 @@ def allow_engine(
     *,
     bounds: Bounds = Bounds(),  # noqa: B008
 ) -> Bundle:
-    """Let another engine run the bundle's 8-bit model, if there too it judges as float32 does.
+    """Let another engine run the bundle's 8-bit model, if it is as accurate as float32 there too.
 
     Raises:
-        EngineError: it strays too far.
+        EngineError: it differs too much.
     """
     known = next(iter((bundle.manifest.int8 or {}).values()), None)
     images = known.images if known else 0
@@ -161,7 +161,7 @@ class Extremes:
     highs: NDArray[np.float64]
 
     def ranges(self, outliers: float = 0.0) -> Ranges:
-        """What holds the values of all images, but for the share `outliers` of them either way."""
+        """A range that holds the values of all images except the share `outliers` at each end."""
         lows = np.quantile(self.lows, outliers, axis=0)
         highs = np.quantile(self.highs, 1.0 - outliers, axis=0)
         found = zip(self.names, lows, highs, strict=True)
@@ -169,7 +169,7 @@ class Extremes:
 
 
 def measure_extremes(parts: Parts, spec: InputSpec, images: Iterable[Image]) -> Extremes:
-    """What each activation takes on `images`, which are resized."""
+    """The values of each activation on `images`, which are resized."""
     import onnxruntime as ort
 
     model, observed = build_observed(parts, spec)
