@@ -13,7 +13,7 @@ from serving.settings import ServerSettings
 from uad import __version__
 
 PEOPLE = ("/page/", "/feedback")
-"""Paths that show what was judged, besides `/`, or take a person's word."""
+"""Paths besides `/` that show judged images or take feedback."""
 JUDGING = ("/image-anomaly-detection", "/anomaly-detection", "/models/")
 """With images by URL their answers may show pictures of a private network."""
 

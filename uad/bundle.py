@@ -99,7 +99,7 @@ class CalibrationEntry(_Part):
     tolerance: float
     """Largest relative difference at which a golden score counts as reproduced."""
     map_threshold: float | None = None
-    """Above it the label map marks; None where the score is the map's maximum: `threshold`."""
+    """Above it the label map marks; None if the score is the map's maximum: `threshold`."""
     images: tuple[str, ...] = ()
     """Names of the calibration images, in the order of `scores`; older bundles have none."""
     map_maxima: tuple[float, ...] = ()
@@ -164,7 +164,7 @@ class Manifest(_Part):
     calibration: dict[str, CalibrationEntry] = {}
     """By `engine/precision`."""
     int8: dict[str, Agreement] | None = None
-    """Of the quantised model, where there is one, by the engine that may run it."""
+    """Of the quantised model, if there is one, by the engine that may run it."""
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class Product:
         return None
 
     def not_following(self) -> str | None:
-        """That promotions are not seen now, where that is so; what is loaded still answers."""
+        """A warning if promotions are not seen at the moment; the loaded version still answers."""
         if self.followed is None or self.followed.is_following():
             return None
         return f"promotions of '{self.name}' are not seen: the last poll is old or has not ended"

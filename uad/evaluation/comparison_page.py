@@ -41,7 +41,7 @@ class DrawnChange:
 
 
 def drawn_change(change: Change, a: ImageTiles, b: ImageTiles, names: Pair) -> DrawnChange:
-    """The image, both heat maps and, where there is one, the mask."""
+    """The image, both heat maps and, if there is one, the mask."""
     tiles = [("image", a.image), (names[0], a.heatmap), (names[1], b.heatmap)]
     return DrawnChange(change, tiles if a.mask is None else [*tiles, ("mask", a.mask)])
 

@@ -144,7 +144,7 @@ def _tiles(problem: Problem) -> Iterator[Tile]:
 
 
 def _read(path: Path) -> images.Image | None:
-    """The image; None where it can no longer be read."""
+    """The image; None if it can no longer be read."""
     try:
         return images.read(path)
     except DataError:

@@ -103,7 +103,7 @@ def cards(report: Report) -> list[Card]:
 
 
 def tiles(picture: ImageTiles) -> list[Tile]:
-    """Image, heat map and, where there is one, mask."""
+    """Image, heat map and, if there is one, mask."""
     found = [("image", picture.image), ("heat map", picture.heatmap)]
     return found if picture.mask is None else [*found, ("mask", picture.mask)]
 

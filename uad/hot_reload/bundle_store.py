@@ -49,7 +49,7 @@ class Stored:
     version: ModelVersionNumber
 
     def described(self) -> ModelVersion:
-        """As the registry would describe it, but for where its artifacts are: that is not known."""
+        """As the registry would describe it, except for its artifacts' place: that is not known."""
         tags = {LOCAL_COPY: self.path.name}
         if known := _marked(self.path).get("sha256"):
             tags[BUNDLE_SHA256] = str(known)

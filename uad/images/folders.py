@@ -1,6 +1,6 @@
 """Find the image files of a folder: one way for `uad ingest`, `uad predict` and `uad client`.
 
-Sub-folders count at any depth, linked ones too; hidden files and folders are passed over, and so is
+Sub-folders count at any depth, linked ones too. Hidden files and folders are ignored, and so is
 anything that is not an ordinary file, such as a named pipe.
 """
 
@@ -69,7 +69,7 @@ def no_images(folder: Path, files: FolderFiles) -> str:
 
 
 def told_unreadable(files: FolderFiles) -> str | None:
-    """One sentence on the pictures that are passed over; None where there are none."""
+    """One sentence about the ignored pictures; None if there are none."""
     if not files.unreadable:
         return None
     counts = Counter(file.suffix.lower() for file in files.unreadable)

@@ -1,4 +1,4 @@
-"""Image metrics: scikit-learn's figures, None where undefined, with confidence intervals."""
+"""Image metrics: scikit-learn's figures, None if undefined, with confidence intervals."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -158,7 +158,7 @@ def clopper_pearson(hits: int, total: int, confidence: float = CONFIDENCE) -> In
 
 
 def percentiles(values: NDArray[np.float64], confidence: float = CONFIDENCE) -> Interval | None:
-    """The central `confidence` of bootstrap values; None where any is undefined."""
+    """The central `confidence` of bootstrap values; None if any is undefined."""
     if values.size == 0 or np.isnan(values).any():
         return None
     tail = 100 * (1 - confidence) / 2

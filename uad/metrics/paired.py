@@ -32,7 +32,7 @@ class Judgement:
     scores: Sequence[float]
     threshold: float
     histograms: Sequence[ImageHistogram | None] = ()
-    """Pixels per image, None where they are unknown; () leaves out the pixel metrics."""
+    """Pixels per image, None if they are unknown; () leaves out the pixel metrics."""
     figures: Mapping[str, float | None] = field(default_factory=dict)
     """The exact metrics, where known: pixel metrics are then reported by them."""
 

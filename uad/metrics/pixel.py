@@ -74,7 +74,7 @@ class Histogram:
 
         Args:
             keys: `order_keys` of its map, (H * W,).
-            weights: `component_weights` of its mask, (H * W,); None where nothing is defective.
+            weights: `component_weights` of its mask, (H * W,); None if nothing is defective.
         """
         page = keys >> PAGE_BITS
         first = page.min()
@@ -158,7 +158,7 @@ class PixelStream:
 
         Args:
             anomaly_map: (H, W) float32, finite.
-            mask: (H, W), True where the image is defective; None where it is normal all over.
+            mask: (H, W), True where the image is defective; None if it is normal all over.
             group: the kind of defect, or "good".
         """
         keys = order_keys(anomaly_map)

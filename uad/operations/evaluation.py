@@ -45,7 +45,7 @@ def evaluate_into(
 def unseen_normals(
     folder: str, learned: Iterable[Dataset], *, progress: bool = False
 ) -> tuple[list[Sample], int]:
-    """Good images of a folder that none of the datasets trained, selected or calibrated with.
+    """Good images of a folder that no dataset used for training, selection or calibration.
 
     Returns:
         The images, and how many the folder has in all.
@@ -85,7 +85,7 @@ def open_version(bundle: str) -> tuple[Path, ModelVersion | None]:
 def keep_figures(
     bundle: Path, version: ModelVersion | None, report: Report, dataset: DatasetAddress
 ) -> str | None:
-    """Keep them; returns a sentence for the user, None where there is nothing to say.
+    """Keep them; returns a sentence for the user, None if there is nothing to say.
 
     If the registry refuses (no rights, no answer), the evaluation is still valid, and the sentence
     says so.

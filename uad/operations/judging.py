@@ -25,7 +25,7 @@ class Candidate:
     folder: Path
     """Where the reports of the comparison go."""
     report: str | None = None
-    """Its report.json on the test images; None where there are none."""
+    """Its report.json on the test images; None if there are none."""
     recent: str | None = None
     """A folder of recent good images, on which false alarms are compared."""
     mode: Mode = "gate"
@@ -47,7 +47,7 @@ class Evidence(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     report: str | None = None
-    """The new version's on the test images; None where there are none."""
+    """The new version's on the test images; None if there are none."""
     champion_report: str | None = None
     champion_error: str | None = None
     """Why the champion could not be evaluated."""

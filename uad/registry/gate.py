@@ -53,7 +53,7 @@ def decide(
     """Judge a new version.
 
     Args:
-        challenger: its report; None where there are no test images.
+        challenger: its report; None if there are no test images.
         champion: the champion's report on the same images; None without champion or images.
         rule: the thresholds; None means the defaults.
         differences: challenger minus champion by metric, as `uad.evaluation.compare` finds them.

@@ -83,7 +83,7 @@ class Remover(RegistryClient):
 
 
 def local_folder(uri: str) -> Path | None:
-    """The folder that an artifact address stands for; None where it is not on this machine."""
+    """The folder that an artifact address stands for; None if it is not on this machine."""
     parts = urlsplit(uri)
     if parts.scheme == "file":
         return Path(unquote(parts.path))

@@ -103,7 +103,7 @@ class PartScores:
 
     scores: Mapping[PartName, float]
     maps: Mapping[PartName, Map]
-    """At a quarter of the input; none of the whole image's."""
+    """The parts' maps at a quarter of the input; the whole image has none."""
 
 
 class Scoring:

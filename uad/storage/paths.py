@@ -72,7 +72,7 @@ def disk_error(exc: OSError, path: Path | str | None = None) -> DiskError:
 
 
 def database_error(message: str) -> DiskError | None:
-    """SQLite's refusal in a sentence that says what to do; None where it is of another kind."""
+    """SQLite's refusal in a sentence that says what to do; None if it is of another kind."""
     if "disk is full" in message:
         return _full(None)
     if any(sign in message for sign in ("readonly", "unable to open", "disk I/O error")):

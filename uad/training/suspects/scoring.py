@@ -1,10 +1,10 @@
 """How much each image differs from the others, measured by the other images only.
 
-An image's nearest fellows are found by its vector (as in SPADE, Cohen and Hoshen, arXiv
-2005.02357). Each patch is then compared with the most similar patch of each fellow, and takes the
-mean over the most agreeing share of them (as in MuSc, Li et al., ICLR 2024, arXiv 2401.16753): a
-patch that a third of the fellows also show is not a defect, and one defective fellow does not hide
-another.
+An image's nearest neighbours (fellows) are found by its vector (as in SPADE, Cohen and Hoshen,
+arXiv 2005.02357). Each patch is then compared with the most similar patch of each neighbour. Its
+value is the mean over the share of neighbours that agree most (as in MuSc, Li et al., ICLR 2024,
+arXiv 2401.16753). So a patch that a third of the neighbours also show is not a defect, and one
+defective neighbour does not hide another.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from uad.training.suspects.features import UnitFeatures
 
 FELLOWS = 20
 AGREEING = 0.3
-"""Share of the fellows, the most similar ones, that a patch is judged by."""
+"""Share of the neighbours, the most similar ones, with which a patch is compared."""
 WORST = 0.05
 """Share of an image's patches, the most unlike ones, that make its score."""
 
@@ -32,9 +32,9 @@ def patch_maps(
 
     Args:
         features: of N images, 2 or more groups.
-        groups: each image's capture; images of one are never fellows, since a defective part shot
-            twice would vouch for itself.
-        fellows: how many.
+        groups: each image's capture; images of one capture are never neighbours, or a defective
+            part that is photographed twice would look normal.
+        fellows: number of nearest neighbours.
         progress: show a bar.
     """
     count = len(features.images)
