@@ -34,7 +34,7 @@ _GREEN: Colour = (70, 130, 40)
 _WHITE: Colour = (255, 255, 255)
 _BLACK: Colour = (0, 0, 0)
 _BOX: Colour = (255, 255, 0)
-_ZONE: Colour = (255, 170, 90)
+_ZONE: Colour = (255, 235, 190)
 _DARK: Colour = (40, 36, 34)
 _SMALLEST_SIDE_PX = 360
 _LARGEST_SIDE_PX = 4096
@@ -156,7 +156,7 @@ def draw_hatching(image: Image, areas: Areas) -> None:
 def draw_zones(image: Image, zones: Zones) -> None:
     """Outline each zone and write its name at its top left corner, in place."""
     size = (image.shape[0], image.shape[1])
-    scale = min(max(image.shape[1] / 1200, 0.4), 1.5)
+    scale = min(max(image.shape[1] / 1000, 0.5), 1.5)
     for zone in zones:
         mask = np.ascontiguousarray(ignored(zone.areas, size))
         if not mask.any():

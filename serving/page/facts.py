@@ -82,7 +82,7 @@ def image(state: State, product: Product, identifier: str) -> dict[str, Any]:
             {"said": word.said, "note": word.note, "who": word.author, "at": word.at.isoformat()}
             for word in found.words
         ],
-        "calibration": _spread(entry.scores) if entry else None,
+        "calibration": _spread(entry.scores, found.score) if entry else None,
         "serving": product.describe().get("serving"),
     }
 
@@ -239,12 +239,17 @@ def _entry(bundle: str, engine: str) -> CalibrationEntry | None:
     return read_bundle(Path(bundle)).manifest.calibration.get(engine)
 
 
-def _spread(scores: tuple[float, ...]) -> dict[str, Any]:
-    """The calibration scores as bars: the first bar's start, a bar's width, and the counts."""
+def _spread(scores: tuple[float, ...], score: float) -> dict[str, Any]:
+    """The calibration scores as bars, and how many of them are at least `score`.
+
+    Bars: the first one's start, the width of one, and the counts.
+    """
     low, high = min(scores), max(scores)
     bins = min(MOST_BINS, max(8, len(scores) // 4))
     width = (high - low) / bins or 1.0
     counts = [0] * bins
-    for score in scores:
-        counts[min(bins - 1, int((score - low) / width))] += 1
-    return {"start": low, "width": width, "counts": counts, "images": len(scores)}
+    for each in scores:
+        counts[min(bins - 1, int((each - low) / width))] += 1
+    as_high = sum(each >= score for each in scores)
+    bars = {"start": low, "width": width, "counts": counts}
+    return {**bars, "images": len(scores), "asHigh": as_high}

@@ -70,13 +70,13 @@ function regions(found) {
 
 function why(image) {
   const calibration = image.calibration, marked = image.facts.regions ?? [];
-  const higher = Math.round(image.pValue * ((calibration?.images ?? 0) + 1)) - 1;
   const sameVersion = image.version === image.serving;
   return element("section", { class: "card" }, element("h2", {}, "Why"),
     facts([
       ["Score", `${number(image.score)}; an alarm is raised above ${number(image.threshold)}`],
-      ["Among good parts", calibration && sameVersion ? `${higher} of ${calibration.images} good images of calibration scored as high or higher` : null],
+      ["Among good parts", calibration && sameVersion ? `${calibration.asHigh} of ${calibration.images} good images of calibration scored as high or higher` : null],
       ["Raised by", PARTS[image.facts.raisedBy] ?? image.facts.raisedBy],
+      ...(image.facts.zones ?? []).map((zone) => [`Zone ${zone.name}`, `score ${number(zone.score)}; an alarm is raised above ${number(zone.threshold)} (at most ${percent(zone.alpha)} of good parts)`]),
       ["Marked regions", `${marked.length + (image.facts.regionsOmitted ?? 0)}${marked.length ? `; the strongest is ${marked[0].box[2]} x ${marked[0].box[3]} px at ${marked[0].box[0]}, ${marked[0].box[1]}` : ""}`],
       ["Size", image.facts.size ? `${image.facts.size[1]} x ${image.facts.size[0]} px` : null],
       ["False alarm rate", image.facts.alpha ? `at most ${percent(image.facts.alpha)} of good parts` : null],

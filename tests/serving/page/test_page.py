@@ -147,6 +147,7 @@ def test_the_page_shows_what_was_judged(keeping: Callable[..., Running], image: 
     assert one["score"] == alarm["result"]["score"]
     assert one["facts"]["regions"] == alarm["result"]["regions"]
     assert sum(one["calibration"]["counts"]) == one["calibration"]["images"] == 19
+    assert one["calibration"]["asHigh"] == round(20 * one["pValue"]) - 1
     for kind, media in (("preview", "jpeg"), ("heatmap", "png"), ("original", "png")):
         shown = server.http.get(f"{PAGE}/images/{alarm['logId']}/{kind}")
         assert shown.headers["content-type"] == f"image/{media}"
