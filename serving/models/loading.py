@@ -72,7 +72,9 @@ def open_products(
     with ExitStack() as if_one_fails:
         for name, address in named:
             if is_address(address):
-                followed = _FollowedProduct(name, address, settings, registry(), store())
+                followed = _FollowedProduct(
+                    name, ModelAddress.parse(address), settings, registry(), store()
+                )
                 product = followed.product(workers)
             else:
                 product = _fixed(name, address, settings, workers)
@@ -103,7 +105,7 @@ class _FollowedProduct:
     """One address that is about to be followed."""
 
     name: str
-    address: str
+    address: ModelAddress
     settings: ServerSettings
     registry: AuditedRegistry
     store: BundleStore
@@ -112,9 +114,8 @@ class _FollowedProduct:
         """Follow the champion; a version serves on return."""
         registry = RegistryHealth(self.registry, self._pinned)
         watcher = self._watcher(self.address, registry, workers, niceness=0)
-        registered = ModelAddress.parse(self.address).name
         followed = Followed(watcher, registry, self.settings.poll_seconds)
-        product = Product(self.name, watcher.slot, followed, registered, self._shadow())
+        product = Product(self.name, watcher.slot, followed, self.address.name, self._shadow())
         first = threading.Thread(target=watcher.start, name="first-poll", daemon=True)
         first.start()
         first.join(PATIENCE_SECONDS)
@@ -130,10 +131,9 @@ class _FollowedProduct:
 
     def _shadow(self) -> Shadow | None:
         """Follow the challenger if it should run; the start does not wait for it."""
-        target = ModelAddress.parse(self.address)
-        if not self.settings.shadow or target.alias != CHAMPION:
+        if not self.settings.shadow or self.address.alias != CHAMPION:
             return None
-        address = str(target.with_alias(CHALLENGER))
+        address = self.address.with_alias(CHALLENGER)
         registry = RegistryHealth(self.registry)
         watcher = self._watcher(address, registry, 1, niceness=10)
         threading.Thread(target=watcher.start, name="first-poll", daemon=True).start()
@@ -142,26 +142,25 @@ class _FollowedProduct:
         )
 
     def _watcher(
-        self, address: str, registry: RegistryHealth, workers: int, *, niceness: int
+        self, address: ModelAddress, registry: RegistryHealth, workers: int, *, niceness: int
     ) -> AliasWatcher[WorkerPool]:
         def load(bundle: Path) -> WorkerPool:
             spec = engine_spec(bundle, self.settings, niceness, product=self.name)
             return WorkerPool(spec, workers, repair=watcher.repair)
 
         watcher: AliasWatcher[WorkerPool] = AliasWatcher(
-            address,
+            str(address),
             registry,
             self.store,
             load,
             interval_seconds=self.settings.poll_seconds,
-            on_event=lambda event: _log(address, event),
+            on_event=lambda event: _log(str(address), event),
             note_external=registry.note_external,
         )
         return watcher
 
     def _pinned(self) -> ModelVersion | None:
-        target = ModelAddress.parse(self.address)
-        return pinned_version(target.name, self.store) if target.alias else None
+        return pinned_version(self.address.name, self.store) if self.address.alias else None
 
     def _start_with_copy(self, watcher: AliasWatcher[WorkerPool]) -> None:
         """Serve the version that served last, until the registry answers."""
