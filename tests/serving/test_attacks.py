@@ -163,7 +163,7 @@ def test_an_answer_that_is_read_slowly_but_steadily_comes_whole(random_bundle: B
         running(models=[str(random_bundle(1))], limits=limits) as server,
         connect(server) as slow,
     ):
-        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         slow.sendall(posted(body).replace(b"Host: x", b"Connection: close\r\nHost: x"))
         found = bytearray()
         pause = threading.Event()
