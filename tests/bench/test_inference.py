@@ -8,7 +8,7 @@ import pytest
 
 from uad.bench import inference
 from uad.bench.arithmetic_bound import operations, peak_rate, processor
-from uad.bench.tables import cost, floors, speed, workers
+from uad.bench.tables import cost, floors, parts, speed, workers
 from uad.bundle import read_bundle
 from uad.config import InputSpec
 from uad.errors import EngineError
@@ -17,7 +17,7 @@ KEYS = ["onnxruntime/fp32", "onnxruntime/int8", "openvino/int8"]
 
 
 @pytest.fixture(scope="module")
-def outcome() -> inference.Outcome:
+def outcome() -> inference.SpeedReport:
     """A tiny run: width 8 at 64 px."""
     return inference.run(
         engines=KEYS,
@@ -31,7 +31,7 @@ def outcome() -> inference.Outcome:
     )
 
 
-def test_every_engine_is_measured_in_every_setting(outcome: inference.Outcome) -> None:
+def test_every_engine_is_measured_in_every_setting(outcome: inference.SpeedReport) -> None:
     assert [(f.engine, f.batch) for f in outcome.figures] == [
         (key, batch) for batch in (1, 3) for key in KEYS
     ]
@@ -42,7 +42,7 @@ def test_every_engine_is_measured_in_every_setting(outcome: inference.Outcome) -
 
 
 def test_the_reference_is_at_ratio_one_and_differs_from_nothing(
-    outcome: inference.Outcome,
+    outcome: inference.SpeedReport,
 ) -> None:
     exact = [figure for figure in outcome.figures if figure.engine == "onnxruntime/fp32"]
     assert all((f.ratio, f.map_difference, f.score_difference) == (1, 0, 0) for f in exact)
@@ -50,10 +50,21 @@ def test_the_reference_is_at_ratio_one_and_differs_from_nothing(
     assert all(0 < f.map_difference < 1 for f in rounded)
 
 
-def test_the_outcome_is_json_and_tables(outcome: inference.Outcome) -> None:
+def test_the_parts_cost_is_measured_beside_the_student_alone(
+    outcome: inference.SpeedReport,
+) -> None:
+    for key in KEYS:
+        alone, everything, quick = (one for one in outcome.parts if one.engine == key)
+        assert (alone.parts, alone.ratio) == ("student alone", 1)
+        assert everything.parts == "all parts"
+        assert everything.ratio == pytest.approx(everything.median_ms / alone.median_ms)
+        assert "without student" in quick.parts
+
+
+def test_the_outcome_is_json_and_tables(outcome: inference.SpeedReport) -> None:
     stored = json.loads(outcome.to_json())
     assert len(stored["figures"]) == 6
-    for table in (speed, cost, workers, floors):
+    for table in (speed, cost, workers, floors, parts):
         columns, rows = table(outcome)
         assert all(len(row) == len(columns) for row in rows)
 

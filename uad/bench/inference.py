@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,14 +20,21 @@ from uad.bench.arithmetic_bound import (
 from uad.bench.engine_processes import EngineProcess
 from uad.bench.resized_bundle import batch_of, resized
 from uad.bundle import Bundle
-from uad.config import InputSpec, ScoreDefinition
+from uad.config import DetectorDefinition, InputSpec, ScoreDefinition
 from uad.config.choices import PRECISIONS
+from uad.config.score import PartName
 from uad.errors import EngineError
 from uad.inference.engines.loading import installed
 from uad.scoring.maps import Outputs
 from uad.scoring.parts import Scoring
 
 REFERENCE = "onnxruntime/fp32"
+STUDENT_ALONE = "student alone"
+COMPOSITIONS: Mapping[str, Sequence[PartName]] = {
+    STUDENT_ALONE: ("student",),
+    "all parts": ("student", "memory", "whole_image"),
+    "quick, without student": ("memory", "whole_image"),
+}
 MAP_SIZE = (64, 64)
 """Any: of the maps that scores are taken with."""
 
@@ -82,6 +89,19 @@ class Floor:
 
 
 @dataclass(frozen=True)
+class PartsCost:
+    """One engine with some of the detector's parts, in turns with the student alone."""
+
+    engine: str
+    size: int
+    threads: int
+    parts: str
+    median_ms: float
+    ratio: float
+    """Median time over that of the student alone: 1.15 is 15 % more."""
+
+
+@dataclass(frozen=True)
 class SpeedReport:
     """One run of the benchmark."""
 
@@ -89,6 +109,7 @@ class SpeedReport:
     figures: tuple[Figure, ...]
     throughput: tuple[Throughput, ...]
     floors: tuple[Floor, ...]
+    parts: tuple[PartsCost, ...]
 
     def to_json(self) -> str:
         """Everything, as JSON."""
@@ -147,7 +168,14 @@ def run(
                 ]
     used = bundle.manifest.width if bundle else width
     floors = [floor for size in sizes for floor in _floors(used, size, max(threads), peak_runs)]
-    return SpeedReport(processor(), tuple(figures), tuple(throughput), tuple(floors))
+    ran = list(dict.fromkeys(figure.engine for figure in figures))
+    turns = _Turns(rounds, runs, pause_seconds)
+    parts = [
+        cost
+        for size in sizes
+        for cost in _parts_costs(bundle, ran, size, width, max(threads), turns)
+    ]
+    return SpeedReport(processor(), tuple(figures), tuple(throughput), tuple(floors), tuple(parts))
 
 
 @dataclass(frozen=True)
@@ -192,6 +220,47 @@ def _setting(
             map_difference=_difference(found[key], found[reference]),
             score_difference=float(np.abs(scores[key] / scores[reference] - 1.0).max()),
         )
+
+
+def _parts_costs(
+    bundle: Bundle | None, keys: Sequence[str], size: int, width: int, threads: int, turns: _Turns
+) -> Iterator[PartsCost]:
+    """Nothing for a bundle without student, or with nothing else."""
+    there = (bundle.manifest.detector or DetectorDefinition()).parts() if bundle else COMPOSITIONS
+    if bundle is not None and ("student" not in there or len(there) == 1):
+        return
+    with ExitStack() as stack:
+        sized = {
+            name: stack.enter_context(resized(bundle, size, width, parts))
+            for name, parts in COMPOSITIONS.items()
+        }
+        image = batch_of(sized[STUDENT_ALONE], 1)
+        for key in keys:
+            yield from _parts_cost(sized, key, size, threads, image, turns)
+
+
+def _parts_cost(
+    sized: Mapping[str, Bundle],
+    key: str,
+    size: int,
+    threads: int,
+    image: NDArray[np.uint8],
+    turns: _Turns,
+) -> Iterator[PartsCost]:
+    with ExitStack() as stack:
+        running = {
+            name: stack.enter_context(_started(bundle.path, [key], threads))[key]
+            for name, bundle in sized.items()
+        }
+        taken: dict[str, list[float]] = {name: [] for name in running}
+        for _ in range(turns.rounds):
+            for name, engine in running.items():
+                taken[name] += engine.times(image, turns.runs)
+                time.sleep(turns.pause_seconds)
+        base = float(np.median(taken[STUDENT_ALONE]))
+        for name, times in taken.items():
+            median = float(np.median(times))
+            yield PartsCost(key, size, threads, name, 1e3 * median, median / base)
 
 
 def _throughput(bundle: Bundle, key: str, size: int, workers: int, seconds: float) -> Throughput:

@@ -89,3 +89,20 @@ def floors(outcome: SpeedReport) -> Table:
             ]
         )
     return columns, rows
+
+
+def parts(outcome: SpeedReport) -> Table:
+    """What the parts of the detector cost each engine."""
+    columns = ["engine", "px", "threads", "parts", "median ms", "x student alone"]
+    rows = [
+        [
+            one.engine,
+            str(one.size),
+            str(one.threads),
+            one.parts,
+            f"{one.median_ms:.2f}",
+            f"{one.ratio:.2f}",
+        ]
+        for one in outcome.parts
+    ]
+    return columns, rows

@@ -126,7 +126,7 @@ def inference(
         uad bench inference --engine openvino/int8 --engine onnxruntime/fp32 --size 256 --size 512
     """
     from uad.bench import inference as measure
-    from uad.bench.tables import cost, floors, speed, workers
+    from uad.bench.tables import cost, floors, parts, speed, workers
     from uad.bundle import read_bundle
     from uad.inference.engines.base import physical_cores
 
@@ -143,6 +143,8 @@ def inference(
     console().print(found.processor)
     print_table("inference, the engines take turns", *speed(found))
     print_table("cost, and difference from fp32", *cost(found))
+    if found.parts:
+        print_table("what the parts cost, one image", *parts(found))
     if found.throughput:
         print_table(
             "throughput: N workers with 1 thread each, or 1 worker with N threads", *workers(found)

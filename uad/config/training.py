@@ -139,7 +139,7 @@ class AugmentationConfig(Settings):
 class OptimisationConfig(Settings):
     """The training loop."""
 
-    epochs: Annotated[int, Field(ge=1)] = 10
+    epochs: Annotated[int, Field(ge=1)] = 3
     min_steps: Annotated[int, Field(ge=0)] = 200
     """Small sets get more epochs, until this many steps are made."""
     batch_size: Annotated[int, Field(ge=1)] = 8
