@@ -10,6 +10,7 @@ from tests.servers import MlflowServer, mlflow_server
 from tests.uad.gc.test_gc import stock
 from uad.cli import main
 from uad.registry import ModelRegistry, Remover, RunTracker
+from uad.registry.types import MODEL_ID
 
 pytestmark = pytest.mark.slow
 
@@ -59,8 +60,9 @@ def test_old_versions_and_runs_go_from_the_server_and_those_with_an_alias_stay(
     }
     removed = before - files(server)
     assert removed
-    assert all(str(old.run_id) in path.parts for path in removed)
-    assert not any(str(old.run_id) in path.parts for path in files(server))
+    own = {str(old.run_id), old.tags[MODEL_ID]}  # its run's files, and its model's
+    assert all(own & set(path.parts) for path in removed)
+    assert not any(own & set(path.parts) for path in files(server))
     for version in registry.versions("cookie"):
         assert registry.fetch(version, tmp_path / version.version).is_dir()
 
