@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import cv2
 import httpx
@@ -26,6 +26,7 @@ from uad.scoring.verdicts import Verdict, regions_of
 from uad.scoring.zone_alpha import ZoneVerdict
 
 PATH = "/image-anomaly-detection"
+FEEDBACK_PATH = "/feedback"
 BUSY = (429, 503)
 
 
@@ -153,7 +154,25 @@ class Client:
             "minArea": min_area,
         }
         body = {name: value for name, value in request.items() if value is not None}
-        return _prediction(self._answer(body), self.url)
+        return _prediction(self._answer(body, self.url), self.url)
+
+    def feedback(
+        self, log_id: str, verdict: Literal["good", "defective"], *, who: str = "", note: str = ""
+    ) -> None:
+        """Say what an image that the server judged and kept really is.
+
+        Args:
+            log_id: the `log_id` of its `Prediction`.
+            verdict: what a person says: `good` or `defective`.
+            who: the person.
+            note: why, for those who read it later.
+
+        Raises:
+            RequestRefused: the server refused: it did not keep that image, for example.
+            ServingError: no answer, or one that is not a uad server's.
+        """
+        said = {"logId": log_id, "verdict": verdict, "who": who, "note": note}
+        self._answer(said, str(httpx.URL(self.url).copy_with(path=FEEDBACK_PATH, query=None)))
 
     def close(self) -> None:
         """Close the connection."""
@@ -170,25 +189,25 @@ class Client:
     ) -> None:
         self.close()
 
-    def _answer(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    def _answer(self, body: Mapping[str, Any], url: str) -> dict[str, Any]:
         end = self._clock() + self._deadline_seconds
         while True:
-            response = self._post(body)
+            response = self._post(body, url)
             wait = _wait_seconds(response)
             if wait is None or self._clock() + wait > end:
-                return _envelope(response, self.url)
+                return _envelope(response, url)
             self._sleep(wait)
 
-    def _post(self, body: Mapping[str, Any]) -> httpx.Response:
+    def _post(self, body: Mapping[str, Any], url: str) -> httpx.Response:
         try:
-            return self._http.post(self.url, json=body)
+            return self._http.post(url, json=body)
         except httpx.TimeoutException as exc:
             raise ServingError(
-                f"{self.url} did not answer in time. Try again, or raise timeout_seconds."
+                f"{url} did not answer in time. Try again, or raise timeout_seconds."
             ) from exc
         except httpx.HTTPError as exc:
             raise ServingError(
-                f"{self.url} cannot be reached ({exc}). Is `uad serve` running there?"
+                f"{url} cannot be reached ({exc}). Is `uad serve` running there?"
             ) from exc
 
 

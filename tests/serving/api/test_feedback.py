@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from tests.serving.running import Running
+from uad.client import Client
+from uad.errors import RequestRefused
 from uad.monitoring.judged_images import JudgedImages
 
 Serve = Callable[..., Running]
@@ -31,6 +33,17 @@ def test_a_persons_word_is_recorded_with_who_and_when(keeping: Running, image: s
     [word] = kept.words
     assert (word.said, word.note, word.author) == ("good", "a reflection", "anna (127.0.0.1)")
     assert word.at > kept.at
+
+
+def test_the_python_client_tells_it_what_a_person_says(keeping: Running, image: str) -> None:
+    log_id = keeping.judge(image, threshold=0.0)["logId"]
+    with Client(keeping.url) as client:
+        client.feedback(log_id, "good", **WHO)
+        with pytest.raises(RequestRefused):
+            client.feedback("unknown", "good")
+    [kept] = JudgedImages().marked("cookie")
+    [word] = kept.words
+    assert (word.said, word.note) == ("good", "a reflection")
 
 
 def test_of_a_batch_the_image_is_named(keeping: Running, image: str) -> None:
