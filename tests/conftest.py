@@ -26,10 +26,10 @@ def pytest_configure() -> None:
 
 @pytest.fixture(autouse=True)
 def uad_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Each test has a state folder of its own and no server by accident."""
+    """Each test has a state folder of its own, and neither server nor terminal by accident."""
     home = tmp_path / "uad-home"
     monkeypatch.setenv("UAD_HOME", str(home))
-    for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
+    for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
     return home
 

@@ -353,6 +353,7 @@ def _print_outcome(outcome: "Retraining") -> None:
         _print_verdict(f"gate: {name} version {version}", outcome.verdict)
     rows = [
         ("dataset", outcome.dataset),
+        *_learned(outcome.bundle),
         ("new version", f"{version} ({'champion' if outcome.promoted else 'challenger'})"),
         ("verdict", _verdict(outcome)),
         ("bundle", outcome.bundle),
@@ -361,6 +362,24 @@ def _print_outcome(outcome: "Retraining") -> None:
         ("next", _next(outcome)),
     ]
     print_table(f"retrained {name}", ["", ""], rows)
+
+
+def _learned(bundle: str | None) -> list[tuple[str, object]]:
+    """How many good images did what, and the false alarm rate that they allow."""
+    if bundle is None or not Path(bundle).is_dir():
+        return []
+    from uad.bundle import read_bundle
+
+    manifest = read_bundle(Path(bundle)).manifest
+    rows: list[tuple[str, object]] = []
+    if data := manifest.dataset:
+        shares = f"{data.train} to learn from, {data.selection} to choose, {data.calibration}"
+        rows.append(("good images", f"{shares} for the threshold"))
+    if entry := manifest.calibration.get("onnxruntime/fp32"):
+        rows.append(
+            ("false alarm rate", f"{entry.alpha:.1%} at most, threshold {entry.threshold:.6g}")
+        )
+    return rows
 
 
 def _print_verdict(title: str, verdict: "GateVerdict") -> None:

@@ -39,7 +39,7 @@ def fit_whole_image(moments: Array) -> WholeImage:
     from sklearn.covariance import ledoit_wolf
 
     values = np.asarray(moments, np.float64)
-    covariance, _ = ledoit_wolf(values)
+    covariance = ledoit_wolf(values)[0] if len(values) > 1 else np.zeros((values.shape[1],) * 2)
     spreads, directions = np.linalg.eigh(covariance)
     least = max(ROUNDING * float(np.abs(values).max()), ROUNDING)
     whitening = directions / np.sqrt(np.maximum(spreads, least**2))

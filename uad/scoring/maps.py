@@ -1,4 +1,4 @@
-"""From level distance maps to the anomaly map and the image score. Higher = more anomalous.
+"""The student's anomaly map, from its distance maps; `parts.py` joins it with the other parts.
 
 numpy and OpenCV only: the same code scores in training, calibration, evaluation and serving.
 """
