@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from uad.data import Dataset
 
 QUICK = (
-    "Train without a student. The model is ready in seconds and needs about half the time for an "
-    "image. The same as --set detector.student=false."
+    "Train without a student. The model is ready in a minute or two and needs about half the "
+    "time for an image. The same as --set detector.student=false."
 )
 WITHOUT_STUDENT = "detector.student=false"
 

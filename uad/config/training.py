@@ -102,7 +102,7 @@ class DetectorConfig(Settings):
     """Which parts the detector has; how much each weighs is chosen on normal images."""
 
     student: bool = True
-    """STFPM's: the only part that needs training. Off: a model in seconds, as by `--quick`."""
+    """STFPM's: the only part that needs training. Off: no training, as by `--quick`."""
     memory: bool = True
     """How far each location's features are from those of normal images."""
     whole_image: bool = True
