@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.serving.running import Running
+from tests.serving.running import Running, until
 from uad.client import Client
 from uad.errors import RequestRefused
 from uad.monitoring.judged_images import JudgedImages
@@ -49,6 +49,7 @@ def test_the_python_client_tells_it_what_a_person_says(keeping: Running, image: 
 def test_of_a_batch_the_image_is_named(keeping: Running, image: str) -> None:
     body = {"images": [image, image], "visualize": False}
     log_id = keeping.http.post("/image-anomaly-detection/batch", json=body).json()["logId"]
+    until(lambda: len(JudgedImages().of_answer(log_id)) == 2)  # another thread keeps them
     refused = said(keeping, 422, logId=log_id, verdict="good")
     assert "name one with 'image' (0, 1)" in refused["errorMsg"]
     assert said(keeping, logId=log_id, verdict="good", image=1)["result"]["image"] == f"{log_id}.1"
