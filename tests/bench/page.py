@@ -11,10 +11,8 @@ import asyncio
 import multiprocessing
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -23,8 +21,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from flows.server import LOOPBACK, free_port
-from tests.bench.serving import closed_loop, open_loop, request
+from tests.bench.serving import closed_loop, open_loop, request, served
 from tests.bundles import write_random_bundle
 
 NAME = "bench"
@@ -37,15 +34,8 @@ def main(rounds: int = 3) -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["UAD_HOME"] = folder
         bundle = write_random_bundle(Path(folder) / "bundle", 0, width=64, size=256)
-        port = free_port()
-        options = [f"port={port}", "workers=2", "keep.images=all"]
-        settings = [part for option in options for part in ("--set", option)]
-        command = [sys.executable, "-m", "uad", "serve", "--model", f"{NAME}={bundle}", *settings]
-        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
-            url = f"http://{LOOPBACK}:{port}"
-            _wait(url)
+        with served(f"{NAME}={bundle}", **{"keep.images": "all"}) as url:
             _compare(url, rounds)
-            server.terminate()
 
 
 def _compare(url: str, rounds: int) -> None:
@@ -92,16 +82,6 @@ def _page(url: str, over: Event) -> None:
                         shown.add(image["id"])
                         http.get(f"{model}/images/{image['id']}/preview").raise_for_status()
             over.wait(EVERY_SECONDS)
-
-
-def _wait(url: str) -> None:
-    while True:
-        try:
-            if httpx.get(f"{url}/readyz").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.2)
 
 
 if __name__ == "__main__":

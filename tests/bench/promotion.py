@@ -19,8 +19,7 @@ import httpx
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from flows.server import LOOPBACK, free_port
-from tests.bench.serving import request
+from tests.bench.serving import request, served
 from tests.bundles import write_random_bundle
 from uad.registry import ModelRegistry
 
@@ -36,15 +35,10 @@ def main(rounds: int = 5) -> None:
         registry = ModelRegistry()
         _register(registry, Path(folder), 0)
         registry.promote(NAME, "1")
-        port = free_port()
-        options = [f"poll_seconds={POLL_SECONDS}", f"port={port}", "workers=2"]
-        settings = [part for option in options for part in ("--set", option)]
-        address = f"models:/{NAME}@champion"
-        with subprocess.Popen(_uad("serve", "--model", address, *settings)) as server:
-            clients = _Clients(f"http://{LOOPBACK}:{port}/image-anomaly-detection")
+        with served(f"models:/{NAME}@champion", poll_seconds=POLL_SECONDS) as url:
+            clients = _Clients(f"{url}/image-anomaly-detection")
             found = [_round(registry, Path(folder), number, clients) for number in range(rounds)]
             clients.stop()
-            server.terminate()
     promoted, answered = zip(*found, strict=True)
     for what, seconds in (("uad promote", promoted), ("to the first answer", answered)):
         print(f"{what}: median {statistics.median(seconds):.1f} s, most {max(seconds):.1f} s")
@@ -61,7 +55,6 @@ class _Clients:
         self._over = threading.Event()
         self._body = request(256)
         self._threads = [threading.Thread(target=self._ask) for _ in range(CLIENTS)]
-        self._wait_for_server()
         for thread in self._threads:
             thread.start()
 
@@ -73,14 +66,6 @@ class _Clients:
         self._over.set()
         for thread in self._threads:
             thread.join()
-
-    def _wait_for_server(self) -> None:
-        while True:
-            try:
-                httpx.post(self.url, content=self._body, timeout=60)
-                return
-            except httpx.TransportError:
-                time.sleep(0.2)
 
     def _ask(self) -> None:
         with httpx.Client(timeout=60) as http:
@@ -97,7 +82,8 @@ def _round(
 ) -> tuple[float, float]:
     version = _register(registry, folder, number + 1)
     started = time.monotonic()
-    subprocess.run(_uad("promote", NAME, version), check=True, stdout=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "uad", "promote", NAME, version]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     promoted = time.monotonic() - started
     clients.wait_for(version)
     return promoted, time.monotonic() - started
@@ -106,10 +92,6 @@ def _round(
 def _register(registry: ModelRegistry, folder: Path, seed: int) -> str:
     bundle = write_random_bundle(folder / f"bundle-{seed}", seed, width=64, size=256, parts=PARTS)
     return str(registry.register(bundle, NAME).version)
-
-
-def _uad(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "uad", *arguments]
 
 
 if __name__ == "__main__":

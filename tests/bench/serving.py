@@ -14,12 +14,14 @@ import json
 import logging
 import multiprocessing
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -28,6 +30,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from flows.server import LOOPBACK, free_port
 from serving.api.schemas import envelope
 from serving.inference.encoding import encoded_label_map, encoded_picture
 from serving.inference.request_processing import RequestProcessor
@@ -54,6 +57,30 @@ def photo(size: int) -> np.ndarray:
 
 def request(size: int, **options: object) -> bytes:
     return json.dumps({"image": encoded(photo(size), ".jpg"), **options}).encode()
+
+
+@contextmanager
+def served(model: str, **settings: object) -> Iterator[str]:
+    """`uad serve` in a process of its own until the block ends; its address once it is ready."""
+    port = free_port()
+    given = [f"{name}={value}" for name, value in {"port": port, "workers": 2, **settings}.items()]
+    options = [part for setting in given for part in ("--set", setting)]
+    command = [sys.executable, "-m", "uad", "serve", "--model", model, *options]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
+        url = f"http://{LOOPBACK}:{port}"
+        while not _is_ready(url):
+            if server.poll() is not None:
+                sys.exit("the server ended; start it by hand to see why")
+            time.sleep(0.2)
+        yield url
+        server.terminate()
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def milliseconds(call: Callable[[], object], times: int = 40) -> float:

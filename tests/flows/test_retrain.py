@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,10 @@ def test_the_command_prints_what_happened_and_the_next_command(
     assert stopped.value.code == 0
     assert "uad promote parts 1" in shown.out
     assert "challenger" in shown.out
+    shares = re.search(r"(\d+) to learn from, (\d+) to choose, (\d+) for the threshold", shown.out)
+    assert shares is not None
+    assert sum(map(int, shares.groups())) == len(list((parts / "train" / "good").iterdir()))
+    assert "10 % at most, threshold " in shown.out
     assert "registered: models:/parts/1" in shown.err
 
 

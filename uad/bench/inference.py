@@ -20,7 +20,7 @@ from uad.bench.arithmetic_bound import (
 from uad.bench.engine_processes import EngineProcess
 from uad.bench.resized_bundle import batch_of, resized
 from uad.bundle import Bundle
-from uad.config import DetectorDefinition, InputSpec, ScoreDefinition
+from uad.config import InputSpec, ScoreDefinition
 from uad.config.choices import PRECISIONS
 from uad.config.score import PartName
 from uad.errors import EngineError
@@ -152,6 +152,7 @@ def run(
         width: of the random network.
     """
     keys = list(engines or engines_here())
+    turns = _Turns(rounds, runs, pause_seconds)
     figures: list[Figure] = []
     throughput: list[Throughput] = []
     for size in sizes:
@@ -159,7 +160,6 @@ def run(
             for count in threads:
                 with _started(sized.path, keys, count) as running:
                     for batch in batches:
-                        turns = _Turns(rounds, runs, pause_seconds)
                         figures += _setting(running, sized, size, batch, count, turns)
             workers = max(threads)
             if workers > 1:
@@ -169,7 +169,6 @@ def run(
     used = bundle.manifest.width if bundle else width
     floors = [floor for size in sizes for floor in _floors(used, size, max(threads), peak_runs)]
     ran = list(dict.fromkeys(figure.engine for figure in figures))
-    turns = _Turns(rounds, runs, pause_seconds)
     parts = [
         cost
         for size in sizes
@@ -184,6 +183,17 @@ class _Turns:
     runs: int
     pause_seconds: float
 
+    def taken_by(
+        self, running: Mapping[str, EngineProcess], batch: NDArray[np.uint8]
+    ) -> dict[str, list[float]]:
+        """Seconds of every inference of `batch`, by engine; the engines take turns."""
+        taken: dict[str, list[float]] = {name: [] for name in running}
+        for _ in range(self.rounds):
+            for name, engine in running.items():
+                taken[name] += engine.times(batch, self.runs)
+                time.sleep(self.pause_seconds)
+        return taken
+
 
 def _setting(
     running: dict[str, EngineProcess],
@@ -194,11 +204,7 @@ def _setting(
     turns: _Turns,
 ) -> Iterator[Figure]:
     images = batch_of(bundle, batch)
-    taken: dict[str, list[float]] = {key: [] for key in running}
-    for _ in range(turns.rounds):
-        for key, engine in running.items():
-            taken[key] += engine.times(images, turns.runs)
-            time.sleep(turns.pause_seconds)
+    taken = turns.taken_by(running, images)
     found = {key: engine.outputs(images) for key, engine in running.items()}
     scoring = Scoring(ScoreDefinition(), bundle.manifest.detector, bundle.arrays("statistics"))
     scores = {key: _scores(outputs, scoring, batch) for key, outputs in found.items()}
@@ -226,9 +232,10 @@ def _parts_costs(
     bundle: Bundle | None, keys: Sequence[str], size: int, width: int, threads: int, turns: _Turns
 ) -> Iterator[PartsCost]:
     """Nothing for a bundle without student, or with nothing else."""
-    there = (bundle.manifest.detector or DetectorDefinition()).parts() if bundle else COMPOSITIONS
-    if bundle is not None and ("student" not in there or len(there) == 1):
-        return
+    if bundle is not None:
+        detector = bundle.manifest.detector
+        if detector is None or set(detector.parts()) <= {"student"} or detector.student is None:
+            return
     with ExitStack() as stack:
         sized = {
             name: stack.enter_context(resized(bundle, size, width, parts))
@@ -252,11 +259,7 @@ def _parts_cost(
             name: stack.enter_context(_started(bundle.path, [key], threads))[key]
             for name, bundle in sized.items()
         }
-        taken: dict[str, list[float]] = {name: [] for name in running}
-        for _ in range(turns.rounds):
-            for name, engine in running.items():
-                taken[name] += engine.times(image, turns.runs)
-                time.sleep(turns.pause_seconds)
+        taken = turns.taken_by(running, image)
         base = float(np.median(taken[STUDENT_ALONE]))
         for name, times in taken.items():
             median = float(np.median(times))

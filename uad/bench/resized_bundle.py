@@ -46,7 +46,7 @@ def resized(
     """
     model = _model(bundle, size, width)
     if names is not None:
-        model = only(model, names)
+        model = _only(model, names)
     ranges = measure_extremes(model.parts(), model.input, model.golden).ranges()
     rounded = build_int8(model.parts(), model.input, ranges).SerializeToString()
     with tempfile.TemporaryDirectory() as folder:
@@ -54,7 +54,7 @@ def resized(
         yield add_int8(written, rounded, {})
 
 
-def only(model: TrainedModel, names: Sequence[PartName]) -> TrainedModel:
+def _only(model: TrainedModel, names: Sequence[PartName]) -> TrainedModel:
     """`model` with these of its parts."""
     known = model.detector.parts() if model.detector else {}
     kept = {name: known[name] for name in names if name in known}

@@ -369,6 +369,7 @@ def _learned(bundle: str | None) -> list[tuple[str, object]]:
     if bundle is None or not Path(bundle).is_dir():
         return []
     from uad.bundle import read_bundle
+    from uad.scoring.conformal import percent
 
     manifest = read_bundle(Path(bundle)).manifest
     rows: list[tuple[str, object]] = []
@@ -377,7 +378,7 @@ def _learned(bundle: str | None) -> list[tuple[str, object]]:
         rows.append(("good images", f"{shares} for the threshold"))
     if entry := manifest.calibration.get("onnxruntime/fp32"):
         rows.append(
-            ("false alarm rate", f"{entry.alpha:.1%} at most, threshold {entry.threshold:.6g}")
+            ("false alarm rate", f"{percent(entry.alpha)} at most, threshold {entry.threshold:.6g}")
         )
     return rows
 

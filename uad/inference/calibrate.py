@@ -89,10 +89,12 @@ def _entry(
         names=names,
         min_area=scorer.min_area,
     )
-    return with_zones(entry, [score for score, _ in found], peaks, names, scorer.zones, alpha)
+    return _with_zone_thresholds(
+        entry, [score for score, _ in found], peaks, names, scorer.zones, alpha
+    )
 
 
-def with_zones(
+def _with_zone_thresholds(
     entry: CalibrationEntry,
     scores: Sequence[float],
     peaks: Sequence[Sequence[float]],

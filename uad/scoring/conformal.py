@@ -58,9 +58,14 @@ def unmet_alpha(requested: float, achieved: float) -> float | None:
     return requested if requested < achieved - 1e-9 else None
 
 
+def percent(rate: float) -> str:
+    """A rate that was set or is guaranteed: `5 %`, `0.25 %`."""
+    return f"{100 * rate:.3g} %"
+
+
 def unmet_alpha_sentence(requested: float, achieved: float, zones: int = 0) -> str:
     """What a person is told then; `zones`: how many have an alpha of their own."""
-    count, asked = round(1.0 / achieved) - 1, f"{100 * requested:.3g} %"
+    count, asked = round(1.0 / achieved) - 1, percent(requested)
     if zones:
         return (
             f"A false alarm rate of {asked} was asked for. With these calibration images and "

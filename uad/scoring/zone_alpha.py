@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from uad.config.training import Zones
 from uad.errors import CalibrationError
-from uad.scoring.conformal import images_needed, p_value
+from uad.scoring.conformal import images_needed, p_value, percent
 
 LEAST = 1e-12
 """Lower thresholds of a zone count as this, because scores are divided by them."""
@@ -70,17 +70,17 @@ def check_zones(zones: Zones, alpha: float, images: int) -> None:
     left = alpha_outside(alpha, zones)
     if left <= 1e-9:
         raise CalibrationError(
-            f"The zones' alphas add up to {_percent(alpha - left)}, and the image's alpha is "
-            f"{_percent(alpha)}. Each zone's alpha is a part of the image's alpha, and some of it "
+            f"The zones' alphas add up to {percent(alpha - left)}, and the image's alpha is "
+            f"{percent(alpha)}. Each zone's alpha is a part of the image's alpha, and some of it "
             "must be left for the rest of the image. Raise data.alpha (--alpha), or lower the "
             "zones' alphas."
         )
     rates = [(f"The zone {zone.name} has", zone.alpha) for zone in zones]
-    for who, rate in (*rates, (f"Outside of the zones {_percent(left)} of alpha is left:", left)):
+    for who, rate in (*rates, (f"Outside of the zones {percent(left)} of alpha is left:", left)):
         if (needed := images_needed(rate)) > images:
             raise CalibrationError(
-                f"{who} a false alarm rate of {_percent(rate)}, which needs {needed} calibration "
-                f"images. There are {images}: they can guarantee {_percent(1 / (images + 1))} or "
+                f"{who} a false alarm rate of {percent(rate)}, which needs {needed} calibration "
+                f"images. There are {images}: they can guarantee {percent(1 / (images + 1))} or "
                 "more. Raise the alphas, raise data.calibration_share, or add good images."
             )
 
@@ -136,7 +136,3 @@ def rescaled(
         own = np.float32(max(zone.threshold, LEAST))
         scaled[inside] = values[inside] / own * np.float32(map_threshold)
     return scaled
-
-
-def _percent(rate: float) -> str:
-    return f"{100 * rate:.3g} %"

@@ -31,6 +31,11 @@ def test_fewer_images_than_figures_are_enough_for_a_finite_distance() -> None:
     assert np.isfinite(whole.distances(correlated(50, 1))).all()
 
 
+def test_one_image_is_enough_for_a_finite_distance() -> None:
+    whole = fit_whole_image(correlated(1, 0))
+    assert np.isfinite(whole.distances(correlated(50, 1))).all()
+
+
 def test_figures_that_never_change_do_no_harm() -> None:
     constant = np.ones((8, 4), np.float32)
     whole = fit_whole_image(constant)
