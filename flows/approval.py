@@ -1,5 +1,6 @@
 """`--promote ask`: the run pauses in Prefect until a person resumes it with a decision."""
 
+import os
 from uuid import UUID
 
 from prefect import runtime, task
@@ -11,6 +12,7 @@ from prefect.input import RunInput
 from prefect.settings import get_current_settings
 from prefect.states import Running
 
+from flows.engine import ENGINE
 from flows.logs import logger
 from flows.tracking import REGISTRY
 from uad.errors import ConfigError
@@ -38,7 +40,7 @@ def require_server() -> None:
     Raises:
         ConfigError: Prefect runs as an engine of this process alone.
     """
-    if get_current_settings().api.url is None:
+    if get_current_settings().api.url in (None, os.environ.get(ENGINE)):
         raise ConfigError(
             "`--promote ask` needs a Prefect server, on which you resume the paused run: run "
             "`uad deploy` with the same UAD_HOME, or set PREFECT_API_URL, or use `--promote "

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from uad.console import console
 from uad.network import spare_loopback
 from uad.storage.paths import home, prefect_dir
 
@@ -20,18 +21,52 @@ DEFAULTS = {
 }
 
 
+STOPPED = (
+    "Stopped. The model that serves has not changed. Run the same command again: a training "
+    "continues from its last finished epoch."
+)
+
+
 @contextmanager
-def ended_in_order() -> Iterator[None]:
-    """Let SIGTERM end the block as an exception: the server that Prefect started ends with it."""
-    before = signal.signal(signal.SIGTERM, _leave)
+def ended_in_order(told: str = STOPPED) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the block as an exception, and say what state things are in."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # as of a command in a script's background
+            signal.signal(number, _leave)
     try:
         yield
+    except BaseException as exc:
+        if (ended_by := _signal_behind(exc)) is None:
+            raise
+        console().print(told)
+        raise SystemExit(128 + ended_by) from exc
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Leave(SystemExit):
+    """A signal asked the command to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.signal = number
 
 
 def _leave(number: int, frame: object) -> None:  # noqa: ARG001 - as signal handlers are called
-    raise SystemExit(128 + number)
+    raise _Leave(number)
+
+
+def _signal_behind(exc: BaseException | None) -> int | None:
+    """The signal that ended the block. What failed while it was ending failed because of it."""
+    from prefect.exceptions import TerminationSignal
+
+    while exc is not None:
+        if isinstance(exc, (_Leave, TerminationSignal)):
+            return int(exc.signal)
+        exc = exc.__context__
+    return None
 
 
 def prepare() -> None:

@@ -219,11 +219,15 @@ def answers(process: "subprocess.Popen[bytes]", url: str, seconds: float) -> boo
     return False
 
 
-def stop(process: "subprocess.Popen[bytes]") -> None:
-    """Ask the process to end, and end it if it does not."""
-    process.terminate()
+def stop(
+    process: "subprocess.Popen[bytes]",
+    number: signal.Signals = signal.SIGTERM,
+    seconds: float = STOP_SECONDS,
+) -> None:
+    """Ask the process to end, and end it if it does not within `seconds`."""
+    process.send_signal(number)
     try:
-        process.wait(STOP_SECONDS)
+        process.wait(seconds)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

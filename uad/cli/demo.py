@@ -64,6 +64,9 @@ def _train(folders: list[Path]) -> "dict[Path, tuple[Retraining, Report]]":
     from flows import environment
 
     environment.prepare()
+    from flows.engine import start_engine
+
+    start_engine()
     from flows import logs
     from flows.demo import train_category
     from uad.config import TrainingConfig, load_settings

@@ -10,6 +10,11 @@ from uad.cli import prepare_training
 from uad.config.choices import Runner
 from uad.console import console, print_table
 
+FLEET_STOPPED = (
+    "Stopped. Products that were finished keep their new versions; nothing changed for the others. "
+    "Run the same command again: it goes on with the products that are left."
+)
+
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands to `app`."""
@@ -60,6 +65,11 @@ def retrain(
     from flows import environment
 
     environment.prepare()
+    here = runner == "here"
+    if here:
+        from flows.engine import start_engine
+
+        start_engine()
     from flows import logs
     from flows.deployments import scheduler as one_server
     from flows.fleet import COLUMNS, read_fleet, run_fleet
@@ -67,9 +77,8 @@ def retrain(
     fleet = read_fleet(file)
     console().print(f"retraining {len(fleet.products)} products")
     # Several processes need one server. Otherwise each would start its own engine on one database.
-    here = runner == "here"
     shared: AbstractContextManager[object] = nullcontext() if here else one_server()
-    with environment.ended_in_order(), shared, logs.on_screen():
+    with environment.ended_in_order(FLEET_STOPPED), shared, logs.on_screen():
         rows = run_fleet(
             fleet,
             runner=runner,

@@ -30,6 +30,7 @@ FIGURES = {
 }
 NOT_BETTER = 3
 """Exit status of `uad promote --if-better` where the version was not promoted, for scripts."""
+COMPARISON_STOPPED = "Stopped. The champion has not changed. Run the same command again."
 PAGES = 5
 """How many products' pages are listed at most."""
 
@@ -187,11 +188,14 @@ def _promote_if_better(
     from flows import environment
 
     environment.prepare()
+    from flows.engine import start_engine
+
+    console().print(f"Comparing on {dataset}. Prefect's engine starts first, in about 10 seconds.")
+    start_engine()
     from flows import logs
     from flows.promote import promote_flow
 
-    console().print(f"Comparing on {dataset}. Prefect's engine starts first, in about 10 seconds.")
-    with environment.ended_in_order(), logs.on_screen():
+    with environment.ended_in_order(COMPARISON_STOPPED), logs.on_screen():
         promoted = promote_flow(
             name, version, DatasetAddress(dataset), str(folder), rule=rule, recent=_place(recent)
         )

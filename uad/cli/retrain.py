@@ -334,6 +334,9 @@ def _run(parameters: dict[str, Any]) -> "Retraining":
 
     _prepare()
     from flows import environment, logs
+    from flows.engine import start_engine
+
+    start_engine()
     from flows.retrain import retrain as chain
     from flows.server import reachable
 
@@ -376,7 +379,7 @@ def _learned(bundle: str | None) -> list[tuple[str, object]]:
     if data := manifest.dataset:
         shares = f"{data.train} to learn from, {data.selection} to choose, {data.calibration}"
         rows.append(("good images", f"{shares} for the threshold"))
-    if entry := manifest.calibration.get("onnxruntime/fp32"):
+    if entry := manifest.reference_calibration:
         rows.append(
             ("false alarm rate", f"{percent(entry.alpha)} at most, threshold {entry.threshold:.6g}")
         )

@@ -1,0 +1,70 @@
+"""Ctrl-C and SIGTERM while a command runs a flow itself."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from flows.environment import STOPPED, ended_in_order
+from tests.flows.conftest import QUICK, read_until
+from uad.errors import DataError
+from uad.registry import ModelRegistry
+from uad.storage.paths import prefect_dir
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_command_says_what_state_things_are_in(
+    number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(SystemExit) as stopped, ended_in_order():
+        os.kill(os.getpid(), number)
+    assert stopped.value.code == 128 + number
+    assert capsys.readouterr().err == f"{STOPPED}\n"
+    assert signal.getsignal(number) == before
+
+
+def test_what_fails_while_a_command_stops_is_not_its_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as stopped, ended_in_order():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            raise ConnectionError("the engine is gone")
+    assert stopped.value.code == 128 + signal.SIGTERM
+    assert "the engine is gone" not in capsys.readouterr().err
+
+
+def test_an_error_of_the_run_stays_its_error() -> None:
+    with pytest.raises(DataError, match="no images"), ended_in_order():
+        raise DataError("no images")
+
+
+@pytest.mark.slow  # Prefect's engine starts for it
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_retraining_stopped_with_its_process_group_ends_soon_and_in_order(
+    number: signal.Signals, normals: Path, registry: ModelRegistry
+) -> None:
+    settings = [word for setting in (*QUICK, "training.epochs=500") for word in ("--set", setting)]
+    command = ["retrain", "--data", str(normals), "--name", "parts", "--teacher", "random"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "uad", *command, *settings],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    read_until(process, "dataset parts@")
+    os.killpg(process.pid, number)
+    said, _ = process.communicate(timeout=60)
+    assert said.splitlines() == [STOPPED]
+    assert process.returncode == 128 + number
+    with closing(sqlite3.connect(prefect_dir() / "prefect.db")) as database:
+        assert database.execute("SELECT state_name FROM flow_run").fetchall() == [("Crashed",)]
+    assert registry.products() == []
