@@ -37,6 +37,8 @@ from uad.scoring.zone_alpha import alpha_outside
 from uad.storage.atomic_writes import assembling, write_file
 
 MANIFEST = "bundle.json"
+REFERENCE = "onnxruntime/fp32"
+"""The engine and precision whose figures stand for a bundle."""
 MODEL = "model.onnx"
 INT8_MODEL = "model.int8.onnx"
 WEIGHTS = "weights.safetensors"
@@ -165,6 +167,11 @@ class Manifest(_Part):
     """By `engine/precision`."""
     int8: dict[str, Agreement] | None = None
     """Of the quantised model, if there is one, by the engine that may run it."""
+
+    @property
+    def reference_calibration(self) -> CalibrationEntry | None:
+        """The entry whose figures stand for the bundle: ONNX Runtime's in float32, else any."""
+        return self.calibration.get(REFERENCE) or next(iter(self.calibration.values()), None)
 
 
 @dataclass(frozen=True)

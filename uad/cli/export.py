@@ -150,12 +150,13 @@ def paddlex(
         uad import paddlex model.pdparams --calibrate photos/good --output bundle
         uad predict --pipeline bundle --input part.png
     """
+    from uad.bundle import REFERENCE
     from uad.data import load_dataset
     from uad.inference.export.paddlex_import import import_stfpm
 
     normals = load_dataset(calibrate)
     bundle = import_stfpm(file, normals, output, alpha=alpha, size=(size, size), progress=True)
-    entry = bundle.manifest.calibration["onnxruntime/fp32"]
+    entry = bundle.manifest.calibration[REFERENCE]
     rows = [
         ("teacher", bundle.manifest.teacher.sha256[:12]),
         ("calibration images", len(entry.scores)),

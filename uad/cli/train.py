@@ -81,6 +81,7 @@ def train(
     prepare_training(
         *(["paddle"] if settings.detector.student else []), folder=output.absolute().parent
     )
+    from uad.bundle import REFERENCE
     from uad.operations.inputs import training_inputs
     from uad.training import train as run
     from uad.training.output import finished
@@ -92,7 +93,7 @@ def train(
         console().print("This training is already finished. Add --overwrite to do it again.")
     else:
         bundle = run(dataset, settings, chosen, output, device=device, resume=resume, progress=True)
-    entry = bundle.manifest.calibration["onnxruntime/fp32"]
+    entry = bundle.manifest.calibration[REFERENCE]
     rows = [
         ("images (train / selection / calibration)", _counts(dataset)),
         *_left_out(dataset),

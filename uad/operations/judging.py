@@ -5,9 +5,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from uad.bundle import CalibrationEntry, read_bundle
 from uad.data import Dataset, load_dataset
 from uad.errors import DataError
 from uad.evaluation import Report, compare, read_report
+from uad.hot_reload import open_bundle
 from uad.operations.evaluation import golden_error
 from uad.operations.inputs import EvaluationImages
 from uad.registry import CHALLENGER, ModelAddress, ModelRegistry
@@ -64,6 +66,8 @@ def judge(
     The version is fetched from the registry as a server would, and must give its golden scores.
     """
     own, other = _read(evidence.report), _read(evidence.champion_report)
+    registry, address = ModelRegistry(), candidate.address_of(candidate.version)
+    wrong = golden_error(address)
     verdict = decide(
         own,
         other,
@@ -73,10 +77,11 @@ def judge(
         champion_recent=_read(evidence.champion_recent),
         champion_version=champion,
         champion_error=evidence.champion_error,
-        golden_error=golden_error(candidate.address_of(candidate.version)),
+        golden_error=wrong,
+        calibration=None if wrong else _calibration(address),
+        champion_alpha=_alpha(registry, candidate.product, champion),
         dataset=candidate.images.address,
     )
-    registry = ModelRegistry()
     registry.set_tags(registry.version(candidate.product, candidate.version), verdict.tags())
     return verdict
 
@@ -113,6 +118,17 @@ def learned_by(product: ProductName, champion: ModelVersionNumber | None) -> lis
         return [load_dataset(DatasetAddress(tags.get("uad.dataset", "")))]
     except DataError:
         return []
+
+
+def _calibration(address: str) -> CalibrationEntry | None:
+    return read_bundle(open_bundle(address)).manifest.reference_calibration
+
+
+def _alpha(
+    registry: ModelRegistry, product: ProductName, version: ModelVersionNumber | None
+) -> float | None:
+    """The false alarm rate that a version guarantees; None for versions that do not say it."""
+    return registry.version(product, version).metrics.get("alpha") if version else None
 
 
 def _read(file: str | None) -> Report | None:

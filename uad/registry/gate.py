@@ -1,6 +1,8 @@
 """Whether a new version may replace the champion: a table of checks and one decision.
 
     no champion               its own checks decide (golden inputs, latency)
+    too few good images       if so few set the threshold that more than one good part in five may
+                              raise a false alarm, a person decides
     labelled test images      no metric much worse than the champion's on the same images
     more errors               more false alarms or more missed defects than the champion has on the
                               same images: a person decides, since few images prove little
@@ -13,12 +15,14 @@ They are labelled as the gate's wherever they are stored.
 
 from collections.abc import Mapping
 
+from uad.bundle import CalibrationEntry
 from uad.config.choices import Mode
 from uad.evaluation import Report
 from uad.metrics import Difference
 from uad.registry.gate_checks import (
     compared_checks,
     golden_check,
+    guaranteed_rate_check,
     own_checks,
     recent_checks,
     reported_checks,
@@ -48,6 +52,8 @@ def decide(
     champion_version: ModelVersionNumber | None = None,
     champion_error: str | None = None,
     golden_error: str | None = None,
+    calibration: CalibrationEntry | None = None,
+    champion_alpha: float | None = None,
     dataset: DatasetAddress | None = None,
 ) -> GateVerdict:
     """Judge a new version.
@@ -62,12 +68,15 @@ def decide(
         champion_version: the champion's version; None if the product has no champion.
         champion_error: why the champion could not be evaluated.
         golden_error: why the new version failed its own golden check.
+        calibration: what sets its threshold; None if it is not known.
+        champion_alpha: the false alarm rate that the champion guarantees, if it is known.
         dataset: `name@version` of the images.
     """
     rule = rule or GateRule()
     compares = champion_version is not None and champion_error is None
     checks = (
         golden_check(golden_error),
+        *([guaranteed_rate_check(calibration, champion_alpha, rule)] if calibration else ()),
         *(own_checks(challenger, champion, rule) if challenger else ()),
         *(reported_checks(challenger, champion) if challenger else ()),
         *(recent_checks(recent, champion_recent) if recent else ()),
@@ -100,12 +109,12 @@ def _decision(
 ) -> tuple[Decision, str]:
     if failure:
         return "reject", failure
-    if champion is None:
-        return "promote", "First version, and all checks passed."
     if champion_error:
         return "wait", f"Champion {champion} could not be evaluated: {champion_error}"
     if doubts:
         return "wait", f"{' '.join(doubts)} A person decides: look at the report."
+    if champion is None:
+        return "promote", "First version, and all checks passed."
     if has_comparison:
         return "promote", (
             f"No metric is worse than champion {champion}'s by more than the rule allows."

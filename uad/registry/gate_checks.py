@@ -4,17 +4,46 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from uad.bundle import CalibrationEntry
 from uad.evaluation import Report
 from uad.evaluation.report import ImageResult
 from uad.metrics import Difference
 from uad.metrics.paired import chance_of_rise
 from uad.monitoring import feedback
 from uad.registry.gate_verdict import Check, GateRule, Metric
+from uad.scoring.conformal import percent, unmet_alpha, unmet_alpha_sentence
 
 
 def golden_check(error: str | None) -> Check:
     """Whether the registered bundle gives its own golden scores; `error` says why not."""
     return Check(name="golden", rule="must hold", passed=error is None)
+
+
+def guaranteed_rate_check(
+    calibration: CalibrationEntry, champion: float | None, rule: GateRule
+) -> Check:
+    """Whether so few calibration images were there that too many good parts may raise an alarm.
+
+    Args:
+        calibration: of the new version.
+        champion: the rate that the champion guarantees; a person accepted it.
+        rule: the largest rate.
+    """
+    asked, reached = calibration.requested_alpha, calibration.alpha
+    largest = max(asked, rule.max_guaranteed_rate, champion or 0.0)
+    is_enough = unmet_alpha(asked, reached) is None or unmet_alpha(largest, reached) is None
+    reason = (
+        f"{unmet_alpha_sentence(asked, reached)} Up to {percent(reached)} of the good parts may "
+        "raise a false alarm. Add good images and retrain, or accept this rate."
+    )
+    return Check(
+        name="guaranteed_rate",
+        challenger=reached,
+        champion=champion,
+        rule=f"at most {largest:.4g}",
+        passed=True if is_enough else None,
+        person="" if is_enough else reason,
+    )
 
 
 def own_checks(challenger: Report, champion: Report | None, rule: GateRule) -> list[Check]:

@@ -19,6 +19,7 @@ MAX_DROP: dict[Metric, float] = {"image_auroc": 0.01, "aupro": 0.01}
 
 LABELS = {
     "golden": "golden inputs reproduced",
+    "guaranteed_rate": "false alarm rate, guaranteed",
     "image_auroc": "image AUROC",
     "pixel_auroc": "pixel AUROC",
     "aupro": "AUPRO",
@@ -52,6 +53,9 @@ class GateRule(Settings):
     for a person, or show it only. One image more proves nothing: at least two count."""
     error_tolerance: Share = 0.01
     """Rise of either rate that does not count as more."""
+    max_guaranteed_rate: Share = 0.2
+    """If the calibration images are too few for the false alarm rate that was asked for: the
+    largest rate that is promoted without a person. A champion's larger one is accepted too."""
     max_latency_ms: Annotated[float, Field(gt=0)] | None = None
     """Largest median time per image, on the machine that evaluates."""
 

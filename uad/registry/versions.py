@@ -218,8 +218,7 @@ class Versions(RegistryClient):
 
 def _own_figures(bundle: Bundle) -> dict[str, float]:
     """What the bundle says of itself where it was not evaluated."""
-    calibration = bundle.manifest.calibration
-    entry = calibration.get("onnxruntime/fp32") or next(iter(calibration.values()), None)
+    entry = bundle.manifest.reference_calibration
     own = {} if entry is None else {"threshold": entry.threshold, "alpha": entry.alpha}
     return {**own, **bundle.manifest.metrics}
 

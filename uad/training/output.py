@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from uad.bundle import Bundle, read_bundle, refuse_foreign
+from uad.bundle import REFERENCE, Bundle, read_bundle, refuse_foreign
 from uad.config import TrainingConfig
 from uad.data import Dataset
 from uad.errors import BundleError, TrainingError
@@ -51,7 +51,7 @@ def finished(
 
 def is_whole(bundle: Bundle) -> bool:
     """Whether its training is complete: the calibration of float32 is written last."""
-    return "onnxruntime/fp32" in bundle.manifest.calibration
+    return REFERENCE in bundle.manifest.calibration
 
 
 def _differences(

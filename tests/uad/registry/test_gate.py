@@ -4,6 +4,7 @@ from typing import Literal
 import pytest
 
 from tests.uad.registry.reports import report
+from uad.bundle import CalibrationEntry
 from uad.config import load_settings
 from uad.errors import ConfigError
 from uad.evaluation import Report
@@ -11,6 +12,7 @@ from uad.evaluation.report import ImageResult
 from uad.metrics import Difference
 from uad.monitoring.feedback import MISSED
 from uad.registry.gate import Decision, GateRule, GateVerdict, Mode, decide
+from uad.scoring.conformal import conformal_threshold
 
 STRICT = GateRule(false_alarms="require", max_latency_ms=30)
 
@@ -143,6 +145,44 @@ def test_without_an_interval_no_drop_is_forgiven() -> None:
 @pytest.mark.parametrize("first", [report(0.5, 0.1), report(None, None), None])
 def test_the_first_version_of_a_product_needs_only_its_own_checks(first: Report | None) -> None:
     assert decide(first, None).decision == "promote"
+
+
+@pytest.mark.parametrize(
+    ("images", "asked", "champion", "decision"),
+    [
+        pytest.param(19, 0.05, None, "promote", id="as asked"),
+        pytest.param(19, 0.01, None, "promote", id="not as asked, but low"),
+        pytest.param(4, 0.05, None, "promote", id="one part in five"),
+        pytest.param(3, 0.05, None, "wait", id="one part in four"),
+        pytest.param(1, 0.05, None, "wait", id="every second part"),
+        pytest.param(1, 0.5, None, "promote", id="every second part, as asked"),
+        pytest.param(1, 0.05, 0.5, "promote", id="no more than the champion"),
+        pytest.param(1, 0.05, 0.2, "wait", id="more than the champion"),
+    ],
+)
+def test_a_person_decides_about_a_threshold_that_too_few_good_images_set(
+    images: int, asked: float, champion: float | None, decision: Decision
+) -> None:
+    threshold, alpha = conformal_threshold([0.5] * images, asked)
+    entry = CalibrationEntry(
+        alpha=alpha,
+        requested_alpha=asked,
+        threshold=threshold,
+        scores=(0.5,) * images,
+        golden_scores=(1.0,),
+        tolerance=0.01,
+    )
+    verdict = decide(
+        report(),
+        report() if champion else None,
+        calibration=entry,
+        champion_version="3" if champion else None,
+        champion_alpha=champion,
+    )
+    assert verdict.decision == decision
+    if decision == "wait":
+        assert "Add good images and retrain, or accept this rate" in verdict.reason
+        assert "For 5 % you need 19" in verdict.reason
 
 
 def test_no_first_version_is_promoted_over_a_failed_check_of_its_own() -> None:
