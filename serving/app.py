@@ -14,6 +14,10 @@ from uad import __version__
 
 PEOPLE = ("/page/", "/feedback")
 """Paths besides `/` that show judged images or take feedback."""
+HINT = (
+    "send images with POST /image-anomaly-detection; GET /openapi.json describes all paths and "
+    "their fields"
+)
 JUDGING = ("/image-anomaly-detection", "/anomaly-detection", "/models/")
 """With images by URL their answers may show pictures of a private network."""
 
@@ -35,7 +39,7 @@ def create_app(settings: ServerSettings, state: State | None = None) -> FastAPI:
         app.include_router(page_router())
     if settings.admin_port is None:
         app.include_router(metrics_router())
-    add_error_handlers(app, "POST /image-anomaly-detection")
+    add_error_handlers(app, HINT)
     app.add_middleware(SignInByCookie, sessions=app.state.server.sessions)
     if settings.access.keys is None and is_loopback(settings.host):
         guarded = (*PEOPLE, *JUDGING) if settings.urls.enabled else PEOPLE

@@ -1,6 +1,7 @@
 """`POST /feedback`: what a person says about an image that was judged."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -43,7 +44,7 @@ class FeedbackRequest(BaseModel):
         default="", description="Who says so. The key's name or the address is recorded as well."
     )
     image: Annotated[int, Field(ge=0)] | None = Field(
-        default=None, description="Which image of a batch, from 0; needed if several are kept."
+        default=None, description="Which image of a batch, from 0; needed if it had several."
     )
 
 
@@ -126,19 +127,33 @@ def _recorded(state: State, asked: FeedbackRequest, client: str) -> JudgedImage:
 
 
 def _wanted(state: State, store: JudgedImages, asked: FeedbackRequest) -> JudgedImage:
-    images = store.of_answer(asked.log_id)
-    if not images:
+    image = _named(store, asked)
+    if image is None:
         state.writer.flush(WRITTEN_SECONDS)
-        images = store.of_answer(asked.log_id)
-    if asked.image is not None:
-        images = [image for image in images if image.position == asked.image]
-    if not images:
+        image = _named(store, asked)
+    if image is None:
         raise RequestRefused(404, NOT_KEPT)
-    if len(images) > 1:
-        known = ", ".join(str(image.position) for image in images)
-        words = f"this answer has several images: name one with 'image' ({known})"
-        raise RequestRefused(422, words)
-    return images[0]
+    return image
+
+
+def _named(store: JudgedImages, asked: FeedbackRequest) -> JudgedImage | None:
+    """The image that `asked` means; None if it is not kept, or not written yet.
+
+    An image of a batch must be named, even if no other one of the batch is kept.
+    """
+    kept = store.of_answer(asked.log_id)
+    if asked.image is None and kept and (count := _images_judged(kept)) > 1:
+        raise RequestRefused(
+            422,
+            f"this answer is about {count} images: say which one you mean with 'image', from 0 to "
+            f"{count - 1}",
+        )
+    return next((each for each in kept if asked.image in (None, each.position)), None)
+
+
+def _images_judged(kept: Sequence[JudgedImage]) -> int:
+    """Images of the request. Records of earlier versions know only the ones that were kept."""
+    return max(max(int(each.facts.get("images", 1)), each.position + 1) for each in kept)
 
 
 def _judged(image: JudgedImage) -> Said:

@@ -77,7 +77,7 @@ class ImageRecorder:
                 threshold=verdict.threshold,
                 p_value=verdict.p_value,
                 is_anomalous=verdict.is_anomalous,
-                facts=kept.facts,
+                facts={**kept.facts, "images": reply.images},
             )
             self._writer.offer("images", write, pictures.total_bytes)
 

@@ -95,7 +95,7 @@ class JudgedImage:
     bytes: int
     """Of the file, its preview and its heat map."""
     facts: dict[str, Any] = field(default_factory=dict)
-    """What else the answer held, such as `size` and `regions`."""
+    """What else the answer held, such as `size` and `regions`; `images`: how many it was about."""
     words: tuple[Word, ...] = ()
     """What people said, oldest first."""
 

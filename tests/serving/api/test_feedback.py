@@ -51,9 +51,20 @@ def test_of_a_batch_the_image_is_named(keeping: Running, image: str) -> None:
     log_id = keeping.http.post("/image-anomaly-detection/batch", json=body).json()["logId"]
     until(lambda: len(JudgedImages().of_answer(log_id)) == 2)  # another thread keeps them
     refused = said(keeping, 422, logId=log_id, verdict="good")
-    assert "name one with 'image' (0, 1)" in refused["errorMsg"]
+    assert "say which one you mean with 'image', from 0 to 1" in refused["errorMsg"]
     assert said(keeping, logId=log_id, verdict="good", image=1)["result"]["image"] == f"{log_id}.1"
     said(keeping, 404, logId=log_id, verdict="good", image=2)
+
+
+def test_of_a_batch_of_which_one_image_is_kept_the_image_is_named_too(
+    keeping: Running, image: str
+) -> None:
+    body = {"images": [image, "bm8gaW1hZ2U="], "visualize": False}
+    log_id = keeping.http.post("/image-anomaly-detection/batch", json=body).json()["logId"]
+    refused = said(keeping, 422, logId=log_id, verdict="good")
+    assert "this answer is about 2 images" in refused["errorMsg"]
+    said(keeping, 404, logId=log_id, verdict="good", image=1)
+    assert said(keeping, logId=log_id, verdict="good", image=0)["result"]["image"] == log_id
 
 
 @pytest.mark.parametrize(
