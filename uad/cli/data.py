@@ -60,7 +60,7 @@ def ingest(
     on_broken: Annotated[
         OnBroken,
         typer.Option(
-            help="skip: leave out images that cannot be decoded. fail: stop at the first one."
+            help="Images that cannot be decoded. skip: leave them out. refuse: store nothing."
         ),
     ] = OnBroken.skip,
     group_pattern: Annotated[

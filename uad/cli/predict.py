@@ -228,11 +228,13 @@ def _save(result: "Result", folder: Path, *, mask_only: bool) -> ImageError | No
 
 
 def _summary(counts: list[int], errors: list[ImageError], save_path: Path | None) -> None:
-    normal, anomalous = counts
-    saved = f"; saved in {save_path}" if save_path is not None and normal + anomalous else ""
-    console().print(f"{normal + anomalous} judged, {anomalous} anomalous{saved}")
+    judged, anomalous = sum(counts), counts[1]
+    if judged or len(errors) > 1:  # one path that cannot be read has said all
+        saved = f"; saved in {save_path}" if save_path is not None and judged else ""
+        console().print(f"{judged} judged, {anomalous} anomalous{saved}")
+        if errors:
+            console().print(f"{len(errors)} could not be read or saved. The reasons are above.")
     if errors:
-        console().print(f"{len(errors)} could not be read or saved. The reasons are above.")
         raise typer.Exit(1)
 
 

@@ -195,7 +195,7 @@ def _take(found: Reading, path: Path, before: Stamp, result: Facts | ImageError)
     elif isinstance(result, Facts):
         found.facts[path] = result
     elif abs(age := _age_seconds(before)) < _YOUNG_SECONDS:
-        found.unfinished[path] = f"{result}; it was written {abs(age):.0f} s ago"
+        found.unfinished[path] = f"it cannot be read, and it was written only {abs(age):.0f} s ago"
     else:
         found.faults[path] = result
 

@@ -112,6 +112,15 @@ def test_a_broken_picture_is_reported_and_the_others_are_judged(
     assert ran.status == 1
 
 
+def test_a_path_that_is_not_there_is_one_error_and_no_count(
+    uad: Uad, random_bundle: Bundles, tmp_path: Path
+) -> None:
+    ran = uad("predict", "--pipeline", random_bundle(1), "--input", tmp_path / "fotos")
+    assert ran.err.count("\n") == 1
+    assert "fotos: No such file or directory" in ran.err
+    assert (ran.out, ran.status) == ("", 1)
+
+
 def test_paddlex_flags_on_uad_itself_do_the_same(
     uad: Uad, registry: ModelRegistry, random_bundle: Bundles, photos: Path
 ) -> None:
