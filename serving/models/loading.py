@@ -27,7 +27,8 @@ from uad.registry.types import ModelVersion
 logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 1.5
-"""How long a start waits for the registry if there is a local copy."""
+"""How long a start waits for the registry if there is a local copy. Loading MLflow takes longer, so
+most starts use the copy for a few seconds."""
 SERIOUS = ("failed", "unreachable", "missing", "offline")
 
 
@@ -164,9 +165,9 @@ class _FollowedProduct:
 
     def _start_with_copy(self, watcher: AliasWatcher[WorkerPool]) -> None:
         """Serve the version that served last, until the registry answers."""
-        words = "%s: the registry is slow to answer. Starting with the saved copy, if there is one."
-        logger.warning(words, self.name)
-        watcher.start_with_copy()
+        if watcher.start_with_copy() and (served := watcher.slot.current) is not None:
+            words = "%s: version %s, which served last, serves until the registry has answered"
+            logger.info(words, self.name, served.version)
 
 
 def _log(name: str, event: Event) -> None:

@@ -112,7 +112,8 @@ def _decision(
     if champion_error:
         return "wait", f"Champion {champion} could not be evaluated: {champion_error}"
     if doubts:
-        return "wait", f"{' '.join(doubts)} A person decides: look at the report."
+        look = ": look at the report." if champion else "."
+        return "wait", f"{' '.join(doubts)} A person decides{look}"
     if champion is None:
         return "promote", "First version, and all checks passed."
     if has_comparison:

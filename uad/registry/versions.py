@@ -211,8 +211,9 @@ class Versions(RegistryClient):
                 raise
             have = ", ".join(self.products()) or "none"
             raise RegistryError(
-                f"There is no product '{name}' in the registry at {self.uri} (it has: {have}): "
-                f"`uad register BUNDLE --name {shlex.quote(name)}` adds it"
+                f"There is no product '{name}' in the registry at {self.uri} (it has: {have}). "
+                f"Train it with `uad retrain --data FOLDER --name {shlex.quote(name)}`, or add a "
+                f"bundle with `uad register BUNDLE --name {shlex.quote(name)}`"
             ) from exc
 
 

@@ -73,6 +73,7 @@ def test_an_unknown_product_is_one_line_and_status_1(
     assert ran.status == 1
     assert ran.err.count("\n") == 1
     assert ran.err.startswith("error: There is no product 'cookie'")
+    assert "uad retrain --data FOLDER --name cookie" in ran.err
 
 
 def test_a_server_that_is_down_is_one_line_with_its_address(
