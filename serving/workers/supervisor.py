@@ -121,7 +121,8 @@ class Supervisor:
             try:
                 self._turn(worker)
             except EngineLostError as exc:
-                logger.warning("an engine process was lost: %s", exc)
+                # As text: whoever keeps the log record would keep the request's memory, too.
+                logger.warning("an engine process was lost: %s", str(exc))
                 self._forget_worker()
             except Exception:  # an engine that was taken over must not end this thread
                 logger.exception("an engine process did something unexpected; it is replaced")
@@ -238,7 +239,7 @@ class Supervisor:
             try:
                 worker = self._worker = self._start(self._spec)
             except BundleError as exc:
-                logger.error("an engine process cannot be started: %s", exc)
+                logger.error("an engine process cannot be started: %s", str(exc))
                 self._try_to_repair()
                 if self._is_closing.wait(pause):
                     return None

@@ -122,10 +122,10 @@ class Saboteur:
         self._over.set()
         self._thread.join()
 
-    def kill_an_engine(self) -> None:
-        """SIGKILL one of those that serve."""
+    def end_an_engine(self, how: signal.Signals) -> None:
+        """SIGKILL or SIGSTOP one of those that serve."""
         for pid in self._server.pids()[:1]:
-            _kill(pid, signal.SIGKILL)
+            _kill(pid, how)
 
     def spare_those_that_run(self) -> None:
         """Before a doomed version is promoted: what starts from now on is its."""
@@ -157,6 +157,8 @@ class Traffic:
     def __init__(self, server: Running, image: str, clients: int = 2) -> None:
         self.failed: list[object] = []
         self.versions: Counter[str] = Counter()
+        self.seconds: list[float] = []
+        """How long each answer took."""
         self.last = ""
         self._server, self._image = server, image
         self._over = threading.Event()
@@ -174,11 +176,13 @@ class Traffic:
 
     def _run(self) -> None:
         while not self._over.is_set():
+            start = time.monotonic()
             try:
                 answer = self._server.judge(self._image)
             except Exception as exc:  # noqa: BLE001 - any failure is what is looked for
                 self.failed.append(exc)
                 continue
+            self.seconds.append(time.monotonic() - start)
             if answer["errorCode"]:
                 self.failed.append(answer)
             else:

@@ -1,7 +1,6 @@
 """What few clients can do to all others, at the real socket: see the table in docs/serving.md."""
 
 import base64
-import io
 import json
 import os
 import signal
@@ -10,18 +9,14 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
-import PIL.Image
 import pytest
 
-from tests.serving.running import PATIENCE_SECONDS, Running, encoded, running, until
+from tests.serving.attackers import HEAD, MEGABYTE, PATH, blank, connect, many_scans, posted
+from tests.serving.running import Running, encoded, running, until
 
 Bundles = Callable[[int], Path]
-PATH = "/image-anomaly-detection"
-HEAD = f"POST {PATH} HTTP/1.1\r\nHost: x\r\n".encode()
-MEGABYTE = 2**20
 
 
 @pytest.fixture(scope="module")
@@ -32,39 +27,12 @@ def small_memory(random_bundle: Bundles) -> Iterator[Running]:
         yield server
 
 
-def connect(server: Running) -> socket.socket:
-    address = urlsplit(server.url)
-    return socket.create_connection((address.hostname, address.port), timeout=PATIENCE_SECONDS)
-
-
-def posted(body: bytes, path: str = PATH) -> bytes:
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
-
-
 def answer_of(connection: socket.socket) -> bytes:
     """Everything until the server closes the connection."""
     found = b""
     while more := connection.recv(65536):
         found += more
     return found
-
-
-def blank(height: int, width: int) -> str:
-    """A black picture of 1 bit a pixel: many pixels in few bytes."""
-    file = io.BytesIO()
-    PIL.Image.new("1", (width, height)).save(file, "PNG")
-    return base64.b64encode(file.getvalue()).decode()
-
-
-def many_scans(scans: int) -> bytes:
-    """A progressive JPEG whose last scan comes again and again."""
-    file = io.BytesIO()
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    PIL.Image.fromarray(noise).save(file, "JPEG", progressive=True)
-    data = file.getvalue()
-    last = data.rindex(b"\xff\xda")
-    return data[:-2] + data[last:-2] * scans + b"\xff\xd9"
 
 
 def test_bodies_that_are_announced_and_do_not_come_take_no_memory(

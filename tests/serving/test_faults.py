@@ -1,6 +1,8 @@
 """Traffic goes on through swaps, broken versions, killed engines and a registry in trouble."""
 
+import ctypes
 import gc
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -10,6 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
+from tests.serving.attackers import Attackers
 from tests.serving.faults import FAULTS, GOOD, Saboteur, ScriptedRegistry, Traffic, scripted_server
 from tests.serving.running import Running, until
 
@@ -42,12 +45,12 @@ def failed_versions(server: Running) -> list[str]:
 def storm(
     server: Running, registry: ScriptedRegistry, traffic: Traffic, saboteur: Saboteur, rounds: int
 ) -> None:
-    """Each round: a fault, an engine killed, a good version; the good one must serve."""
+    """Each round: a fault, an engine killed or stopped, a good version, which must serve."""
     for each in range(rounds):
         saboteur.spare_those_that_run()
         broken = registry.promote(FAULTS[each % len(FAULTS)])
         until(lambda v=broken: v in failed_versions(server))
-        saboteur.kill_an_engine()
+        saboteur.end_an_engine((signal.SIGKILL, signal.SIGSTOP)[each % 2])
         good = registry.promote(GOOD)
         until(lambda v=good: traffic.last == v)
 
@@ -75,16 +78,23 @@ def test_soak_two_hundred_swaps_under_load(
     server = follow(limits={"start_seconds": 30.0})
     memory, me = [], psutil.Process()
     start = time.monotonic()
-    with Traffic(server, image) as traffic, Saboteur(registry, server) as saboteur:
+    with (
+        Traffic(server, image) as traffic,
+        Attackers(server) as attackers,
+        Saboteur(registry, server) as saboteur,
+    ):
         for _ in range(17):  # of 12 swaps each, half of them to broken versions
             storm(server, registry, traffic, saboteur, rounds=len(FAULTS))
             gc.collect()
+            ctypes.CDLL(None).malloc_trim(0)  # what is free counts as free
             memory.append(me.memory_info().rss / 2**20)
     slope = np.polyfit(range(5, len(memory)), memory[5:], 1)[0] / 12
     facts = {
         "seconds": round(time.monotonic() - start),
         "requests": traffic.versions.total(),
         "failed": len(traffic.failed),
+        "p99_seconds": round(float(np.quantile(traffic.seconds, 0.99)), 2),
+        "attacks": attackers.attacks,
         "promotions": registry.number,
         "memory_mib": [round(each) for each in memory],
         "mib_a_swap": round(float(slope), 3),

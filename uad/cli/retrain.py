@@ -8,7 +8,7 @@ import typer
 
 from uad.cli import prepare_training
 from uad.cli.data import Defects, Masks, Normal, folder_settings
-from uad.cli.train import QUICK, WITHOUT_STUDENT
+from uad.cli.train import QUICK, quick_settings
 from uad.config import TrainingConfig, load_settings
 from uad.config.choices import Mode
 from uad.console import console, print_table
@@ -111,8 +111,11 @@ def retrain(
         uad retrain --data cookie --name cookie --set training.epochs=20 --promote never
         uad retrain --data ./photos/cookie --name cookie --with-feedback
     """
-    set_ = [*(set_ or []), *folder_settings(data, normal, defects, masks)]
-    set_ += [WITHOUT_STUDENT] if quick else []
+    set_ = [
+        *quick_settings(quick=quick),
+        *(set_ or []),
+        *folder_settings(data, normal, defects, masks),
+    ]
     parameters = _parameters(teacher, config, set_, device, promote, gate, recent, alpha, settle)
     parameters["with_feedback"] = with_feedback
     prepare_training(*_needed(parameters))
@@ -182,8 +185,11 @@ def deploy(
         uad deploy --name cookie --data ./photos/cookie --cron "0 3 * * *"
         uad deploy --name cookie --data /mnt/camera --watch 60 --drift 3600
     """
-    set_ = [*(set_ or []), *folder_settings(data, normal, defects, masks)]
-    set_ += [WITHOUT_STUDENT] if quick else []
+    set_ = [
+        *quick_settings(quick=quick),
+        *(set_ or []),
+        *folder_settings(data, normal, defects, masks),
+    ]
     parameters = _parameters(teacher, config, set_, device, promote, gate, recent, alpha, settle)
     parameters["with_feedback"] = with_feedback
     prepare_training(*_needed(parameters))

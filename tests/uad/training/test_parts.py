@@ -10,7 +10,9 @@ import onnx
 import pytest
 
 from uad.bundle import read_bundle
+from uad.cli.train import quick_settings
 from uad.config import DetectorConfig, TrainingConfig, load_settings
+from uad.config.loading import parse_yaml, shipped_text, validate
 from uad.data import Dataset
 from uad.errors import ConfigError
 from uad.images import read
@@ -29,7 +31,7 @@ def test_a_quick_model_needs_no_paddle_and_finds_planted_defects(
     parts: Path, dataset: Dataset, tmp_path: Path
 ) -> None:
     output = tmp_path / "quick"
-    options = ["--teacher", "random", "--set", "model.width=8", "--set", "export.int8=off"]
+    options = ["--teacher", "random", "--set", "model.width=8"]
     options += ["--set", "input.height=48", "--set", "input.width=64", "--quick"]
     command = ["train", "--data", str(parts), "--output", str(output), *options]
     done = subprocess.run(
@@ -40,6 +42,7 @@ def test_a_quick_model_needs_no_paddle_and_finds_planted_defects(
     bundle = read_bundle(output)
     assert bundle.manifest.chosen_epoch is None
     assert bundle.arrays("student") == {}
+    assert not any(engine.endswith("/int8") for engine in bundle.manifest.calibration)
     assert not any(
         array.name.startswith("student") for array in onnx.load(bundle.model_path).graph.initializer
     )
@@ -49,6 +52,13 @@ def test_a_quick_model_needs_no_paddle_and_finds_planted_defects(
     assert np.median(scores[1]) > max(scores[0])
     raised = {one.raised_by for _, one in found if one.is_anomalous}
     assert raised <= {"memory", "whole image"} and raised
+
+
+def test_what_is_set_beside_quick_holds() -> None:
+    wanted = load_settings(TrainingConfig, None, [*quick_settings(quick=True), "export.int8=auto"])
+    assert (wanted.detector.student, wanted.export.int8) == (False, "auto")
+    recipe = validate(TrainingConfig, parse_yaml(shipped_text("training/quick")), origin="quick")
+    assert recipe == load_settings(TrainingConfig, None, quick_settings(quick=True))
 
 
 def test_a_full_model_has_every_part_and_says_how_they_were_put_together(
