@@ -126,7 +126,8 @@ def test_answers_that_are_not_read_make_room_for_others(small_memory: Running, i
 
 def test_an_answer_that_is_read_slowly_but_steadily_comes_whole(random_bundle: Bundles) -> None:
     body = json.dumps({"image": blank(1500, 2000), "visualize": False}).encode()
-    limits = {"send_seconds": 2.0}  # less than the whole answer takes
+    limits = {"send_seconds": 1.0}  # less than the whole answer takes
+    bytes_a_second = 1_500_000  # of about 6,000,000, some of which the kernel takes at once
     with (
         running(models=[str(random_bundle(1))], limits=limits) as server,
         connect(server) as slow,
@@ -137,7 +138,7 @@ def test_an_answer_that_is_read_slowly_but_steadily_comes_whole(random_bundle: B
         pause = threading.Event()
         while more := slow.recv(200_000):
             found += more
-            pause.wait(0.1)
+            pause.wait(len(more) / bytes_a_second)
         answer = json.loads(bytes(found).partition(b"\r\n\r\n")[2])
     assert len(answer["result"]["labelMap"]) == 3_000_000
 

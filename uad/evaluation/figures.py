@@ -121,7 +121,9 @@ def _above(span: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> float:
 def _draw(file: Path, draw: "Callable[[Axes], None]", title: str, x: str, y: str) -> Path:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.6, 4.2), dpi=130, layout="constrained")
+    figure = Figure(figsize=(5.6, 4.2), dpi=130)
+    # Fixed margins: a layout that is computed draws the figure twice.
+    figure.subplots_adjust(left=0.15, right=0.97, bottom=0.13, top=0.92)
     axes = figure.add_subplot()
     draw(axes)
     axes.set(title=title, xlabel=x, ylabel=y)
