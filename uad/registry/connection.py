@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import httpx
 from filelock import FileLock
 
 from uad.errors import NotInstalledError, RegistryError, RegistryUnreachableError
@@ -200,6 +199,8 @@ def unreachable(uri: str, reason: str) -> RegistryUnreachableError:
 
 def _probe(uri: str) -> None:
     """Any HTTP answer will do; MLflow's own retries would wait much longer."""
+    import httpx
+
     insecure = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() == "true"
     verify = False if insecure else os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH", True)
     try:

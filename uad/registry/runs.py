@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from uad import __version__
-from uad.bundle import git_revision
 from uad.errors import RegistryError
 from uad.errors.extras import require_storage
-from uad.models.parts import EpochMetrics
 from uad.registry.connection import Connection, RegistryClient
 from uad.storage.names import ProductName, RunId, place_of
 
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Experiment
 
     from uad.data import Dataset
+    from uad.models.parts import EpochMetrics
 
 MAX_BATCH = 100
 """MLflow takes this many parameters in one call."""
@@ -75,7 +74,7 @@ class RunTracker(RegistryClient):
         with self._open() as connection:
             connection.client.update_run(run_id, status="RUNNING")
 
-    def log_epoch(self, run_id: RunId, epoch: EpochMetrics) -> None:
+    def log_epoch(self, run_id: RunId, epoch: "EpochMetrics") -> None:
         """Log all metrics of one epoch; the step is the epoch's number."""
         with self._open() as connection:
             log_epoch(connection, run_id, epoch)
@@ -139,6 +138,8 @@ def start(
     """Open a run in the product's experiment and return its id."""
     from mlflow.entities import Param
 
+    from uad.bundle import git_revision
+
     client = connection.client
     experiment = experiment_id(connection, product)
     given = {
@@ -159,7 +160,7 @@ def start(
     return run_id
 
 
-def log_epoch(connection: Connection, run_id: RunId, epoch: EpochMetrics) -> None:
+def log_epoch(connection: Connection, run_id: RunId, epoch: "EpochMetrics") -> None:
     """All metrics of one epoch in one call; the step is the epoch."""
     _log(connection, run_id, epoch.values, step=epoch.epoch)
 

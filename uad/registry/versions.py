@@ -5,15 +5,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from uad.bundle import MANIFEST, Bundle, read_bundle
 from uad.errors import BundleError, RegistryError
-from uad.registry import registration
 from uad.registry.address import CHAMPION, ModelAddress
 from uad.registry.connection import Connection, RegistryClient
 from uad.registry.types import DATASET, EVALUATED_ON, METRIC_TAG, MODEL_ID, PRODUCT, ModelVersion
 from uad.storage.names import DatasetAddress, ModelVersionNumber, ProductName, RunId, check_name
+
+if TYPE_CHECKING:
+    from uad.bundle import Bundle
 
 _PAGE = 200
 
@@ -40,6 +41,9 @@ class Versions(RegistryClient):
             BundleError: the bundle is incomplete or altered.
             RegistryError: the name cannot be one, or the registry refuses.
         """
+        from uad.bundle import read_bundle
+        from uad.registry import registration
+
         name = ProductName(check_name(name))
         checked = read_bundle(Path(bundle))
         figures = dict(metrics or {}) or _own_figures(checked)
@@ -79,6 +83,8 @@ class Versions(RegistryClient):
 
         They take the place of earlier ones of the same names.
         """
+        from uad.registry import registration
+
         tags = {f"{METRIC_TAG}{name}": repr(float(value)) for name, value in figures.items()}
         self.set_tags(version, {**tags, **({EVALUATED_ON: dataset} if dataset else {})})
         if version.run_id is not None:
@@ -182,6 +188,8 @@ class Versions(RegistryClient):
         """
         from mlflow.artifacts import download_artifacts
 
+        from uad.bundle import MANIFEST
+
         with self._open() as connection:
             downloaded = download_artifacts(
                 artifact_uri=version.source, dst_path=str(into), tracking_uri=connection.uri
@@ -217,7 +225,7 @@ class Versions(RegistryClient):
             ) from exc
 
 
-def _own_figures(bundle: Bundle) -> dict[str, float]:
+def _own_figures(bundle: "Bundle") -> dict[str, float]:
     """What the bundle says of itself where it was not evaluated."""
     entry = bundle.manifest.reference_calibration
     own = {} if entry is None else {"threshold": entry.threshold, "alpha": entry.alpha}

@@ -28,6 +28,18 @@ def test_help_loads_nothing_heavy() -> None:
     assert "LOADED []" in shown.stdout
 
 
+def test_listing_and_promoting_versions_needs_no_image_code() -> None:
+    code = (
+        "import sys, uad.registry\n"
+        "print('LOADED', sorted({'mlflow', 'cv2', 'numpy', 'safetensors', 'httpx', 'uad.bundle'}"
+        " & set(sys.modules)))"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert "LOADED []" in shown.stdout
+
+
 @pytest.mark.parametrize(
     "command",
     [
