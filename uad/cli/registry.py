@@ -252,6 +252,9 @@ def ui(
     typer.echo(f"MLflow shows {shown}\nOpen {training_page(here)} (Ctrl-C stops it)")
     for name, experiment in list(experiments.items())[:PAGES]:
         typer.echo(f"  {name}: {training_page(here, experiment)}")
+    typer.echo(
+        "To compare figures there, choose them under Columns. `uad models NAME` shows them too."
+    )
     sys.stdout.flush()
     command = ui_command(host, port)
     os.execve(command[0], command, ui_environment(uri, dict(os.environ)))
