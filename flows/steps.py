@@ -6,7 +6,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from flows import logs
-from flows.tracking import REGISTRY, EpochLog
+from flows.tracking import REGISTRY, EpochLog, log_missed_epochs
 from uad.data import Dataset, FolderRoles
 from uad.evaluation import read_report
 from uad.monitoring.feedback import apply_feedback
@@ -60,6 +60,8 @@ def finetune(
     bundle = train_bundle(
         inputs, product, device=device, on_epoch=on_epoch, take_finished=resumed, progress=progress
     )
+    if run_id:
+        log_missed_epochs(run_id, bundle.manifest.history)
     logs.logger.info("trained: %s, bundle %s", described(bundle), bundle.path)
     return str(bundle.path)
 

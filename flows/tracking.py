@@ -4,7 +4,7 @@ By id, because MLflow's own active run is not seen by other threads. Trying agai
 registry did not answer; bad data stays bad.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -143,6 +143,17 @@ class EpochLog:
                 self._pending.pop(0)
         except RegistryError as exc:
             logger.warning("epoch %d is not logged yet: %s", self._pending[0].epoch, exc)
+
+
+def log_missed_epochs(run_id: RunId, history: Sequence[Mapping[str, float]]) -> None:
+    """Log the epochs that the run lacks.
+
+    The process was killed before it could send them, or the registry did not answer.
+    """
+    try:
+        RunTracker().log_history(run_id, history)
+    except RegistryError as exc:
+        logger.warning("the run may lack epochs: %s", exc)
 
 
 def _close(run_id: RunId, status: Literal["FAILED", "KILLED"]) -> None:

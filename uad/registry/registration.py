@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from uad import __version__
 from uad.bundle import MANIFEST, Bundle, sha256
-from uad.models.parts import EpochMetrics
 from uad.registry import pyfunc, runs
 from uad.registry.connection import Connection
 from uad.registry.types import BUNDLE_ID, BUNDLE_SHA256, METRIC_TAG, ModelVersion
@@ -62,9 +61,7 @@ def _make_run(connection: Connection, name: ProductName, bundle: Bundle) -> RunI
     run = runs.start(
         connection, name, name=f"{name} {bundle.id}", params=manifest.config, tags=tags
     )
-    for epoch in manifest.history:
-        values = {key: value for key, value in epoch.items() if key != "epoch"}
-        runs.log_epoch(connection, run, EpochMetrics(int(epoch["epoch"]), values))
+    runs.log_history(connection, run, manifest.history)
     return run
 
 

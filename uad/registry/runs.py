@@ -4,7 +4,7 @@ import getpass
 import json
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -78,6 +78,11 @@ class RunTracker(RegistryClient):
         """Log all metrics of one epoch; the step is the epoch's number."""
         with self._open() as connection:
             log_epoch(connection, run_id, epoch)
+
+    def log_history(self, run_id: RunId, history: Sequence[Mapping[str, float]]) -> None:
+        """Log those epochs of a bundle's training that the run lacks."""
+        with self._open() as connection:
+            log_history(connection, run_id, history)
 
     def log_metrics(self, run_id: RunId, metrics: Mapping[str, float]) -> None:
         """Log metrics of the run as a whole."""
@@ -163,6 +168,22 @@ def start(
 def log_epoch(connection: Connection, run_id: RunId, epoch: "EpochMetrics") -> None:
     """All metrics of one epoch in one call; the step is the epoch."""
     _log(connection, run_id, epoch.values, step=epoch.epoch)
+
+
+def log_history(
+    connection: Connection, run_id: RunId, history: Sequence[Mapping[str, float]]
+) -> None:
+    """Those epochs of `Manifest.history` that the run lacks."""
+    names = [name for epoch in history[:1] for name in epoch if name != "epoch"]
+    logged = {
+        metric.step
+        for name in names[:1]
+        for metric in connection.client.get_metric_history(run_id, name)
+    }
+    for epoch in history:
+        values = dict(epoch)
+        if (step := int(values.pop("epoch"))) not in logged:
+            _log(connection, run_id, values, step=step)
 
 
 def log_metrics(connection: Connection, run_id: RunId, metrics: Mapping[str, float]) -> None:

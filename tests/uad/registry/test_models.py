@@ -174,6 +174,18 @@ def test_a_run_keeps_epochs_metrics_figures_and_its_end(
     assert "report/figure.txt" in [each.path for each in client.list_artifacts(run, "report")]
 
 
+def test_a_run_gets_the_epochs_that_it_lacks_and_no_other_twice(registry: ModelRegistry) -> None:
+    run = RunTracker().start_run("cookie", name="killed", params={})
+    for epoch in (1, 3):
+        RunTracker().log_epoch(run, EpochMetrics(epoch, {"train_loss": 1 / epoch}))
+    history = [{"epoch": each, "train_loss": 1 / each} for each in (1, 2, 3, 4)]
+    RunTracker().log_history(run, history)
+    RunTracker().log_history(run, history)
+    logged = MlflowClient(registry.uri).get_metric_history(run, "train_loss")
+    assert sorted(metric.step for metric in logged) == [1, 2, 3, 4]
+    RunTracker().log_history(run, [])  # of a model that was not trained
+
+
 def test_a_run_says_what_the_machine_was_doing_and_which_revision_it_ran(
     registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
