@@ -6,7 +6,6 @@ ended. This one outlives such signals and ends with the command.
 """
 
 import atexit
-import ctypes
 import os
 import signal
 import subprocess
@@ -16,11 +15,11 @@ from importlib import import_module
 from flows.server import LOOPBACK, START_SECONDS, answers, free_port, stop
 from uad.errors import FlowError
 from uad.network import spare_loopback
+from uad.processes import end_with_parent
 from uad.storage.paths import prefect_dir
 
 ENGINE = "UAD_PREFECT_ENGINE"
 """Environment variable: the address of the engine, which ends with the command."""
-PR_SET_PDEATHSIG = 1
 STOP_SECONDS = 5.0
 
 
@@ -66,8 +65,7 @@ def main() -> None:
     """Run it: `python -m flows.engine PORT PID`, where PID is of the command."""
     port, parent = map(int, sys.argv[1:])
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
+    end_with_parent(signal.SIGINT)
     if os.getppid() != parent:  # it ended meanwhile
         return
     import uvicorn

@@ -6,7 +6,6 @@ a time. It exchanges JSON and raw bytes, never pickle. So even if a hostile imag
 cannot run code in the front. It ends when the front ends.
 """
 
-import ctypes
 import logging
 import os
 import resource
@@ -27,16 +26,16 @@ from serving.workers.messages import EngineSpec, Job
 from uad.bundle import Bundle
 from uad.errors import BundleError, UadError
 from uad.inference.detector import Detector
+from uad.processes import end_with_parent
 
 GOT_IT = b"+"
-PR_SET_PDEATHSIG = 1
 
 logger = logging.getLogger(__name__)
 
 
 def main(descriptor: int) -> int:
     """Serve the socket `descriptor` until its other end closes."""
-    end_with_the_front()
+    end_with_parent()  # even if the front is killed while this process computes
     # The front decides when to stop; it closes the socket after its last request is answered.
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_number, signal.SIG_IGN)
@@ -51,12 +50,6 @@ def main(descriptor: int) -> int:
     except (EOFError, ConnectionError):
         logger.debug("the front closed the connection")  # it is done, or gave this process up
     return 0
-
-
-def end_with_the_front() -> None:
-    """Be killed when the front ends, even if the front is killed while this process computes."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _opened(front: Connection) -> RequestProcessor | None:

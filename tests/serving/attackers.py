@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import socket
-import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from itertools import cycle
@@ -14,7 +13,7 @@ import httpx
 import numpy as np
 import PIL.Image
 
-from tests.serving.running import PATIENCE_SECONDS, Running
+from tests.serving.running import PATIENCE_SECONDS, Beside, Running
 
 PATH = "/image-anomaly-detection"
 HEAD = f"POST {PATH} HTTP/1.1\r\nHost: x\r\n".encode()
@@ -48,22 +47,13 @@ def many_scans(scans: int) -> bytes:
     return data[:-2] + data[last:-2] * scans + b"\xff\xd9"
 
 
-class Attackers:
+class Attackers(Beside):
     """Attack without a pause until the block ends, one kind after the other."""
 
     def __init__(self, server: Running) -> None:
+        super().__init__()
         self.attacks = 0
         self._server = server
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> "Attackers":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
 
     def _run(self) -> None:
         large = json.dumps({"image": blank(1500, 1500), "visualize": False}).encode()

@@ -20,7 +20,7 @@ from serving.models.loading import open_products
 from serving.run import bound
 from serving.server import GracefulServer
 from serving.settings import ServerSettings
-from tests.serving.running import PATIENCE_SECONDS, Running
+from tests.serving.running import PATIENCE_SECONDS, Beside, Running
 from uad.bundle import MANIFEST, sha256
 from uad.errors import RegistryUnreachableError
 from uad.hot_reload import BundleStore
@@ -105,22 +105,13 @@ def scripted_server(registry: ScriptedRegistry, store: Path, **values: object) -
         yield run
 
 
-class Saboteur:
+class Saboteur(Beside):
     """While a doomed version loads, ends (or stops) the processes that load it."""
 
     def __init__(self, registry: ScriptedRegistry, server: Running) -> None:
+        super().__init__()
         self._registry, self._server = registry, server
         self._spared: set[int] = set()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> "Saboteur":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
 
     def end_an_engine(self, how: signal.Signals) -> None:
         """SIGKILL or SIGSTOP one of those that serve."""
@@ -151,28 +142,17 @@ class Saboteur:
         return found
 
 
-class Traffic:
+class Traffic(Beside):
     """Clients that ask without a pause until the block ends, and what they saw."""
 
     def __init__(self, server: Running, image: str, clients: int = 2) -> None:
+        super().__init__(clients)
         self.failed: list[object] = []
         self.versions: Counter[str] = Counter()
         self.seconds: list[float] = []
         """How long each answer took."""
         self.last = ""
         self._server, self._image = server, image
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
-
-    def __enter__(self) -> "Traffic":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
 
     def _run(self) -> None:
         while not self._over.is_set():

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, Self
 
 import cv2
 import httpx
@@ -39,6 +39,27 @@ class Running:
     def pids(self) -> list[int]:
         served = self.state.products.default.slot.current
         return served.detector.pids if served else []
+
+
+class Beside:
+    """Does `_run` in threads of its own until the block ends; `_run` watches `_over`."""
+
+    def __init__(self, threads: int = 1) -> None:
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(threads)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self) -> None:
+        raise NotImplementedError
 
 
 @contextmanager

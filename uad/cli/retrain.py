@@ -111,11 +111,8 @@ def retrain(
         uad retrain --data cookie --name cookie --set training.epochs=20 --promote never
         uad retrain --data ./photos/cookie --name cookie --with-feedback
     """
-    set_ = [
-        *quick_settings(quick=quick),
-        *(set_ or []),
-        *folder_settings(data, normal, defects, masks),
-    ]
+    folders = folder_settings(data, normal, defects, masks)
+    set_ = [*quick_settings(quick=quick), *(set_ or []), *folders]
     parameters = _parameters(teacher, config, set_, device, promote, gate, recent, alpha, settle)
     parameters["with_feedback"] = with_feedback
     prepare_training(*_needed(parameters))
@@ -185,11 +182,8 @@ def deploy(
         uad deploy --name cookie --data ./photos/cookie --cron "0 3 * * *"
         uad deploy --name cookie --data /mnt/camera --watch 60 --drift 3600
     """
-    set_ = [
-        *quick_settings(quick=quick),
-        *(set_ or []),
-        *folder_settings(data, normal, defects, masks),
-    ]
+    folders = folder_settings(data, normal, defects, masks)
+    set_ = [*quick_settings(quick=quick), *(set_ or []), *folders]
     parameters = _parameters(teacher, config, set_, device, promote, gate, recent, alpha, settle)
     parameters["with_feedback"] = with_feedback
     prepare_training(*_needed(parameters))

@@ -12,7 +12,7 @@ from pathlib import Path
 from uad.bundle import MANIFEST, sha256
 from uad.data import Dataset, Sample
 from uad.data.checks import scan
-from uad.errors import RegistryError, RegistryUnreachableError, UadError
+from uad.errors import RegistryError
 from uad.evaluation import Report, evaluate, write_report
 from uad.hot_reload import BundleStore, open_bundle
 from uad.inference.detector import load_detector
@@ -54,23 +54,6 @@ def unseen_normals(
     found = scan(Path(folder).expanduser(), progress=progress).entries
     normal = (entry.sample for entry in found if not entry.label)
     return [sample for sample in normal if sample.sha256 not in known], len(found)
-
-
-def golden_error(bundle: str | Path) -> str | None:
-    """Why the bundle does not give its own golden scores on this machine; None if it does.
-
-    For a registered version, that is what the registry hands out.
-
-    Raises:
-        RegistryUnreachableError: the registry does not answer.
-    """
-    try:
-        with closing(load_detector(open_bundle(bundle))):
-            return None
-    except RegistryUnreachableError:
-        raise
-    except UadError as exc:
-        return str(exc)
 
 
 def open_version(bundle: str) -> tuple[Path, ModelVersion | None]:

@@ -1,16 +1,17 @@
 """Judge a new version against the champion; the figures become tags of the version."""
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from uad.bundle import CalibrationEntry, read_bundle
+from uad.bundle import CalibrationEntry
 from uad.data import Dataset, load_dataset
-from uad.errors import DataError
+from uad.errors import DataError, RegistryUnreachableError, UadError
 from uad.evaluation import Report, compare, read_report
 from uad.hot_reload import open_bundle
-from uad.operations.evaluation import golden_error
+from uad.inference.detector import load_detector
 from uad.operations.inputs import EvaluationImages
 from uad.registry import CHALLENGER, ModelAddress, ModelRegistry
 from uad.registry.gate import GateRule, GateVerdict, Mode, decide
@@ -67,7 +68,7 @@ def judge(
     """
     own, other = _read(evidence.report), _read(evidence.champion_report)
     registry, address = ModelRegistry(), candidate.address_of(candidate.version)
-    wrong = golden_error(address)
+    wrong, entry = _checked(address)
     verdict = decide(
         own,
         other,
@@ -78,7 +79,7 @@ def judge(
         champion_version=champion,
         champion_error=evidence.champion_error,
         golden_error=wrong,
-        calibration=None if wrong else _calibration(address),
+        calibration=entry,
         champion_alpha=_alpha(registry, candidate.product, champion),
         dataset=candidate.images.address,
     )
@@ -120,8 +121,19 @@ def learned_by(product: ProductName, champion: ModelVersionNumber | None) -> lis
         return []
 
 
-def _calibration(address: str) -> CalibrationEntry | None:
-    return read_bundle(open_bundle(address)).manifest.reference_calibration
+def _checked(address: str) -> tuple[str | None, CalibrationEntry | None]:
+    """Why what the registry hands out does not give its golden scores here, else its calibration.
+
+    Raises:
+        RegistryUnreachableError: the registry does not answer.
+    """
+    try:
+        with closing(load_detector(open_bundle(address))) as detector:
+            return None, detector.bundle.manifest.reference_calibration
+    except RegistryUnreachableError:
+        raise
+    except UadError as exc:
+        return str(exc), None
 
 
 def _alpha(
