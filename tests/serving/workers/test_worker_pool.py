@@ -86,6 +86,18 @@ def test_a_request_whose_engine_dies_is_answered_by_another(
     assert len(engines.pids) == 1
 
 
+def test_the_log_record_of_a_lost_engine_keeps_no_request_in_memory(
+    start: Callable[..., WorkerPool], big: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    engines = start()
+    with at_work(engines, big) as waiting:
+        kill(engines)
+        waiting.result(PATIENCE_SECONDS)
+    [lost] = [each for each in caplog.records if "engine process was lost" in each.message]
+    assert isinstance(lost.args, tuple)
+    assert not any(isinstance(each, BaseException) for each in lost.args)  # its frames hold it
+
+
 def test_a_request_that_kills_two_engines_is_refused_and_others_go_on(
     start: Callable[..., WorkerPool], big: bytes, image: str
 ) -> None:
