@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.bundles import write_random_bundle
 from tests.images import write_mvtec
@@ -22,6 +23,14 @@ def pytest_configure() -> None:
     """Started in the background, a shell leaves Ctrl-C ignored, for all that tests start too."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In several processes: a file's tests stay together; those of the flows share one server."""
+    for item in items:
+        folder = item.path.relative_to(ROOT / "tests").parts[0]
+        group = "flows" if folder == "flows" else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +68,30 @@ def shared_teacher(shared: Path) -> Path:
     return shared / "weights" / "resnet18_imagenet1k_v1_conv1-layer3.npz"
 
 
+Fill = Callable[[Path], object]
+MadeOnce = Callable[[str, Fill], Path]
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
+    """From a name and what fills a folder to that folder: filled by the first process that asks."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent  # of all processes of this run
+
+    def make(name: str, fill: Fill) -> Path:
+        folder, done = root / f"once-{name}", root / f"once-{name}.done"
+        with FileLock(root / f"once-{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a process that failed in it
+                folder.mkdir()
+                fill(folder)
+                done.touch()
+        return folder
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MVTec AD folder of small synthetic parts; see tests/images.py."""
@@ -79,19 +112,19 @@ def tiny_config() -> TrainingConfig:
 
 
 @pytest.fixture(scope="session")
-def trained_bundle(
-    tmp_path_factory: pytest.TempPathFactory, parts: Path, tiny_config: TrainingConfig
-) -> Path:
+def trained_bundle(made_once: MadeOnce, parts: Path, tiny_config: TrainingConfig) -> Path:
     """A bundle really trained on `parts`; read only: tests that alter one take `tiny_bundle`."""
     from uad.data import load_dataset
     from uad.models.teacher import load_teacher
     from uad.training import train
 
-    folder = tmp_path_factory.mktemp("bundle")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("UAD_HOME", str(folder / "home"))
-        dataset = load_dataset(parts, tiny_config.data)
-        return train(dataset, tiny_config, load_teacher("random", width=8), folder / "parts").path
+    def fill(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("UAD_HOME", str(folder / "home"))
+            dataset = load_dataset(parts, tiny_config.data)
+            train(dataset, tiny_config, load_teacher("random", width=8), folder / "parts")
+
+    return made_once("trained-bundle", fill) / "parts"
 
 
 @pytest.fixture
@@ -116,11 +149,13 @@ def random_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], P
 
 
 @pytest.fixture(scope="session")
-def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def empty_registry(made_once: MadeOnce) -> Path:
     """An MLflow database with its tables, made once: migrations take seconds."""
-    file = tmp_path_factory.mktemp("registry") / "mlflow.db"
-    ModelRegistry(f"sqlite:///{file}").products()
-    return file
+    name = "mlflow.db"
+    folder = made_once(
+        "registry", lambda folder: ModelRegistry(f"sqlite:///{folder / name}").products()
+    )
+    return folder / name
 
 
 @pytest.fixture
@@ -132,13 +167,18 @@ def registry(uad_home: Path, empty_registry: Path) -> ModelRegistry:
 
 
 @pytest.fixture(scope="session")
-def stocked_registry(empty_registry: Path, random_bundle: Callable[[int], Path]) -> Path:
+def stocked_registry(
+    made_once: MadeOnce, empty_registry: Path, random_bundle: Callable[[int], Path]
+) -> Path:
     """The same with versions 1, 2 and 3 of a product cookie, none of them champion."""
-    file = Path(shutil.copy(empty_registry, empty_registry.with_name("stocked.db")))
-    registry = ModelRegistry(f"sqlite:///{file}")
-    for seed in (1, 2, 3):
-        registry.register(random_bundle(seed), "cookie")
-    return file
+
+    def fill(folder: Path) -> None:
+        file = shutil.copy(empty_registry, folder)
+        registry = ModelRegistry(f"sqlite:///{file}")
+        for seed in (1, 2, 3):
+            registry.register(random_bundle(seed), "cookie")
+
+    return made_once("stocked-registry", fill) / empty_registry.name
 
 
 @pytest.fixture
