@@ -6,9 +6,12 @@ cannot reach it.
 
 import os
 from collections.abc import MutableMapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     import httpx
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -19,7 +22,15 @@ def http_client(**options: Any) -> "httpx.Client":
     """Httpx's client; it uses the environment's proxy for other machines only."""
     import httpx
 
-    return httpx.Client(mounts=_DIRECT, **options)
+    return httpx.Client(mounts=_DIRECT, verify=_trusted(), **options)
+
+
+@cache
+def _trusted() -> "SSLContext":
+    """The certificates that httpx trusts: read once, for that takes as long as a model's answer."""
+    import httpx
+
+    return httpx.create_ssl_context()
 
 
 def http_get(url: str, **options: Any) -> "httpx.Response":

@@ -38,6 +38,8 @@ from uad.scoring.selection import (
 
 GOLDEN_IMAGES = 3
 Statistics = dict[str, NDArray[np.float32]]
+MEMORY_SIZE = "detector.memory_features at most; on four sets no other size than 4000 was better"
+"""Why it is as large as it is: measured once for all, see docs/quality.md."""
 
 
 def fit_parts(
@@ -100,6 +102,9 @@ def put_together(
     examined = _Examined(parts, spec, normals, planted)
     score, statistics = _student_score(examined, student, config)
     detector = _composition(examined, score, statistics) if memory or whole_image else None
+    if detector and detector.memory and memory:
+        size = f"a memory of {len(memory.features)} features ({MEMORY_SIZE})"
+        detector = detector.model_copy(update={"reason": f"{detector.reason}; {size}"})
     used = detector.parts() if detector else {"student": None}
     return TrainedModel(
         student=weights if "student" in used else None,

@@ -67,6 +67,7 @@ def test_a_full_model_has_every_part_and_says_how_they_were_put_together(
     made = read_bundle(trained_bundle).manifest
     assert made.detector is not None
     assert "planted defects" in made.detector.reason
+    assert "a memory of " in made.detector.reason
     assert made.chosen_epoch is not None
     entry = made.calibration["onnxruntime/fp32"]
     assert len(entry.map_maxima) == len(entry.scores)
