@@ -33,7 +33,7 @@ demo: install ## the whole job on images it makes: train, promote, serve, one an
 	$(BIN)/uad demo
 
 test: install lint ## lint, types, import direction, and the default tests
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: ## make test with each Python from 3.11 to 3.13 that is installed
 	@for version in 3.11 3.12 3.13; do \

@@ -25,15 +25,6 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In several processes: a file's tests stay together; those of the flows share one server."""
-    for item in items:
-        folder = item.path.relative_to(ROOT / "tests").parts[0]
-        group = "flows" if folder == "flows" else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(autouse=True)
 def uad_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Each test has a state folder of its own, and neither server nor terminal by accident."""
@@ -106,7 +97,7 @@ def tiny_config() -> TrainingConfig:
         {
             "model": {"width": 8},
             "input": {"height": 48, "width": 64},
-            "training": {"epochs": 40, "batch_size": 4},
+            "training": {"epochs": 12, "min_steps": 0, "batch_size": 4},
             "export": {"int8": "off"},
         }
     )

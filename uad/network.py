@@ -22,7 +22,7 @@ def http_client(**options: Any) -> "httpx.Client":
     """Httpx's client; it uses the environment's proxy for other machines only."""
     import httpx
 
-    return httpx.Client(mounts=_DIRECT, verify=_trusted(), **options)
+    return httpx.Client(mounts=_DIRECT, **{"verify": _trusted(), **options})
 
 
 @cache

@@ -22,6 +22,7 @@ TINY = {
 }
 QUICK = ("model.width=8", "input.height=48", "input.width=64", "training.epochs=1")
 """Settings of a training of a second, as `--set` takes them."""
+WITHOUT_STUDENT = {"student": False}
 
 
 @contextmanager
@@ -30,7 +31,8 @@ def deployed(api: str, data: Path, *options: str) -> Iterator["subprocess.Popen[
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
 
-    settings = [word for setting in (*QUICK, "training.min_steps=0") for word in ("--set", setting)]
+    tiny = (*QUICK, "detector.student=false")
+    settings = [word for setting in tiny for word in ("--set", setting)]
     command = ["deploy", "--name", "parts", "--data", str(data), "--teacher", "random", *settings]
     process = subprocess.Popen(
         [sys.executable, "-m", "uad", *command, *options],
@@ -108,5 +110,12 @@ def normals(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def chain(prefect_api: str, registry: Any) -> dict[str, Any]:
-    """Parameters of a retraining of seconds."""
-    return {"product": "parts", "teacher": "random", "config": TINY}
+    """Parameters of a retraining of seconds, without a student."""
+    config = {**TINY, "detector": WITHOUT_STUDENT}
+    return {"product": "parts", "teacher": "random", "config": config}
+
+
+@pytest.fixture
+def full_chain(chain: dict[str, Any]) -> dict[str, Any]:
+    """The same with a student."""
+    return {**chain, "config": TINY}

@@ -24,12 +24,12 @@ def standing_in() -> None:
 
 
 def test_a_killed_retraining_goes_on_in_the_same_run_from_its_checkpoint(
-    chain: dict[str, Any], normals: Path, registry: ModelRegistry, prefect_api: str
+    full_chain: dict[str, Any], normals: Path, registry: ModelRegistry, prefect_api: str
 ) -> None:
     from mlflow import MlflowClient
 
-    config = {**chain["config"], "training": {"epochs": LONG, "min_steps": 0}}
-    parameters = {**chain, "config": config, "data": str(normals)}
+    config = {**full_chain["config"], "training": {"epochs": LONG, "min_steps": 0}}
+    parameters = {**full_chain, "config": config, "data": str(normals)}
     command = f"from flows.retrain import retrain; retrain(**{parameters!r})"
     process = subprocess.Popen(
         [sys.executable, "-c", command],

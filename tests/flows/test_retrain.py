@@ -25,9 +25,9 @@ def runs(registry: ModelRegistry, product: str) -> list[Any]:
 
 
 def test_one_run_goes_from_a_folder_to_a_promoted_version(
-    chain: dict[str, Any], parts: Path, registry: ModelRegistry
+    full_chain: dict[str, Any], parts: Path, registry: ModelRegistry
 ) -> None:
-    outcome = retrain(str(parts), **chain)
+    outcome = retrain(str(parts), **full_chain)
     champion = registry.champion("parts")
 
     assert outcome.promoted
@@ -57,8 +57,7 @@ def test_one_run_goes_from_a_folder_to_a_promoted_version(
 def test_a_quick_one_makes_a_version_without_a_student_like_any_other(
     chain: dict[str, Any], parts: Path, registry: ModelRegistry
 ) -> None:
-    config = {**chain["config"], "detector": {"student": False}}
-    outcome = retrain(str(parts), **{**chain, "config": config})
+    outcome = retrain(str(parts), **chain)
     champion = registry.champion("parts")
     assert outcome.promoted
     assert champion is not None
@@ -117,7 +116,7 @@ def test_a_run_that_finds_nothing_new_trains_nothing(
 ) -> None:
     retrain(str(normals), **chain)
     again = retrain(str(normals), **chain, skip_unchanged=True)
-    other = {**chain["config"], "training": {"epochs": 1, "min_steps": 0}}
+    other = {**chain["config"], "detector": {"student": False, "whole_image": False}}
     changed = retrain(
         str(normals), **{**chain, "config": other}, skip_unchanged=True, promote="never"
     )
@@ -130,14 +129,14 @@ def test_a_run_that_finds_nothing_new_trains_nothing(
 
 
 def test_a_training_that_fails_leaves_a_failed_run_and_no_version(
-    chain: dict[str, Any], normals: Path, registry: ModelRegistry
+    full_chain: dict[str, Any], normals: Path, registry: ModelRegistry
 ) -> None:
     diverging = {
-        **chain["config"],
+        **full_chain["config"],
         "training": {"epochs": 2, "min_steps": 0, "learning_rate": 1e30},
     }
     with pytest.raises(TrainingError):
-        retrain(str(normals), **{**chain, "config": diverging})
+        retrain(str(normals), **{**full_chain, "config": diverging})
     [run] = runs(registry, "parts")
     assert run.info.status == "FAILED"
     assert registry.products() == []

@@ -62,12 +62,16 @@ def feature_extractor(
         yield FeatureExtractor(engine)
 
 
-def outputs_of(parts: Parts, spec: InputSpec, images: NDArray[np.uint8]) -> Outputs:
-    """What the parts say of images at the input size, (N, H, W, 3) uint8 BGR."""
+def outputs_of(parts: Parts, spec: InputSpec, *groups: NDArray[np.uint8]) -> list[Outputs]:
+    """What the parts say of groups of images at the input size, (N, H, W, 3) uint8 BGR each."""
     with _running(build(parts, spec), spec) as engine:
-        found = [
-            engine.outputs(images[start : start + BATCH]) for start in range(0, len(images), BATCH)
-        ]
+        return [_all_of(engine, images) for images in groups]
+
+
+def _all_of(engine: Engine, images: NDArray[np.uint8]) -> Outputs:
+    found = [
+        engine.outputs(images[start : start + BATCH]) for start in range(0, len(images), BATCH)
+    ]
     return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
 
 

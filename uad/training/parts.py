@@ -138,10 +138,7 @@ class _Examined:
             parts = self._parts
             if distance == "cosine":
                 parts = replace(parts, whitenings=None)
-            clean, defective = (
-                outputs_of(parts, self.spec, images)
-                for images in (self._normals, self.planted.images)
-            )
+            clean, defective = outputs_of(parts, self.spec, self._normals, self.planted.images)
             self._known[distance] = clean, defective
         return self._known[distance]
 

@@ -14,18 +14,15 @@ from uad.errors import RegistryError
 from uad.hot_reload.pins import pin, pinned, unpin
 from uad.registry import ModelRegistry
 
-Bundles = Callable[[int], Path]
 Serve = Callable[..., Running]
 CHAMPION = "models:/cookie@champion"
 
 
 @pytest.fixture
-def cookie(registry: ModelRegistry, random_bundle: Bundles) -> ModelRegistry:
+def cookie(cookie: ModelRegistry) -> ModelRegistry:
     """Three versions, the second one promoted."""
-    for seed in (1, 2, 3):
-        registry.register(random_bundle(seed), "cookie")
-    registry.promote("cookie", "2")
-    return registry
+    cookie.promote("cookie", "2")
+    return cookie
 
 
 def version(server: Running, image: str) -> str:

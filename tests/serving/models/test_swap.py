@@ -56,15 +56,13 @@ def traffic(server: Running, image: str, clients: int = 2) -> Iterator[Traffic]:
 
 
 def test_promotions_under_load_lose_no_request(
-    serve: Serve, registry: ModelRegistry, random_bundle: Bundles, image: str
+    serve: Serve, cookie: ModelRegistry, image: str
 ) -> None:
-    for seed in (1, 2, 3):
-        registry.register(random_bundle(seed), "cookie")
-    registry.promote("cookie", "1")
+    cookie.promote("cookie", "1")
     server = serve(models=[CHAMPION])
     with traffic(server, image) as seen:
         for version in ("2", "3", "1"):
-            registry.promote("cookie", version)
+            cookie.promote("cookie", version)
             until(lambda v=version: seen.versions[-1:] == [v])
     assert seen.failed == []
     assert list(dict.fromkeys(seen.versions)) == ["1", "2", "3"]
@@ -104,15 +102,11 @@ def test_a_version_that_fails_its_check_leaves_the_old_one_serving_and_is_report
     assert "2" not in seen.versions
 
 
-def test_the_engines_of_a_replaced_version_end(
-    serve: Serve, registry: ModelRegistry, random_bundle: Bundles
-) -> None:
-    for seed in (1, 2):
-        registry.register(random_bundle(seed), "cookie")
-    registry.promote("cookie", "1")
+def test_the_engines_of_a_replaced_version_end(serve: Serve, cookie: ModelRegistry) -> None:
+    cookie.promote("cookie", "1")
     server = serve(models=[CHAMPION])
     (old,) = server.pids()
-    registry.promote("cookie", "2")
+    cookie.promote("cookie", "2")
     until(lambda: server.pids() not in ([], [old]))
     until(lambda: not Path(f"/proc/{old}").exists())
 

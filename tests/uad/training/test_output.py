@@ -13,8 +13,8 @@ from uad.errors import TrainingError
 from uad.models.teacher import load_teacher
 from uad.training.output import finished
 
-TINY = ["model.width=8", "input.height=48", "input.width=64", "training.epochs=40"]
-TINY += ["training.batch_size=4", "export.int8=off"]
+TINY = ["model.width=8", "input.height=48", "input.width=64", "training.epochs=12"]
+TINY += ["training.min_steps=0", "training.batch_size=4", "export.int8=off"]
 """The settings of `trained_bundle`."""
 
 
