@@ -32,8 +32,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install ## the whole job on images it makes: train, promote, serve, one answer, pictures
 	$(BIN)/uad demo
 
-test: install lint ## lint, types, import direction, and the default tests
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+test: install lint ## lint, types, import direction, the default tests, and what share of the code they run
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=
 
 test-all: ## make test with each Python from 3.11 to 3.13 that is installed
 	@for version in 3.11 3.12 3.13; do \
