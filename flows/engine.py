@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import import_module
 
 from flows.server import LOOPBACK, START_SECONDS, answers, free_port, stop
@@ -23,10 +24,13 @@ ENGINE = "UAD_PREFECT_ENGINE"
 STOP_SECONDS = 5.0
 
 
-def start_engine() -> None:
+def start_engine(meanwhile: Callable[[], object] | None = None) -> None:
     """Start it, and let PREFECT_API_URL name it.
 
     Nothing to do if there is a server, or if Prefect is loaded already: it has read its settings.
+
+    Args:
+        meanwhile: what takes seconds and will be needed; done while the engine starts.
 
     Raises:
         FlowError: it does not start.
@@ -56,7 +60,9 @@ def start_engine() -> None:
     # Registered before Prefect's own, so it runs after them: they still send log lines.
     atexit.register(stop, process, signal.SIGINT, STOP_SECONDS)
     os.environ["PREFECT_API_URL"] = os.environ[ENGINE] = url
-    import_module("flows.retrain")  # takes seconds, in which the engine starts
+    import_module("flows.retrain")  # this too takes seconds
+    if meanwhile is not None:
+        meanwhile()
     if not answers(process, f"{url}/health", START_SECONDS):
         raise FlowError(f"Prefect's engine did not start. Its log is {log}")
 

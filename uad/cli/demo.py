@@ -11,6 +11,7 @@ import typer
 
 from uad.cli import prepare_training
 from uad.console import console, print_table
+from uad.storage.names import ProductName
 
 if TYPE_CHECKING:
     from flows.demo import DemoAnswer
@@ -65,8 +66,9 @@ def _train(folders: list[Path]) -> "dict[Path, tuple[Retraining, Report]]":
 
     environment.prepare()
     from flows.engine import start_engine
+    from uad.operations.training import get_ready
 
-    start_engine()
+    start_engine(lambda: get_ready(ProductName(folders[0].name)))
     from flows import logs
     from flows.demo import train_category
     from uad.config import TrainingConfig, load_settings

@@ -190,7 +190,7 @@ def _promote_if_better(
     environment.prepare()
     from flows.engine import start_engine
 
-    console().print(f"Comparing on {dataset}. Prefect's engine starts first, in about 10 seconds.")
+    console().print(f"Comparing on {dataset}. Prefect's engine starts first, in 10 to 20 seconds.")
     start_engine()
     from flows import logs
     from flows.promote import promote_flow

@@ -118,7 +118,7 @@ def retrain(
     prepare_training(*_needed(parameters))
     _check_images(data, name, parameters)
     console().print(
-        f"Retraining {name}. Prefect's engine starts first; this takes about 10 seconds."
+        f"Retraining {name}. Prefect's engine starts first; this takes 10 to 20 seconds."
     )
     outcome = _run({"data": data, "product": name, **parameters})
     _print_outcome(outcome)
@@ -204,7 +204,7 @@ def deploy(
     schedule = _schedule(interval, cron, timezone or local_timezone(), watch or drift)
     times = [f"{time:%Y-%m-%d %H:%M:%S}" for time in schedule.next(3)] if schedule else []
     console().print(
-        "Connecting to Prefect. If a server has to be started, this takes about 10 seconds."
+        "Connecting to Prefect. If a server has to be started, this takes 10 to 20 seconds."
     )
     with scheduler(port) as api_url:
         made = [deployment(name, schedule, {"data": _absolute(data), **parameters})]
@@ -335,8 +335,9 @@ def _run(parameters: dict[str, Any]) -> "Retraining":
     _prepare()
     from flows import environment, logs
     from flows.engine import start_engine
+    from uad.operations.training import get_ready
 
-    start_engine()
+    start_engine(lambda: get_ready(parameters["product"]))
     from flows.retrain import retrain as chain
     from flows.server import reachable
 

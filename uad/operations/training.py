@@ -19,6 +19,16 @@ from uad.storage.names import DatasetAddress, ProductName, place_of
 from uad.storage.paths import bundles_dir, locks_dir
 
 
+def get_ready(product: ProductName) -> None:
+    """Load what every retraining needs, and make the registry's tables: some seconds."""
+    from importlib import import_module
+
+    from uad.registry import RunTracker
+
+    import_module("sklearn.covariance")
+    RunTracker().check_storage(product)
+
+
 def train_bundle(
     inputs: TrainingInputs,
     product: ProductName,
