@@ -172,4 +172,4 @@ class _FollowedProduct:
 
 def _log(name: str, event: Event) -> None:
     level = logging.WARNING if event.kind in SERIOUS else logging.INFO
-    logger.log(level, "%s %s: %s %s", name, event.kind, event.version or "", event.message)
+    logger.log(level, "%s: %s", name, event.message)

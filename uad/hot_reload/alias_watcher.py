@@ -233,7 +233,8 @@ class AliasWatcher(Generic[D]):
         self._loaded_version = version
         self._failures.pop(served.copy, None)
         self._last_error = None
-        self._tell("swapped", version.version, f"from {before.version if before else 'nothing'}")
+        instead = f" instead of version {before.version}" if before else ""
+        self._tell("swapped", version.version, f"version {version.version} now serves{instead}")
         self._keep_books(version.name, path)
         return True
 
@@ -289,11 +290,12 @@ class AliasWatcher(Generic[D]):
         while len(self._failures) > MOST_FAILURES:
             del self._failures[next(iter(self._failures))]
         self._last_error = message
-        self._tell("failed", version.version, f"{message} (next attempt in {wait:.0f} s)")
+        told = f"version {version.version} cannot serve: {message} (next attempt in {wait:.0f} s)"
+        self._tell("failed", version.version, told)
 
     def _reached(self) -> None:
         if self._trouble is not None:
-            self._tell("recovered", None, f"{self.address} is there again")
+            self._tell("recovered", None, "the registry names a version again")
         self._trouble = None
         self._last_error = None
 
@@ -320,7 +322,8 @@ class AliasWatcher(Generic[D]):
         loaded = self._attempt(version)
         if loaded:
             self._last_error = str(error)
-            self._tell("offline", stored.version, "serving the saved copy")
+            told = f"version {stored.version} serves from the saved copy"
+            self._tell("offline", stored.version, told)
         return loaded
 
     def _tell(self, kind: EventKind, version: str | None, message: str) -> None:

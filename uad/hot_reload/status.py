@@ -15,6 +15,7 @@ class Event:
     `offline`: started from the local copy because the registry does not answer."""
     version: str | None
     message: str
+    """A sentence about the address, without its name and full stop."""
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,10 @@ def test_a_promotion_is_followed(world: World) -> None:
     status = watcher.status()
     assert (status.desired, status.serving, status.failed) == ("2", "2", ())
     assert world.kinds() == ["swapped", "swapped"]
+    assert [event.message for event in world.events] == [
+        "version 1 now serves",
+        "version 2 now serves instead of version 1",
+    ]
 
 
 def test_without_a_champion_the_status_says_how_to_get_one(world: World) -> None:
