@@ -18,18 +18,23 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from uad.config import TrainingConfig, load_settings
+from uad.config import DetectorConfig, TrainingConfig, load_settings
 from uad.data import load_dataset
-from uad.inference.features import FeatureExtractor, decoded_batches, feature_extractor
+from uad.inference.features import (
+    BATCH,
+    FeatureExtractor,
+    decoded_batches,
+    feature_extractor,
+)
 from uad.metrics import image_auroc
-from uad.models.memory import FeatureSample, Memory, fit_memory, smoothed, squared_distances
+from uad.models.memory import Memory, smoothed, squared_distances
 from uad.models.teacher import load_teacher
 from uad.scoring.parts import highest
 from uad.scoring.selection import looked_at, plant_in
+from uad.training.parts import fit_parts
 from uad.training.train import settled
 
 SIZES = (0, 250, 500, 1000, 2000, 4000, 8000)
-BATCH = 8
 Maps = dict[int, NDArray[np.float32]]
 
 
@@ -61,13 +66,11 @@ def main() -> None:
     dataset = load_dataset(options.folder, config.data)
     spec, seed = settled(config, dataset).input.spec(), config.training.seed
     teacher = load_teacher(options.teacher)
+    largest = DetectorConfig(memory_features=max(SIZES), whole_image=False)
+    memory, _ = fit_parts(teacher, dataset.train, spec, largest, seed=seed)
+    assert memory is not None
 
     with feature_extractor(teacher.weights, spec) as extractor:
-        sample = FeatureSample(len(dataset.train), seed=seed)
-        for batch in decoded_batches(dataset.train, spec):
-            patches = extractor.of(batch).patches
-            sample.add(patches.reshape(len(patches), -1, patches.shape[-1]))
-        memory = fit_memory(sample.features(), max(SIZES), seed=seed)
         normals = np.concatenate(list(decoded_batches(looked_at(dataset.selection), spec)))
         planted = plant_in(normals, seed=seed, ignore=spec.ignore)
         clean = maps_by_size(extractor, memory, _batches(normals))

@@ -22,7 +22,8 @@ TINY = {
 }
 QUICK = ("model.width=8", "input.height=48", "input.width=64", "training.epochs=1")
 """Settings of a training of a second, as `--set` takes them."""
-WITHOUT_STUDENT = {"student": False}
+TINY_QUICK = {**TINY, "detector": {"student": False}}
+"""`TINY` without a student."""
 
 
 @contextmanager
@@ -111,8 +112,7 @@ def normals(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def chain(prefect_api: str, registry: Any) -> dict[str, Any]:
     """Parameters of a retraining of seconds, without a student."""
-    config = {**TINY, "detector": WITHOUT_STUDENT}
-    return {"product": "parts", "teacher": "random", "config": config}
+    return {"product": "parts", "teacher": "random", "config": TINY_QUICK}
 
 
 @pytest.fixture

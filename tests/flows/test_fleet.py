@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from flows.fleet import read_fleet, run_fleet
-from tests.flows.conftest import TINY, WITHOUT_STUDENT
+from tests.flows.conftest import TINY_QUICK
 from uad.cli import main
 from uad.config.choices import Runner
 from uad.errors import ConfigError
@@ -15,7 +15,7 @@ from uad.registry import ModelRegistry
 def file(tmp_path: Path, normals: Path) -> Path:
     """Two products that can be trained, around one that has no images."""
     (tmp_path / "empty").mkdir()
-    tiny = {"teacher": "random", "config": {**TINY, "detector": WITHOUT_STUDENT}}
+    tiny = {"teacher": "random", "config": TINY_QUICK}
     products = {
         "left": {"data": str(normals), **tiny},
         "broken": {"data": "empty", **tiny},
