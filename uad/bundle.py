@@ -32,6 +32,7 @@ from uad.models.memory import Memory
 from uad.models.parts import Parts, TrainedModel
 from uad.models.resnet import Weights
 from uad.models.statistics import WholeImage
+from uad.scoring.conformal import guaranteed_rate
 from uad.scoring.maps import whitenings
 from uad.scoring.zone_alpha import alpha_outside
 from uad.storage.atomic_writes import assembling, write_file
@@ -104,6 +105,9 @@ class CalibrationEntry(_Part):
     """Above it the label map marks; None if the score is the map's maximum: `threshold`."""
     images: tuple[str, ...] = ()
     """Names of the calibration images, in the order of `scores`; older bundles have none."""
+    captures: tuple[int, ...] = ()
+    """The number of the capture that each of them shows; none: each is its own, as in older
+    bundles."""
     map_maxima: tuple[float, ...] = ()
     """Sorted maxima of the calibration images' maps; none where they are the scores."""
     zones: tuple[ZoneCalibration, ...] = ()
@@ -111,6 +115,16 @@ class CalibrationEntry(_Part):
     the image's scale; `threshold`, `map_threshold` and `map_maxima` are of what lies outside."""
     outside_scores: tuple[float, ...] = ()
     """Sorted scores of what lies outside of the zones; empty without zones: `scores`."""
+
+    @property
+    def n_captures(self) -> int | None:
+        """How many captures the calibration images show; None: each is its own."""
+        return len(set(self.captures)) or None
+
+    @property
+    def guaranteed_rate(self) -> float:
+        """The largest mean false alarm rate; above `alpha` where too few captures set it."""
+        return guaranteed_rate(self.alpha, self.n_captures)
 
     @property
     def outside_alpha(self) -> float:

@@ -14,7 +14,7 @@ from uad.monitoring.feedback import kind_of
 from uad.monitoring.judged_images import JudgedImage, JudgedImages, Said
 from uad.monitoring.score_log import ScoreLog
 from uad.registry import ModelRegistry
-from uad.scoring.conformal import conformal_threshold
+from uad.scoring.conformal import conformal_threshold, guaranteed_rate
 from uad.storage.names import ModelVersionNumber
 
 TILES = 60
@@ -118,10 +118,11 @@ def operating_point(state: State, product: Product, alpha: str | None) -> dict[s
     changed = [each for each in kept if (each.score > threshold) != (each.score > entry.threshold)]
     return {
         "alpha": wanted,
-        "promised": promised,
+        "promised": guaranteed_rate(promised, entry.n_captures),
         "threshold": threshold,
         "now": {"alpha": entry.alpha, "threshold": entry.threshold},
         "calibrationImages": len(entry.scores),
+        "captures": entry.n_captures,
         "compared": len(kept),
         "changed": [_as_json(each) for each in changed[:TILES]],
     }
@@ -174,7 +175,13 @@ def drift(state: State, product: Product, hours: float = 24.0) -> dict[str, Any]
     log = ScoreLog().read(product.registered_name, ModelVersionNumber(served.version), since)
     scored = [each for each in log if each.engine == served.detector.key]
     scores = [each.score for each in scored]
-    found = detect_drift(entry.scores, scores, threshold=entry.threshold, alpha=entry.alpha)
+    found = detect_drift(
+        entry.scores,
+        scores,
+        threshold=entry.threshold,
+        alpha=entry.alpha,
+        captures=entry.captures,
+    )
     changed = found.detected or found.above_range
     moved_most = moved_by(scored, entry.scores, found.direction) if changed else []
     names = [each.image for each in moved_most]

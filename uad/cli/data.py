@@ -379,8 +379,8 @@ def _aside_row(name: str) -> list[Row]:
 def _shares(version: "DatasetVersion") -> tuple[str, "Sequence[Problem]"]:
     """How the default settings split the normal images, or why they cannot; leaking captures."""
     from uad.config import SplitConfig
-    from uad.data import load_dataset
-    from uad.scoring.conformal import images_needed
+    from uad.data import captures, load_dataset
+    from uad.scoring.conformal import few_captures_sentence, images_needed, too_few_captures
 
     split = SplitConfig()
     try:
@@ -390,7 +390,10 @@ def _shares(version: "DatasetVersion") -> tuple[str, "Sequence[Problem]"]:
     counts, needed = dataset.counts, images_needed(split.alpha)
     text = ", ".join(f"{counts[use]} {use}" for use in ("train", "selection", "calibration"))
     if dataset.groups is not None:
-        text += f" (of {dataset.groups} captures)"
+        shown = len(set(captures(dataset.calibration, dataset.group_pattern)))
+        text += f" (of {dataset.groups} captures, {shown} of them in calibration)"
+        if too_few_captures(split.alpha, shown):
+            text += f". {few_captures_sentence(split.alpha, counts['calibration'], shown)}"
     if counts["calibration"] < needed:
         reached = 1 / (counts["calibration"] + 1)
         text += (

@@ -9,6 +9,7 @@ from uad.data.demo import make_demo_images
 from uad.data.listing import FolderRoles
 from uad.data.loading import ingest, load_dataset, roles_of
 from uad.data.samples import Dataset, Problem, Sample
+from uad.data.split import captures
 
 __all__ = [
     "Dataset",
@@ -16,6 +17,7 @@ __all__ = [
     "FolderRoles",
     "Problem",
     "Sample",
+    "captures",
     "ingest",
     "load_dataset",
     "make_demo_images",

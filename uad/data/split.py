@@ -109,6 +109,15 @@ def capture(sample: Sample, pattern: re.Pattern[str] | None) -> str:
     return sample.sha256 if key is None else f"group {key}"
 
 
+def captures(samples: Sequence[Sample], group_pattern: str | None) -> list[int]:
+    """Of each image the number of its capture, from 0; empty without a pattern."""
+    if group_pattern is None:
+        return []
+    pattern = compile_pattern(group_pattern)
+    numbers: dict[str, int] = {}
+    return [numbers.setdefault(capture(sample, pattern), len(numbers)) for sample in samples]
+
+
 def compile_pattern(pattern: str) -> re.Pattern[str]:
     """A regular expression with at least one group, or a ConfigError."""
     try:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from uad.evaluation.explanations import percent
+from uad.evaluation.explanations import calibrated_on, percent
 from uad.evaluation.gallery import ImageTiles
 from uad.evaluation.pages import Tile, render
 from uad.evaluation.report import ImageResult, Report, short
@@ -129,7 +129,7 @@ def _versions(reports: tuple[Report, Report]) -> list[tuple[str, ...]]:
             f"{source.input_size[0]} x {source.input_size[1]}",
             source.score,
             f"{report.threshold:.6g}",
-            f"{short(report.alpha)} from {report.n_calibration} images",
+            f"{short(report.alpha)} from {calibrated_on(report)}",
             f"{report.latency.median_ms:.1f} ms, 95 % within {report.latency.p95_ms:.1f} ms",
         )
 

@@ -79,8 +79,9 @@ def _report(
     figures = _image_metrics(results, seed)
     pixel = pixels.overall()
     n_calibration = len(detector.calibration.scores)
+    captures = detector.calibration.n_captures
     expected = (
-        beta_binomial_range(n_calibration, figures.normal, detector.alpha)
+        beta_binomial_range(n_calibration, figures.normal, detector.alpha, captures=captures)
         if figures.normal and n_calibration
         else None
     )
@@ -94,6 +95,7 @@ def _report(
         alpha=detector.alpha,
         threshold=detector.threshold,
         n_calibration=n_calibration,
+        n_captures=captures,
         requested_alpha=detector.requested_alpha,
         depends_on=_dependence(detector),
         image_ap=figures.ap,

@@ -4,7 +4,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 from uad.evaluation.report import DefectResult, Report, short
-from uad.scoring.conformal import Dependence, unmet_alpha_sentence
+from uad.scoring.conformal import (
+    Dependence,
+    few_captures_sentence,
+    too_few_captures,
+    unmet_alpha_sentence,
+)
 
 Row = tuple[str, str, str]
 """(what, figure, what it means)."""
@@ -35,7 +40,7 @@ def figures(report: Report) -> list[Row]:
          "30 % of the good pixels are marked"),
         ("threshold", f"{report.threshold:.6g}", ("alarm above this score; false alarm rate "
                                                  f"{short(report.alpha, 3)} from "
-                                                 f"{report.n_calibration} calibration images")),
+                                                 f"{calibrated_on(report)}")),
         ("parts", report.provenance.parts or "student", report.provenance.score),
         ("time an image", f"{report.latency.median_ms:.1f} ms",
          f"median; 95 % within {report.latency.p95_ms:.1f} ms, {report.latency.batch_size} at a "
@@ -65,6 +70,7 @@ def sentences(report: Report) -> list[str]:
             *_zones(report),
             said_good_sentence(report),
             _unmet_alpha(report),
+            _few_captures(report),
             _dependence(report),
             _located(report),
             _weakest(report),
@@ -110,6 +116,12 @@ def _rate(report: Report, what: str, name: str, meaning: str) -> Row:
     return what, short(value), f"{meaning} (95 %: {percent(low)} to {percent(high)})"
 
 
+def calibrated_on(report: Report) -> str:
+    """`142 calibration images of 25 captures`."""
+    text = f"{report.n_calibration} calibration images"
+    return text if report.n_captures is None else f"{text} of {report.n_captures} captures"
+
+
 def _promise(report: Report) -> str:
     counted = f"{report.false_alarms} of {report.n_normal} good images"
     if report.false_alarm_range is None:
@@ -147,7 +159,7 @@ def _false_alarms(report: Report) -> str:
     low, high = report.false_alarm_range
     text += (
         f" The threshold is set for {percent(report.alpha)} on average. With "
-        f"{report.n_calibration} calibration and {report.n_normal} test images, {percent(low)} to "
+        f"{calibrated_on(report)} and {report.n_normal} good test images, {percent(low)} to "
         f"{percent(high)} is expected in 95 of 100 cases"
     )
     if _at_most_alpha(report):
@@ -201,6 +213,12 @@ def _unmet_alpha(report: Report) -> str:
     if report.requested_alpha is None:
         return ""
     return unmet_alpha_sentence(report.requested_alpha, report.alpha, len(report.zones))
+
+
+def _few_captures(report: Report) -> str:
+    if report.n_captures is None or not too_few_captures(report.alpha, report.n_captures):
+        return ""
+    return few_captures_sentence(report.alpha, report.n_calibration, report.n_captures)
 
 
 def _dependence(report: Report) -> str:

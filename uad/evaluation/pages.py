@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uad.errors import DataError
-from uad.evaluation.explanations import defect_rows, figures, percent, promise_kept, sentences
+from uad.evaluation.explanations import (
+    calibrated_on,
+    defect_rows,
+    figures,
+    percent,
+    promise_kept,
+    sentences,
+)
 from uad.evaluation.gallery import ImageTiles, jpeg_uri, png_uri
 from uad.evaluation.ranking import Shelf, most_wrong_first
 from uad.evaluation.report import ImageResult, Report, short
@@ -151,7 +158,7 @@ def _provenance(report: Report) -> list[tuple[str, str]]:
         ("input", f"{source.input_size[0]} x {source.input_size[1]} pixels (height x width)"),
         ("score", source.score),
         ("threshold", f"{report.threshold:.6g} for a false alarm rate of {short(report.alpha)}, "
-         f"from {report.n_calibration} good images that were used for nothing else"),
+         f"from {calibrated_on(report)} that were used for nothing else"),
         ("test images", f"{report.n_normal} good, {report.n_anomalous} defective, {report.n_masks} "
          f"masks; fingerprint {source.test_fingerprint}"),
         ("git revision", source.git_revision or "-"),

@@ -120,7 +120,8 @@ class Report(_Part):
     """The figures of one model on one set of test images.
 
     `false_alarm_rate` is the rate on the good test images. `alpha` is the rate that the threshold
-    guarantees. In 95 % of cases the observed rate is in `false_alarm_range` if the guarantee holds.
+    guarantees (see `guaranteed_rate` in `uad.scoring.conformal` where images share captures). In
+    95 % of cases the observed rate is in `false_alarm_range` if the guarantee holds.
     """
 
     image_auroc: float | None
@@ -132,6 +133,8 @@ class Report(_Part):
     alpha: float
     threshold: float
     n_calibration: int
+    n_captures: int | None = None
+    """How many captures the calibration images show; None: each image is its own."""
     requested_alpha: float | None = None
     """What was asked for, where `alpha` is larger because n_calibration allows no less."""
     depends_on: ThresholdDependence | None = None
@@ -211,7 +214,7 @@ class Report(_Part):
 SCALARS = (
     *("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro", "f1", "f1_max", "recall"),
     *("false_alarm_rate", "alpha", "threshold", "n_calibration", "n_normal", "n_anomalous"),
-    *("false_alarms", "missed"),
+    *("n_captures", "false_alarms", "missed"),
 )
 
 

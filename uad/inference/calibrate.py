@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from uad.bundle import Bundle, CalibrationEntry, ZoneCalibration, add_calibration
 from uad.config.training import Zones
 from uad.console import console, progress_bar
-from uad.data import Sample
+from uad.data import Sample, captures
 from uad.errors import CalibrationError
 from uad.images import read
 from uad.inference.detector import Scorer
@@ -13,6 +13,8 @@ from uad.inference.engines import Engine, load_engine
 from uad.scoring.conformal import (
     conformal_threshold,
     dependence,
+    few_captures_sentence,
+    too_few_captures,
     unmet_alpha,
     unmet_alpha_sentence,
 )
@@ -29,6 +31,7 @@ def calibrate(
     alpha: float,
     min_area: int = 0,
     zones: Zones = (),
+    group_pattern: str | None = None,
     engine: str = "onnxruntime",
     precision: str = "fp32",
     device: str = "cpu",
@@ -44,13 +47,14 @@ def calibrate(
         alpha: target false alarm rate.
         min_area: smallest defect that counts, in pixels of the image; 0: any.
         zones: parts of the image with an alpha of their own, which is taken out of `alpha`.
+        group_pattern: what tells captures apart in the names; None: each image is its own.
         engine: which engine, at which `precision`, on how many `threads`.
         precision: see `engine`.
         device: where that engine runs.
         threads: see `engine`.
         progress: show a bar on standard error.
-        quiet: do not warn that `alpha` cannot be guaranteed, or that the threshold depends on one
-            image.
+        quiet: do not warn that `alpha` cannot be guaranteed, that the images show too few captures,
+            or that the threshold depends on one image.
 
     Raises:
         CalibrationError: no images, or too few for the zones' alphas.
@@ -61,7 +65,8 @@ def calibrate(
     loaded = load_engine(bundle, engine, device=device, precision=precision, threads=threads)
     try:
         scorer = Scorer(bundle, loaded, min_area, zones)
-        entry = _entry(scorer, samples, loaded, alpha, progress)
+        shown = captures(samples, group_pattern)
+        entry = _entry(scorer, samples, shown, loaded, alpha, progress)
     finally:
         loaded.close()
     if not quiet:
@@ -70,7 +75,12 @@ def calibrate(
 
 
 def _entry(
-    scorer: Scorer, samples: Sequence[Sample], engine: Engine, alpha: float, progress: bool
+    scorer: Scorer,
+    samples: Sequence[Sample],
+    shown: Sequence[int],
+    engine: Engine,
+    alpha: float,
+    progress: bool,
 ) -> CalibrationEntry:
     found, names, peaks = [], [], []
     with progress_bar(visible=progress) as bar:
@@ -87,10 +97,11 @@ def _entry(
         alpha=alpha_outside(alpha, scorer.zones),
         tolerance=TOLERANCE[engine.precision],
         names=names,
+        captures=shown,
         min_area=scorer.min_area,
     )
     return _with_zone_thresholds(
-        entry, [score for score, _ in found], peaks, names, scorer.zones, alpha
+        entry, [score for score, _ in found], peaks, names, shown, scorer.zones, alpha
     )
 
 
@@ -99,6 +110,7 @@ def _with_zone_thresholds(
     scores: Sequence[float],
     peaks: Sequence[Sequence[float]],
     names: Sequence[str],
+    shown: Sequence[int],
     zones: Zones,
     alpha: float,
 ) -> CalibrationEntry:
@@ -109,6 +121,7 @@ def _with_zone_thresholds(
         scores: of the calibration images outside of the zones.
         peaks: of each calibration image its score in each zone.
         names: of the calibration images.
+        shown: of each the number of its capture; may be empty.
         zones: in the order of the peaks.
         alpha: target false alarm rate of the image.
     """
@@ -126,6 +139,7 @@ def _with_zone_thresholds(
             "requested_alpha": alpha,
             "scores": tuple(images[index] for index in order),
             "images": tuple(names[index] for index in order),
+            "captures": tuple(shown[index] for index in order) if shown else (),
             "outside_scores": tuple(sorted(scores)),
             "zones": tuple(
                 ZoneCalibration(zone=zone, threshold=threshold, scores=tuple(sorted(column)))
@@ -143,6 +157,7 @@ def calibration_entry(
     alpha: float,
     tolerance: float,
     names: Sequence[str] = (),
+    captures: Sequence[int] = (),
     min_area: int = 0,
 ) -> CalibrationEntry:
     """An engine's entry.
@@ -154,6 +169,7 @@ def calibration_entry(
         alpha: target false alarm rate.
         tolerance: of the golden scores.
         names: of the calibration images, in the order of `found`.
+        captures: of each the number of its capture, in that order; may be empty.
         min_area: smallest defect that the scores count, in pixels of the image.
     """
     scores, maxima = (tuple(sorted(values)) for values in zip(*found, strict=True))
@@ -166,6 +182,7 @@ def calibration_entry(
         threshold=threshold,
         scores=scores,
         images=tuple(names[index] for index in in_order),
+        captures=tuple(captures[index] for index in in_order) if captures else (),
         golden_scores=tuple(golden_scores),
         min_area=min_area,
         tolerance=tolerance,
@@ -178,6 +195,9 @@ def _warn(entry: CalibrationEntry, samples: Sequence[Sample]) -> None:
     sentences = []
     if unmet_alpha(entry.requested_alpha, entry.alpha) is not None:
         sentences.append(unmet_alpha_sentence(entry.requested_alpha, entry.alpha))
+    shown = entry.n_captures
+    if shown is not None and too_few_captures(entry.requested_alpha, shown):
+        sentences.append(few_captures_sentence(entry.requested_alpha, len(samples), shown))
     if found := dependence(entry.scores, entry.images, entry.threshold):
         files = [str(sample.path) for sample in samples if sample.name == found.image]
         sentences.append(" ".join([found.sentence(), *(f"Its file: {file}" for file in files)]))

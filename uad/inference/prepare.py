@@ -77,6 +77,7 @@ def prepare(
         alpha=alpha if alpha is not None else split_of(bundle).alpha,
         min_area=min_area if min_area is not None else split_of(bundle).min_area,
         zones=_zones(bundle, dataset) if zones is None else zones,
+        group_pattern=dataset.group_pattern,
         engine=engine,
         precision=precision,
         device=device,

@@ -76,6 +76,7 @@ def detect_drift(
     *,
     threshold: float,
     alpha: float,
+    captures: Sequence[int] = (),
     level: float = LEVEL,
     seed: int = 0,
 ) -> Drift:
@@ -86,18 +87,24 @@ def detect_drift(
         recent: scores of the images to judge, oldest first.
         threshold: of the decision, for the count of alarms.
         alpha: the false alarm rate of the threshold.
+        captures: of each calibration image the number of its capture; empty: each is its own.
+            Shots of one part come one after another and are alike. So one score of each capture is
+            compared with every m-th recent one, where a capture has m images on average.
         level: probability that exchangeable images are reported as drifted.
-        seed: of the coins that break ties.
+        seed: of the coins that break ties, and of the lots that choose from a capture.
 
     Raises:
         CalibrationError: there are no calibration scores.
     """
     if len(calibration) == 0:
         raise CalibrationError("There are no calibration scores to compare with.")
-    p_values = _p_values(calibration, recent, np.random.default_rng(seed))
+    rng, shown = np.random.default_rng(seed), len(set(captures)) or None
+    known = calibration if shown is None else _one_of_each(calibration, captures, rng)
+    step = 1 if shown is None else math.ceil(len(calibration) / shown)
+    p_values = _p_values(known, recent[::step], rng)
     capital = list(_capital(p_values))
     alarms = sum(score > threshold for score in recent)
-    detected = (number for number, owned in enumerate(capital, start=1) if owned >= 1 / level)
+    detected = (1 + step * at for at, owned in enumerate(capital) if owned >= 1 / level)
     return Drift(
         images=len(recent),
         evidence=max(capital, default=1.0),
@@ -105,9 +112,9 @@ def detect_drift(
         detected_at=next(detected, None),
         median_p_value=float(np.median(p_values)) if p_values else None,
         alarms=alarms,
-        expected_alarms=_expected(len(calibration), len(recent), alpha),
+        expected_alarms=_expected(len(calibration), len(recent), alpha, shown),
         too_many_alarms=len(recent) > 0
-        and chance_of_alarms(len(calibration), len(recent), alpha, alarms) <= level,
+        and chance_of_alarms(len(calibration), len(recent), alpha, alarms, shown) <= level,
     )
 
 
@@ -129,6 +136,14 @@ def moved_by(
         if (each.score > high if direction == "higher" else each.score < low)
     ]
     return beyond[:limit]
+
+
+def _one_of_each(
+    scores: Sequence[float], captures: Sequence[int], rng: np.random.Generator
+) -> list[float]:
+    """One score of each capture, drawn by lot."""
+    drawn = {captures[index]: scores[index] for index in rng.permutation(len(scores))}
+    return list(drawn.values())
 
 
 def _p_values(
@@ -161,8 +176,8 @@ def _capital(p_values: Sequence[float]) -> "list[float]":
     return history
 
 
-def _expected(n: int, m: int, alpha: float) -> tuple[int, int] | None:
+def _expected(n: int, m: int, alpha: float, captures: int | None) -> tuple[int, int] | None:
     if m == 0:
         return None
-    low, high = beta_binomial_range(n, m, alpha)
+    low, high = beta_binomial_range(n, m, alpha, captures=captures)
     return math.floor(low * m + 1e-9), math.ceil(high * m - 1e-9)

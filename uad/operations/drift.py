@@ -156,6 +156,7 @@ def look_at_scores(
         [each.score for each in scored if each.engine == engine],
         threshold=entry.threshold,
         alpha=entry.alpha,
+        captures=entry.captures,
         level=level,
     )
     own = [each for each in scored if each.engine == engine]

@@ -15,6 +15,7 @@ from uad.inference.detector import load_detector
 from uad.operations.inputs import EvaluationImages
 from uad.registry import CHALLENGER, ModelAddress, ModelRegistry
 from uad.registry.gate import GateRule, GateVerdict, Mode, decide
+from uad.scoring.conformal import guaranteed_rate
 from uad.storage.names import DatasetAddress, ModelVersionNumber, ProductName
 
 
@@ -140,7 +141,11 @@ def _alpha(
     registry: ModelRegistry, product: ProductName, version: ModelVersionNumber | None
 ) -> float | None:
     """The false alarm rate that a version guarantees; None for versions that do not say it."""
-    return registry.version(product, version).metrics.get("alpha") if version else None
+    if version is None:
+        return None
+    figures = registry.version(product, version).metrics
+    captures = int(figures["n_captures"]) if "n_captures" in figures else None
+    return guaranteed_rate(figures["alpha"], captures) if "alpha" in figures else None
 
 
 def _read(file: str | None) -> Report | None:

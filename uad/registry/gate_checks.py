@@ -11,7 +11,13 @@ from uad.metrics import Difference
 from uad.metrics.paired import chance_of_rise
 from uad.monitoring import feedback
 from uad.registry.gate_verdict import Check, GateRule, Metric
-from uad.scoring.conformal import percent, unmet_alpha, unmet_alpha_sentence
+from uad.scoring.conformal import (
+    few_captures_sentence,
+    percent,
+    too_few_captures,
+    unmet_alpha,
+    unmet_alpha_sentence,
+)
 
 
 def golden_check(error: str | None) -> Check:
@@ -22,19 +28,25 @@ def golden_check(error: str | None) -> Check:
 def guaranteed_rate_check(
     calibration: CalibrationEntry, champion: float | None, rule: GateRule
 ) -> Check:
-    """Whether so few calibration images were there that too many good parts may raise an alarm.
+    """Whether so few calibration images or captures were there that too many good parts may alarm.
 
     Args:
         calibration: of the new version.
         champion: the rate that the champion guarantees; a person accepted it.
         rule: the largest rate.
     """
-    asked, reached = calibration.requested_alpha, calibration.alpha
+    asked, reached = calibration.requested_alpha, calibration.guaranteed_rate
     largest = max(asked, rule.max_guaranteed_rate, champion or 0.0)
     is_enough = unmet_alpha(asked, reached) is None or unmet_alpha(largest, reached) is None
+    captures, images = calibration.n_captures, len(calibration.scores)
+    why = (
+        few_captures_sentence(asked, images, captures)
+        if captures is not None and too_few_captures(asked, captures)
+        else unmet_alpha_sentence(asked, reached)
+    )
     reason = (
-        f"{unmet_alpha_sentence(asked, reached)} Up to {percent(reached)} of the good parts may "
-        "raise a false alarm. Add good images and retrain, or accept this rate."
+        f"{why} Up to {percent(reached)} of the good parts may raise a false alarm. Add good "
+        "images and retrain, or accept this rate."
     )
     return Check(
         name="guaranteed_rate",

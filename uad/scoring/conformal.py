@@ -3,6 +3,10 @@
 Vovk et al., Algorithmic Learning in a Random World (2005), ch. 4; Lei et al., JASA 2018: if the
 calibration scores and the score of a future normal image are exchangeable, then
 P(score > threshold) <= alpha, whatever the scores' distribution.
+
+Images of one capture (several shots of one part) are alike: not the images are exchangeable, only
+the captures are. The threshold is still set from all images ("CDF pooling", recommended by Dunn,
+Wasserman and Ramdas, JASA 2023, arXiv 1809.07441); what it keeps is `guaranteed_rate`.
 """
 
 import math
@@ -80,6 +84,41 @@ def unmet_alpha_sentence(requested: float, achieved: float, zones: int = 0) -> s
     )
 
 
+def guaranteed_rate(alpha: float, captures: int | None) -> float:
+    """The largest mean false alarm rate of a threshold for `alpha`, in (0, 1].
+
+    `alpha` itself without captures, and from as many captures on as `alpha` needs independent
+    images: then the mean is near `alpha`. With fewer it may be far above, at most
+    alpha + (1 - alpha) / (captures + 1), if the captures are of one size: that is the hierarchical
+    conformal p-value (1 + sum over the captures of the share of their images that score as high)
+    / (captures + 1) at the threshold, which is valid however alike a capture's images are (Lee,
+    Barber and Willett, "Distribution-free inference with hierarchical data", arXiv 2306.06342).
+
+    Args:
+        alpha: the rate that as many independent images would guarantee.
+        captures: how many the calibration images show; None: each its own.
+    """
+    if captures is None or not too_few_captures(alpha, captures):
+        return alpha
+    return alpha + (1.0 - alpha) / (captures + 1)
+
+
+def too_few_captures(alpha: float, captures: int) -> bool:
+    """Whether fewer captures set the threshold than `alpha` needs independent images."""
+    return captures < images_needed(alpha)
+
+
+def few_captures_sentence(alpha: float, images: int, captures: int) -> str:
+    """What a person is told then."""
+    return (
+        f"The {images} calibration images show {captures} capture{'' if captures == 1 else 's'}. "
+        f"Shots of one capture are alike, so a false alarm rate of {percent(alpha)} needs "
+        f"{images_needed(alpha)} captures. With {captures} the rate may be up to "
+        f"{percent(guaranteed_rate(alpha, captures))} on average. Add good images of other "
+        "parts, or raise data.calibration_share."
+    )
+
+
 @dataclass(frozen=True)
 class Dependence:
     """A threshold that one calibration image determines alone."""
@@ -129,30 +168,47 @@ def p_value(score: float, scores: Sequence[float]) -> float:
 
 
 def beta_binomial_range(
-    n_calibration: int, n_normal: int, alpha: float, confidence: float = 0.95
+    n_calibration: int,
+    n_normal: int,
+    alpha: float,
+    confidence: float = 0.95,
+    captures: int | None = None,
 ) -> tuple[float, float]:
     """The range of the observed false alarm rate if the guarantee holds.
 
     With n calibration scores and the k-th smallest as threshold, the number of false alarms among
     m fresh normals is beta-binomial with a = n + 1 - k, b = k (Vovk, 2012, "Conditional validity of
-    inductive conformal predictors").
+    inductive conformal predictors"). With captures it is about as wide as with so many
+    independent images: a = (captures + 1) alpha, b = (captures + 1)(1 - alpha).
+
+    Args:
+        n_calibration: how many images set the threshold.
+        n_normal: how many fresh normals are judged.
+        alpha: the rate that the threshold is set for.
+        confidence: of the interval.
+        captures: how many captures the calibration images show; None: each its own.
 
     Returns:
         The central `confidence` interval of the rate, as (low, high) shares of `n_normal`.
     """
-    law = _false_alarm_law(n_calibration, n_normal, alpha)
+    law = _false_alarm_law(n_calibration, n_normal, alpha, captures)
     low, high = law.ppf([(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low) / n_normal, float(high) / n_normal
 
 
-def chance_of_alarms(n_calibration: int, n_normal: int, alpha: float, alarms: int) -> float:
+def chance_of_alarms(
+    n_calibration: int, n_normal: int, alpha: float, alarms: int, captures: int | None = None
+) -> float:
     """The probability of so many or more false alarms among fresh normals, as above."""
-    return float(_false_alarm_law(n_calibration, n_normal, alpha).sf(alarms - 1))
+    return float(_false_alarm_law(n_calibration, n_normal, alpha, captures).sf(alarms - 1))
 
 
-def _false_alarm_law(n_calibration: int, n_normal: int, alpha: float) -> Any:
+def _false_alarm_law(n_calibration: int, n_normal: int, alpha: float, captures: int | None) -> Any:
     from scipy.stats import betabinom
 
+    if captures is not None:
+        share = max(alpha, 1.0 / (captures + 1))
+        return betabinom(n_normal, (captures + 1) * share, (captures + 1) * (1.0 - share))
     achieved = max(alpha, 1.0 / (n_calibration + 1))
     rank = max(math.ceil((n_calibration + 1) * (1.0 - achieved) - 1e-9), 1)
     return betabinom(n_normal, n_calibration + 1 - rank, rank)

@@ -97,6 +97,7 @@ def train(
         alpha=config.data.alpha,
         min_area=config.data.min_area,
         zones=dataset.zones,
+        group_pattern=dataset.group_pattern,
         progress=progress,
     )
     forget_checkpoint(folder)

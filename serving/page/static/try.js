@@ -11,6 +11,9 @@ export function verdictOf(result) {
   ];
 }
 
+const calibratedOn = (found) =>
+  found.captures ? count(found.captures, "capture", "captures") : count(found.calibrationImages, "calibration image", "calibration images");
+
 export function show(main, { product }) {
   const answer = element("div", { "aria-live": "polite" });
   const file = element("input", { type: "file", id: "file", accept: "image/*", onchange: () => file.files[0] && judged(file.files[0]) });
@@ -57,7 +60,7 @@ export function show(main, { product }) {
       point.replaceChildren(
         facts([
           ["Asked for", percent(found.alpha)],
-          ["Guaranteed", `at most ${percent(found.promised)}${unmet ? `: ${count(found.calibrationImages, "calibration image", "calibration images")} cannot guarantee less` : ""}`],
+          ["Guaranteed", `at most ${percent(found.promised)}${unmet ? `: ${calibratedOn(found)} cannot guarantee less` : ""}`],
           ["Alarm above", `score ${number(found.threshold)}${same ? " (as now)" : `; now ${number(found.now.threshold)}`}`],
         ]),
         element("p", {}, `${found.changed.length} of ${count(found.compared, "kept image", "kept images")} would get another verdict.`),

@@ -10,9 +10,11 @@ from uad.cli import main
 from uad.config import SplitConfig, TrainingConfig
 from uad.config.training import InputConfig, ModelConfig
 from uad.data import load_dataset, make_demo_images
-from uad.evaluation import Report
+from uad.evaluation import Report, evaluate
+from uad.evaluation.explanations import sentences
 from uad.images import read, resize
 from uad.inference.calibrate import calibrate
+from uad.inference.detector import load_detector
 from uad.models.parts import TrainedModel
 from uad.models.teacher import load_teacher
 from uad.registry import ModelRegistry
@@ -44,6 +46,30 @@ def bundle(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     ref = DatasetRef(name=dataset.name, version="v", train=1, selection=1, calibration=1)
     written = write_bundle(tmp_path_factory.mktemp("bundle") / "demo", model, dataset=ref)
     return calibrate(written, dataset.calibration, alpha=0.05)
+
+
+def test_a_report_says_of_how_many_captures_the_threshold_is(bundle: Bundle, demo: Path) -> None:
+    dataset = load_dataset(demo, SplitConfig())
+    pattern = r"(\d)\."  # the last digit: ten captures at most
+    shown = {sample.name[-5] for sample in dataset.calibration}
+    own = calibrate(bundle, dataset.calibration, alpha=0.05, group_pattern=pattern)
+    entry = own.manifest.calibration["onnxruntime/fp32"]
+    assert entry.n_captures == len(shown)
+    by_image = dict(zip(entry.images, entry.captures, strict=True))
+    assert len({(name[-5], number) for name, number in by_image.items()}) == len(shown)
+    detector = load_detector(own.path)
+    report = evaluate(detector, dataset.test)
+    detector.close()
+    assert report.n_captures == len(shown)
+    said = " ".join(sentences(report))
+    assert f"{len(entry.scores)} calibration images of {len(shown)} captures" in said
+    assert f"{len(entry.scores)} calibration images show {len(shown)} captures" in said
+    assert (
+        calibrate(bundle, dataset.calibration, alpha=0.05)
+        .manifest.calibration["onnxruntime/fp32"]
+        .captures
+        == ()
+    )
 
 
 def run(*arguments: object) -> None:

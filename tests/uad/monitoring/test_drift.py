@@ -43,6 +43,37 @@ def test_a_line_that_changes_is_reported_within_the_next_hundred_images(
     assert found.evidence >= 1 / LEVEL
 
 
+def shots(captures: int, seed: int) -> NDArray[np.float64]:
+    """Six shots of each part, one after another, and alike."""
+    parts, each = np.random.default_rng(seed).normal(size=(2, captures, 6))
+    return np.exp(0.3 * (0.9 * parts[:, :1] + 0.43 * each)).ravel()
+
+
+def watched_shots(recent: NDArray[np.float64], seed: int = 0) -> Drift:
+    order = np.argsort(scores := shots(60, seed))
+    return detect_drift(
+        list(scores[order]),
+        list(recent),
+        threshold=float(np.quantile(scores, 0.95)),
+        alpha=0.05,
+        captures=[int(number) for number in order // 6],
+    )
+
+
+def test_several_shots_of_each_part_are_no_drift() -> None:
+    for day in range(20):
+        found = watched_shots(shots(80, 100 + day), seed=200 + day)
+        assert not found.detected
+        assert not found.too_many_alarms
+
+
+def test_a_changed_line_with_several_shots_of_each_part_is_reported() -> None:
+    found = watched_shots(np.concatenate([shots(20, 1), 1.8 * shots(60, 2)]))
+    assert found.detected_at is not None
+    assert 120 < found.detected_at <= 480
+    assert found.direction == "higher"
+
+
 def test_a_single_defect_proves_nothing_but_is_counted() -> None:
     recent = scores(100, 3)
     recent[40] = 50.0

@@ -185,6 +185,35 @@ def test_a_person_decides_about_a_threshold_that_too_few_good_images_set(
         assert "For 5 % you need 19" in verdict.reason
 
 
+@pytest.mark.parametrize(
+    ("captures", "champion", "decision"),
+    [(19, None, "promote"), (6, None, "promote"), (4, None, "wait"), (4, 0.24, "promote")],
+)
+def test_a_person_decides_about_a_threshold_that_too_few_captures_set(
+    captures: int, champion: float | None, decision: Decision
+) -> None:
+    entry = CalibrationEntry(
+        alpha=0.05,
+        requested_alpha=0.05,
+        threshold=0.5,
+        scores=(0.5,) * 120,
+        captures=tuple(number % captures for number in range(120)),
+        golden_scores=(1.0,),
+        tolerance=0.01,
+    )
+    verdict = decide(
+        report(),
+        report() if champion else None,
+        calibration=entry,
+        champion_version="3" if champion else None,
+        champion_alpha=champion,
+    )
+    assert verdict.decision == decision
+    if decision == "wait":
+        assert "The 120 calibration images show 4 captures" in verdict.reason
+        assert "With 4 the rate may be up to 24 %" in verdict.reason
+
+
 def test_no_first_version_is_promoted_over_a_failed_check_of_its_own() -> None:
     assert decide(report(median_ms=31), None, STRICT).decision == "reject"
 

@@ -1,11 +1,14 @@
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from uad.errors import CalibrationError
 from uad.scoring.conformal import (
     beta_binomial_range,
     conformal_threshold,
     dependence,
+    few_captures_sentence,
+    guaranteed_rate,
     images_needed,
     p_value,
     unmet_alpha,
@@ -69,6 +72,47 @@ def test_the_observed_rate_falls_into_the_beta_binomial_range_as_often_as_stated
 def test_the_range_of_known_cases() -> None:
     assert beta_binomial_range(142, 242, 0.05) == pytest.approx((3 / 242, 24 / 242))
     assert beta_binomial_range(19, 14, 0.05) == pytest.approx((0.0, 3 / 14))
+
+
+def shots(rng: np.random.Generator, captures: int, each: int = 6) -> NDArray[np.float64]:
+    """Scores of several shots of each part: nine tenths of their variance is the part's."""
+    parts = rng.normal(size=(captures, 1)) * np.sqrt(0.9)
+    return (parts + rng.normal(size=(captures, each)) * np.sqrt(0.1)).ravel()
+
+
+def test_shots_of_the_same_parts_keep_the_rate_on_average_and_the_range_of_so_many_captures() -> (
+    None
+):
+    rng = np.random.default_rng(3)
+    rates = [
+        float(np.mean(shots(rng, 40) > conformal_threshold(shots(rng, 25), 0.05)[0]))
+        for _ in range(1000)
+    ]
+    assert 0.04 < np.mean(rates) < 0.065
+
+    def inside(low: float, high: float) -> float:
+        return float(np.mean([low <= rate <= high for rate in rates]))
+
+    assert inside(*beta_binomial_range(150, 240, 0.05, captures=25)) >= 0.93
+    assert inside(*beta_binomial_range(150, 240, 0.05)) < 0.8
+
+
+@pytest.mark.parametrize("captures", [2, 4, 10])
+def test_too_few_captures_keep_the_larger_rate_that_is_said(captures: int) -> None:
+    rng = np.random.default_rng(captures)
+    rates = [
+        np.mean(shots(rng, 1, 30) > conformal_threshold(shots(rng, captures, 30), 0.05)[0])
+        for _ in range(1000)
+    ]
+    assert 0.05 < np.mean(rates) < guaranteed_rate(0.05, captures)
+    said = few_captures_sentence(0.05, 30 * captures, captures)
+    assert f"The {30 * captures} calibration images show {captures} captures" in said
+    assert "5 % needs 19 captures" in said
+
+
+def test_from_as_many_captures_on_as_alpha_needs_images_alpha_is_what_is_said() -> None:
+    assert guaranteed_rate(0.05, None) == guaranteed_rate(0.05, 19) == 0.05
+    assert guaranteed_rate(0.05, 4) == pytest.approx(0.24)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0, -0.1, 2.0])

@@ -73,7 +73,13 @@ def import_stfpm(
         calibration=len(normals.normals),
     )
     bundle = write_bundle(output, model, dataset=reference)
-    return calibrate(bundle, normals.normals, alpha=alpha, progress=progress)
+    return calibrate(
+        bundle,
+        normals.normals,
+        alpha=alpha,
+        group_pattern=normals.group_pattern,
+        progress=progress,
+    )
 
 
 def split_weights(arrays: Arrays, *, origin: str) -> tuple[Weights, Weights]:

@@ -41,6 +41,7 @@ def add_int8_where_accepted(
             alpha=alpha,
             min_area=min_area,
             zones=dataset.zones,
+            group_pattern=dataset.group_pattern,
             engine=name,
             precision="int8",
             progress=progress,
