@@ -3,7 +3,7 @@
 Run by hand: `python tests/bench/memory.py [--whole] [--set SETTING] [IMAGES ...]`, by default 1000
 and 10000. It runs `uad train` and ends it a little after its first steps: what grows with the
 images is made before them, and an epoch of 10,000 images takes 20 minutes. `--whole` lets it end by
-itself, with a network of an eighth, so that the score and the threshold are in it too.
+itself after one epoch, so that the memory, the score and the threshold are in it too.
 
 Anonymous memory is what the process needs; mapped files are the disk's cache, which the system
 takes back when others need it.
@@ -27,7 +27,7 @@ import numpy as np
 SIDE = 1024
 KINDS = 200
 STEP_SECONDS = 45.0
-PHASES = ("decode", "teacher", "train", "calibrate")
+PHASES = ("decode", "teacher", "train", "memory", "calibrate")
 SHORT = ["training.epochs=1", "training.min_steps=0", "export.int8=off"]
 
 
@@ -77,10 +77,9 @@ def _draw(folder: Path, count: int) -> int:
 
 
 def _train(folder: Path, whole: bool, settings: list[str]) -> Peaks:
-    settings = [*SHORT, *(["model.width=8"] if whole else []), *settings]
+    settings = [*SHORT, *settings]
     command = [sys.executable, "-m", "uad", "train", "--data", str(folder / "photos")]
     command += ["--output", str(folder / "bundle")]
-    command += ["--teacher", "random" if whole else "embedded"]
     command += [part for setting in settings for part in ("--set", setting)]
     process = subprocess.Popen(
         command,

@@ -335,9 +335,15 @@ def _run(parameters: dict[str, Any]) -> "Retraining":
     _prepare()
     from flows import environment, logs
     from flows.engine import start_engine
+    from uad.operations.images import read_ahead
     from uad.operations.training import get_ready
 
-    start_engine(lambda: get_ready(parameters["product"]))
+    def meanwhile() -> None:
+        get_ready(parameters["product"])
+        roles, settle = _roles(parameters), parameters["settle_seconds"]
+        read_ahead(parameters["data"], roles, settle_seconds=settle)
+
+    start_engine(meanwhile)
     from flows.retrain import retrain as chain
     from flows.server import reachable
 

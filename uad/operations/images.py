@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from uad.data import FolderRoles, ingest
+from uad.data.checks import scan
 from uad.data.layouts import find
 from uad.data.quarantine import quarantined
 from uad.data.versions import check_name as check_dataset_name
@@ -75,6 +76,16 @@ def store_images(
             told.append(f"and {len(version.problems) - SHOWN} more")
     told.append(f"dataset {version.address}: {counted(version.counts)}")
     return StoredImages(DatasetAddress(version.address), tuple(told))
+
+
+def read_ahead(data: str, roles: FolderRoles | None = None, *, settle_seconds: float = 0.0) -> None:
+    """Read and check the files of a path now. Ingesting them then reads only what has changed.
+
+    Raises:
+        DataError: as `ingest`.
+    """
+    if _is_path(data) or not is_stored(data):
+        scan(Path(data), roles, settle_seconds=settle_seconds)
 
 
 def counted(counts: dict[str, int]) -> str:
