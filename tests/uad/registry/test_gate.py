@@ -147,6 +147,30 @@ def test_the_first_version_of_a_product_needs_only_its_own_checks(first: Report 
     assert decide(first, None).decision == "promote"
 
 
+def calibrated_on(images: int, asked: float, captures: int = 0) -> CalibrationEntry:
+    threshold, alpha = conformal_threshold([0.5] * images, asked)
+    return CalibrationEntry(
+        alpha=alpha,
+        requested_alpha=asked,
+        threshold=threshold,
+        scores=(0.5,) * images,
+        captures=tuple(number % captures for number in range(images)) if captures else (),
+        golden_scores=(1.0,),
+        tolerance=0.01,
+    )
+
+
+def judged(calibration: CalibrationEntry, champion: float | None) -> GateVerdict:
+    """With a champion that keeps this rate, or without one."""
+    return decide(
+        report(),
+        report() if champion else None,
+        calibration=calibration,
+        champion_version="3" if champion else None,
+        champion_alpha=champion,
+    )
+
+
 @pytest.mark.parametrize(
     ("images", "asked", "champion", "decision"),
     [
@@ -163,22 +187,7 @@ def test_the_first_version_of_a_product_needs_only_its_own_checks(first: Report 
 def test_a_person_decides_about_a_threshold_that_too_few_good_images_set(
     images: int, asked: float, champion: float | None, decision: Decision
 ) -> None:
-    threshold, alpha = conformal_threshold([0.5] * images, asked)
-    entry = CalibrationEntry(
-        alpha=alpha,
-        requested_alpha=asked,
-        threshold=threshold,
-        scores=(0.5,) * images,
-        golden_scores=(1.0,),
-        tolerance=0.01,
-    )
-    verdict = decide(
-        report(),
-        report() if champion else None,
-        calibration=entry,
-        champion_version="3" if champion else None,
-        champion_alpha=champion,
-    )
+    verdict = judged(calibrated_on(images, asked), champion)
     assert verdict.decision == decision
     if decision == "wait":
         assert "Add good images and retrain, or accept this rate" in verdict.reason
@@ -192,22 +201,7 @@ def test_a_person_decides_about_a_threshold_that_too_few_good_images_set(
 def test_a_person_decides_about_a_threshold_that_too_few_captures_set(
     captures: int, champion: float | None, decision: Decision
 ) -> None:
-    entry = CalibrationEntry(
-        alpha=0.05,
-        requested_alpha=0.05,
-        threshold=0.5,
-        scores=(0.5,) * 120,
-        captures=tuple(number % captures for number in range(120)),
-        golden_scores=(1.0,),
-        tolerance=0.01,
-    )
-    verdict = decide(
-        report(),
-        report() if champion else None,
-        calibration=entry,
-        champion_version="3" if champion else None,
-        champion_alpha=champion,
-    )
+    verdict = judged(calibrated_on(120, 0.05, captures), champion)
     assert verdict.decision == decision
     if decision == "wait":
         assert "The 120 calibration images show 4 captures" in verdict.reason
