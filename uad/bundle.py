@@ -28,6 +28,7 @@ from uad import __version__
 from uad.config import DetectorDefinition, InputSpec, ScoreDefinition
 from uad.config.training import Zone
 from uad.errors import BundleError
+from uad.graph import build
 from uad.models.memory import Memory
 from uad.models.parts import Parts, TrainedModel
 from uad.models.resnet import Weights
@@ -241,8 +242,6 @@ def write_bundle(
 
     Everything is written to a new folder beside it, which then takes its place.
     """
-    from uad.inference.graph import build
-
     directory = Path(directory)
     refuse_foreign(directory)
     with assembling(directory) as staging:

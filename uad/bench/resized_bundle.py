@@ -20,8 +20,8 @@ from uad.config import (
     TrainingConfig,
 )
 from uad.config.score import PartName
+from uad.graph import build_int8
 from uad.images import Image, resize
-from uad.inference.graph import build_int8
 from uad.inference.quantization.quantize import measure_extremes
 from uad.models.memory import COMPONENTS, Memory
 from uad.models.parts import Teacher, TrainedModel

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from uad.config import InputSpec
 from uad.data import Sample
+from uad.graph import MOMENTS, PATCHES, build, build_features
 from uad.images import Image, read
 from uad.inference.engines import Engine, open_model
 from uad.inference.engines.loading import installed
-from uad.inference.graph import MOMENTS, PATCHES, build, build_features
 from uad.models.parts import Parts
 from uad.models.resnet import Weights
 from uad.scoring.maps import Outputs

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from uad.bundle import INT8_MODEL, Bundle, CalibrationEntry
 from uad.errors import BundleError, CalibrationError, EngineError
-from uad.inference.graph import with_scoring
+from uad.graph import with_scoring
 from uad.scoring.parts import exponents
 
 KEY = "onnxruntime/int8"

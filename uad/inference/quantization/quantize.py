@@ -2,7 +2,7 @@
 
 Post-training quantisation: the range of every activation is what it takes on normal training
 images, with or without the extremes of a tenth of them; weights are rounded channel by channel
-(Jacob et al., CVPR 2018; see `uad.inference.graph.int8`).
+(Jacob et al., CVPR 2018; see `uad.graph.int8`).
 Calibration images are not used, so the threshold's guarantee holds for the 8-bit model too. Engines
 round in different places, so each is tested.
 """
@@ -22,9 +22,9 @@ from uad.config import InputSpec
 from uad.console import progress_bar
 from uad.data import Sample
 from uad.errors import CalibrationError, EngineError
+from uad.graph import Range, Ranges, build_int8, build_observed
 from uad.images import Image, read
 from uad.inference.engines import load_engine, open_model
-from uad.inference.graph import Range, Ranges, build_int8, build_observed
 from uad.inference.quantization.check import Bounds, QuantizationCheck, objection
 from uad.models.parts import Parts
 from uad.scoring.zones import prepared

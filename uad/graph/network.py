@@ -6,8 +6,8 @@ import numpy as np
 
 from uad.config import InputSpec
 from uad.errors import BundleError
-from uad.inference.graph.nodes import Array, Graph
-from uad.inference.graph.parts import add_features, add_memory, add_whole_image
+from uad.graph.nodes import Array, Graph
+from uad.graph.parts import add_features, add_memory, add_whole_image
 from uad.models.parts import Parts
 from uad.models.resnet import Weights
 from uad.scoring.maps import LEVELS

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from uad.config import InputSpec
 from uad.errors import BundleError
-from uad.inference.graph.network import BLOCKS, NETWORKS, assemble
-from uad.inference.graph.nodes import INPUT, Array, Graph
+from uad.graph.network import BLOCKS, NETWORKS, assemble
+from uad.graph.nodes import INPUT, Array, Graph
 from uad.models.parts import Parts
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from uad.config.training import InputSpec
 from uad.errors import BundleError
-from uad.inference.graph import Range, build, build_features, build_observed
-from uad.inference.graph.int8 import without_dead_values
+from uad.graph import Range, build, build_features, build_observed
+from uad.graph.int8 import without_dead_values
 from uad.models.memory import Memory, fit_memory
 from uad.models.parts import Parts
 from uad.models.resnet import Weights, random_weights

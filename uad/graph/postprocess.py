@@ -9,7 +9,7 @@ import numpy as np
 from uad.config import DetectorDefinition, InputSpec, ScoreDefinition
 from uad.config.score import PartName
 from uad.errors import EngineError
-from uad.inference.graph.nodes import INPUT, output_sizes
+from uad.graph.nodes import INPUT, output_sizes
 from uad.scoring.maps import LEVELS, MEMORY, WHOLE_IMAGE, Statistics
 from uad.scoring.parts import LEAST, exponents, highest_count, map_factors
 

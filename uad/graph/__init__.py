@@ -10,11 +10,11 @@ The graph ends before upsampling, which is cheaper and more exact outside (`uad.
 `build` computes in float32; `build_int8` is the same network quantised.
 """
 
-from uad.inference.graph.int8 import Range, Ranges, build_int8
-from uad.inference.graph.network import build, build_features, build_observed
-from uad.inference.graph.nodes import INPUT, output_sizes
-from uad.inference.graph.parts import MOMENTS, PATCHES
-from uad.inference.graph.postprocess import with_scoring
+from uad.graph.int8 import Range, Ranges, build_int8
+from uad.graph.network import build, build_features, build_observed
+from uad.graph.nodes import INPUT, output_sizes
+from uad.graph.parts import MOMENTS, PATCHES
+from uad.graph.postprocess import with_scoring
 
 __all__ = [
     "INPUT",

@@ -8,7 +8,7 @@ from tests.bundles import definition, fitted
 from uad.config import InputSpec, ScoreDefinition
 from uad.config.score import PARTS, PartName
 from uad.errors import EngineError
-from uad.inference.graph import build, with_scoring
+from uad.graph import build, with_scoring
 from uad.models.parts import Parts
 from uad.models.resnet import random_weights
 from uad.scoring.maps import Statistics, anomaly_map, image_score

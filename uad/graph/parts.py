@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from uad.inference.graph.nodes import Array, Graph
+from uad.graph.nodes import Array, Graph
 from uad.models.memory import SMOOTHING, Memory
 from uad.models.resnet import Weights
 from uad.models.statistics import WholeImage
