@@ -374,7 +374,10 @@ def _read_manifest(path: Path) -> Manifest:
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as exc:
-        raise BundleError(f"{path} is not a bundle: it has no {MANIFEST}") from exc
+        raise BundleError(
+            f"{path} is not a bundle: it has no {MANIFEST}. If you mean a registered product, "
+            f"write models:/{path.name or 'NAME'}@champion"
+        ) from exc
     except (OSError, ValueError) as exc:
         raise BundleError(f"{file} cannot be read as JSON: copy the bundle again") from exc
     version = values.get("format_version") if isinstance(values, dict) else None

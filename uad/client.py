@@ -207,7 +207,8 @@ class Client:
             ) from exc
         except httpx.HTTPError as exc:
             raise ServingError(
-                f"{url} cannot be reached ({exc}). Is `uad serve` running there?"
+                f"{url} cannot be reached ({exc}). Is `uad serve` running there? "
+                "--url names another address."
             ) from exc
 
 

@@ -387,18 +387,20 @@ def _shares(version: "DatasetVersion") -> tuple[str, "Sequence[Problem]"]:
         dataset = load_dataset(version.address, split)
     except DataError as exc:
         return str(exc), ()
+    known = set(version.problems)
+    leaks = [p for p in dataset.problems if p.kind == "leak" and p not in known]
     counts, needed = dataset.counts, images_needed(split.alpha)
     text = ", ".join(f"{counts[use]} {use}" for use in ("train", "selection", "calibration"))
     if dataset.groups is not None:
         shown = len(set(captures(dataset.calibration, dataset.group_pattern)))
         text += f" (of {dataset.groups} captures, {shown} of them in calibration)"
         if too_few_captures(split.alpha, shown):
-            text += f". {few_captures_sentence(split.alpha, counts['calibration'], shown)}"
+            few = few_captures_sentence(split.alpha, split.alpha, counts["calibration"], shown)
+            return f"{text}. {few}", leaks
     if counts["calibration"] < needed:
         reached = 1 / (counts["calibration"] + 1)
         text += (
             f"; a false alarm rate of {split.alpha:.0%} needs {needed} calibration images; "
             f"with these, {reached:.0%} can be guaranteed"
         )
-    known = set(version.problems)
-    return text, [p for p in dataset.problems if p.kind == "leak" and p not in known]
+    return text, leaks

@@ -108,7 +108,7 @@ def retrain(
 
         uad retrain --data ./photos/cookie --name cookie
         uad retrain --data ./photos/cookie --name cookie --quick
-        uad retrain --data cookie --name cookie --set training.epochs=20 --promote never
+        uad retrain --data cookie --name cookie --set training.min_steps=400 --promote never
         uad retrain --data ./photos/cookie --name cookie --with-feedback
     """
     folders = folder_settings(data, normal, defects, masks)
@@ -385,11 +385,12 @@ def _learned(bundle: str | None) -> list[tuple[str, object]]:
     rows: list[tuple[str, object]] = []
     if data := manifest.dataset:
         shares = f"{data.train} to learn from, {data.selection} to choose, {data.calibration}"
-        rows.append(("good images", f"{shares} for the threshold"))
+        shown = manifest.reference_calibration and manifest.reference_calibration.n_captures
+        of = f" ({shown} captures)" if shown else ""
+        rows.append(("good images", f"{shares} for the threshold{of}"))
     if entry := manifest.reference_calibration:
-        rows.append(
-            ("false alarm rate", f"{percent(entry.alpha)} at most, threshold {entry.threshold:.6g}")
-        )
+        kept = f"{percent(entry.guaranteed_rate)} at most, threshold {entry.threshold:.6g}"
+        rows.append(("false alarm rate", kept))
     return rows
 
 

@@ -74,10 +74,10 @@ def suspects(
     page = write_suspects_page(dataset, ranking, chosen.id, report)
     console().print(f"report: {page} (open it in a browser)")
     if found:
-        names = ", ".join(each.sample.name for each in found[:3])
+        names = ", ".join(each.sample.name for each in found[:3]) + ", ..." * (len(found) > 3)
         console().print(
             (
                 "next: look at them. Then move defects out of the folder, or train without them: "
-                f"--set 'data.exclude=[{names}]' or --without-suspects"
+                f"--set 'data.exclude=[{names}]', or without all: --set data.without_suspects=true"
             ),
         )

@@ -71,7 +71,7 @@ def train(
 
         uad train --data cookie --output bundles/cookie
         uad train --data cookie --output bundles/cookie-quick --quick
-        uad train --data ./my-images --output out --set training.epochs=20 --set data.alpha=0.01
+        uad train --data ./my-images --output out --set training.min_steps=400 --set data.alpha=0.01
     """
     asked = folder_settings(data, normal, defects, masks)
     asked += ["data.without_suspects=true"] if without_suspects else []

@@ -115,6 +115,18 @@ def _tell_which(name: str, address: str, folder: str) -> None:
     )
 
 
+@cache
+def _tell_useless(group_pattern: str, example: str) -> None:
+    """Logged once per process, however often the dataset is loaded."""
+    log.warning(
+        "The group pattern '%s' puts each image into a capture of its own, for example %s: it "
+        "matches no name, or nothing that two names share. If several images show one part, "
+        "correct it; else leave it out.",
+        group_pattern,
+        example,
+    )
+
+
 def _stored(version: DatasetVersion, split: SplitConfig) -> Dataset:
     if split.group_pattern is None and version.group_pattern is not None:
         split = split.model_copy(update={"group_pattern": version.group_pattern})
@@ -151,6 +163,8 @@ def _dataset(
         shares = split_normals(normals, split)
     except DataError as exc:
         raise DataError(f"{name}: {exc}") from exc
+    if split.group_pattern is not None and shares.groups == len(normals):
+        _tell_useless(split.group_pattern, normals[0].name)
     return Dataset(
         name=name,
         version=version,

@@ -210,15 +210,16 @@ def _zones(report: Report) -> list[str]:
 
 
 def _unmet_alpha(report: Report) -> str:
-    if report.requested_alpha is None:
+    if report.requested_alpha is None or _few_captures(report):
         return ""
     return unmet_alpha_sentence(report.requested_alpha, report.alpha, len(report.zones))
 
 
 def _few_captures(report: Report) -> str:
-    if report.n_captures is None or not too_few_captures(report.alpha, report.n_captures):
+    asked = report.requested_alpha or report.alpha
+    if report.n_captures is None or not too_few_captures(asked, report.n_captures):
         return ""
-    return few_captures_sentence(report.alpha, report.n_calibration, report.n_captures)
+    return few_captures_sentence(asked, report.alpha, report.n_calibration, report.n_captures)
 
 
 def _dependence(report: Report) -> str:

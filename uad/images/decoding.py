@@ -280,6 +280,8 @@ def _opened(data: bytes, name: str, max_pixels: int) -> Iterator[PIL.Image.Image
             f"{name} has too many pixels (limit {max_pixels}); make it smaller"
         ) from exc
     except PIL.UnidentifiedImageError as exc:
+        if not data:
+            raise ImageError(f"{name} is empty; copy it again or leave it out") from exc
         if (depth := _tiff_depth(data)) is not None:
             raise UnsupportedImageError(_no_scale(name, depth)) from exc
         raise ImageError(f"{name} is not a readable image; re-export it as PNG or JPEG") from exc

@@ -192,12 +192,11 @@ def calibration_entry(
 
 
 def _warn(entry: CalibrationEntry, samples: Sequence[Sample]) -> None:
-    sentences = []
-    if unmet_alpha(entry.requested_alpha, entry.alpha) is not None:
-        sentences.append(unmet_alpha_sentence(entry.requested_alpha, entry.alpha))
-    shown = entry.n_captures
-    if shown is not None and too_few_captures(entry.requested_alpha, shown):
-        sentences.append(few_captures_sentence(entry.requested_alpha, len(samples), shown))
+    sentences, shown, asked = [], entry.n_captures, entry.requested_alpha
+    if shown is not None and too_few_captures(asked, shown):
+        sentences.append(few_captures_sentence(asked, entry.alpha, len(samples), shown))
+    elif unmet_alpha(asked, entry.alpha) is not None:
+        sentences.append(unmet_alpha_sentence(asked, entry.alpha))
     if found := dependence(entry.scores, entry.images, entry.threshold):
         files = [str(sample.path) for sample in samples if sample.name == found.image]
         sentences.append(" ".join([found.sentence(), *(f"Its file: {file}" for file in files)]))

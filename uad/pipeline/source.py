@@ -67,19 +67,21 @@ def _settings(
 def _model(model: str, folder: Path, registry: ModelRegistry) -> str:
     if is_address(model):
         return model
-    for path in (Path(model), folder / model):
+    paths = (Path(model), folder / model)
+    for path in paths:
         if (path / MANIFEST).is_file():
             return str(path)
-        if path.exists():
-            raise BundleError(
-                f"{path} is not a bundle: it has no {MANIFEST}. `uad train` writes bundles; `uad "
-                "import` makes one from other weights."
-            )
     products = registry.products()
     if model == DEFAULT_MODEL:
         return str(ModelAddress.champion(_only(products)))
     if model in products:
         return str(ModelAddress.champion(ProductName(model)))
+    for path in paths:
+        if path.exists():
+            raise BundleError(
+                f"{path} is not a bundle: it has no {MANIFEST}. `uad train` writes bundles; `uad "
+                "import` makes one from other weights."
+            )
     raise ConfigError(
         f"'{model}' is not a pipeline, file, bundle or product (products: "
         f"{', '.join(products) or 'none'}). Give {ANOMALY_DETECTION}, a YAML file, a bundle's "

@@ -40,7 +40,7 @@ def guaranteed_rate_check(
     is_enough = unmet_alpha(asked, reached) is None or unmet_alpha(largest, reached) is None
     captures, images = calibration.n_captures, len(calibration.scores)
     why = (
-        few_captures_sentence(asked, images, captures)
+        few_captures_sentence(asked, calibration.alpha, images, captures)
         if captures is not None and too_few_captures(asked, captures)
         else unmet_alpha_sentence(asked, reached)
     )

@@ -108,14 +108,21 @@ def too_few_captures(alpha: float, captures: int) -> bool:
     return captures < images_needed(alpha)
 
 
-def few_captures_sentence(alpha: float, images: int, captures: int) -> str:
-    """What a person is told then."""
+def few_captures_sentence(asked: float, alpha: float, images: int, captures: int) -> str:
+    """What a person is told then.
+
+    Args:
+        asked: the false alarm rate that was asked for.
+        alpha: the one in use: larger if there are too few images.
+        images: how many set the threshold.
+        captures: how many they show.
+    """
     return (
-        f"The {images} calibration images show {captures} capture{'' if captures == 1 else 's'}. "
-        f"Shots of one capture are alike, so a false alarm rate of {percent(alpha)} needs "
-        f"{images_needed(alpha)} captures. With {captures} the rate may be up to "
-        f"{percent(guaranteed_rate(alpha, captures))} on average. Add good images of other "
-        "parts, or raise data.calibration_share."
+        f"The {images} calibration images show {captures} capture{'' if captures == 1 else 's'}: "
+        "several are shots of one part. Such shots are alike, so a false alarm rate of "
+        f"{percent(asked)} needs {images_needed(asked)} captures in calibration. With {captures} "
+        f"the rate may be up to {percent(guaranteed_rate(alpha, captures))} on average. Add good "
+        "images of other parts."
     )
 
 

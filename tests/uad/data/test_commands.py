@@ -24,6 +24,17 @@ def test_ingest_shows_what_was_found_and_the_next_command(
     assert "uad train --data parts" in captured.err
 
 
+def test_ingest_says_of_how_many_captures_the_threshold_will_be(
+    parts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ("ingest", str(parts), "--name", "parts", "--group-pattern", r"good/00\d*([02468])")
+    assert run(*command) == 0
+    shown = re.sub(r"[│\s]+", " ", capsys.readouterr().out)
+    assert re.search(r"calibration \(of \d+ captures, (\d+) of them in calibration\)", shown)
+    assert "5 % needs 19 captures in calibration" in shown
+    assert "can be guaranteed" not in shown
+
+
 def test_broken_images_stop_an_ingest_that_refuses_them(
     parts: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

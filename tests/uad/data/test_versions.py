@@ -253,6 +253,14 @@ def test_a_group_pattern_is_part_of_the_version_and_used_when_it_is_loaded(
     assert "capture 003 is in training and in test (test/good/003.png)" in leaks[3]
 
 
+def test_a_pattern_that_tells_no_parts_apart_is_said(
+    parts: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = ingest(parts, "parts", group_pattern=r"box_(\d+)").address
+    load_dataset(address)
+    assert "puts each image into a capture of its own, for example train/good/" in caplog.text
+
+
 def test_a_pattern_without_a_group_is_refused_before_anything_is_stored(parts: Path) -> None:
     for pattern in ("abc", "(abc"):
         with pytest.raises(ConfigError, match="group pattern"):

@@ -50,6 +50,11 @@ def test_a_jpeg_has_the_pixels_that_opencv_gives() -> None:
     assert np.array_equal(decode(data), cv2.imdecode(np.frombuffer(data, np.uint8), 1))
 
 
+def test_an_empty_file_is_called_empty() -> None:
+    with pytest.raises(ImageError, match=r"cam\.png is empty"):
+        decode(b"", name="cam.png")
+
+
 def test_content_decides_not_the_suffix_and_names_may_be_anything(tmp_path: Path) -> None:
     path = tmp_path / "Prüfung 7 (neu).JPG"
     path.write_bytes(encoded(pillow(colours()), "PNG"))

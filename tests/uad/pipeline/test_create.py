@@ -118,6 +118,15 @@ def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path, registry: ModelRe
         create_pipeline(tmp_path)
 
 
+def test_a_folder_of_photos_does_not_hide_the_product_of_its_name(
+    served: ModelRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cookie").mkdir()
+    with create_pipeline("cookie") as pipeline:
+        assert pipeline.model_version
+
+
 def test_devices_engines_and_thresholds_are_checked(random_bundle: Bundles) -> None:
     for device in ("cuda", "gpu:x", "CPU:", "tpu:0"):
         with pytest.raises(EngineError, match="device"):

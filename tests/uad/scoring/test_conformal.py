@@ -105,9 +105,10 @@ def test_too_few_captures_keep_the_larger_rate_that_is_said(captures: int) -> No
         for _ in range(1000)
     ]
     assert 0.05 < np.mean(rates) < guaranteed_rate(0.05, captures)
-    said = few_captures_sentence(0.05, 30 * captures, captures)
+    said = few_captures_sentence(0.05, 0.05, 30 * captures, captures)
     assert f"The {30 * captures} calibration images show {captures} captures" in said
     assert "5 % needs 19 captures" in said
+    assert f"up to {100 * guaranteed_rate(0.05, captures):.3g} % on average" in said
 
 
 def test_from_as_many_captures_on_as_alpha_needs_images_alpha_is_what_is_said() -> None:
