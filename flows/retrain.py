@@ -119,6 +119,10 @@ def retrain(
                 product=product, dataset=dataset, version=known.version, unchanged=True
             )
         run = open_run(product, dataset, teacher, config, key, device, reason)
+        if run.resumed:
+            logs.logger.info(
+                "This goes on with a retraining that was stopped: MLflow run %s", run.id
+            )
         with closing_run(run.id), RunTracker().machine(run.id):
             log_dataset(run.id, images)
             bundle = finetune(inputs, product, device, run.id, run.resumed)

@@ -24,7 +24,11 @@ def standing_in() -> None:
 
 
 def test_a_killed_retraining_goes_on_in_the_same_run_from_its_checkpoint(
-    full_chain: dict[str, Any], normals: Path, registry: ModelRegistry, prefect_api: str
+    full_chain: dict[str, Any],
+    normals: Path,
+    registry: ModelRegistry,
+    prefect_api: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     from mlflow import MlflowClient
 
@@ -46,6 +50,7 @@ def test_a_killed_retraining_goes_on_in_the_same_run_from_its_checkpoint(
 
     outcome = retrain(**parameters)
 
+    assert f"goes on with a retraining that was stopped: MLflow run {outcome.run_id}" in caplog.text
     [run] = runs(client)
     epochs = logged_epochs(client)
     assert cut_off.info.status == "RUNNING"
