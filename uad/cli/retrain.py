@@ -382,13 +382,13 @@ def _learned(bundle: str | None) -> list[tuple[str, object]]:
     from uad.scoring.conformal import percent
 
     manifest = read_bundle(Path(bundle)).manifest
+    entry = manifest.reference_calibration
     rows: list[tuple[str, object]] = []
     if data := manifest.dataset:
         shares = f"{data.train} to learn from, {data.selection} to choose, {data.calibration}"
-        shown = manifest.reference_calibration and manifest.reference_calibration.n_captures
-        of = f" ({shown} captures)" if shown else ""
+        of = f" ({entry.n_captures} captures)" if entry and entry.n_captures else ""
         rows.append(("good images", f"{shares} for the threshold{of}"))
-    if entry := manifest.reference_calibration:
+    if entry:
         kept = f"{percent(entry.guaranteed_rate)} at most, threshold {entry.threshold:.6g}"
         rows.append(("false alarm rate", kept))
     return rows

@@ -4,12 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from uad.evaluation.report import DefectResult, Report, short
-from uad.scoring.conformal import (
-    Dependence,
-    few_captures_sentence,
-    too_few_captures,
-    unmet_alpha_sentence,
-)
+from uad.scoring.conformal import Dependence, shortfall_sentence
 
 Row = tuple[str, str, str]
 """(what, figure, what it means)."""
@@ -70,7 +65,6 @@ def sentences(report: Report) -> list[str]:
             *_zones(report),
             said_good_sentence(report),
             _unmet_alpha(report),
-            _few_captures(report),
             _dependence(report),
             _located(report),
             _weakest(report),
@@ -210,16 +204,13 @@ def _zones(report: Report) -> list[str]:
 
 
 def _unmet_alpha(report: Report) -> str:
-    if report.requested_alpha is None or _few_captures(report):
-        return ""
-    return unmet_alpha_sentence(report.requested_alpha, report.alpha, len(report.zones))
-
-
-def _few_captures(report: Report) -> str:
-    asked = report.requested_alpha or report.alpha
-    if report.n_captures is None or not too_few_captures(asked, report.n_captures):
-        return ""
-    return few_captures_sentence(asked, report.alpha, report.n_calibration, report.n_captures)
+    return shortfall_sentence(
+        report.requested_alpha or report.alpha,
+        report.alpha,
+        report.n_calibration,
+        report.n_captures,
+        len(report.zones),
+    )
 
 
 def _dependence(report: Report) -> str:

@@ -10,14 +10,7 @@ from uad.errors import CalibrationError
 from uad.images import read
 from uad.inference.detector import Scorer
 from uad.inference.engines import Engine, load_engine
-from uad.scoring.conformal import (
-    conformal_threshold,
-    dependence,
-    few_captures_sentence,
-    too_few_captures,
-    unmet_alpha,
-    unmet_alpha_sentence,
-)
+from uad.scoring.conformal import conformal_threshold, dependence, shortfall_sentence
 from uad.scoring.zone_alpha import alpha_outside, check_zones, on_image_scale
 
 TOLERANCE = {"fp32": 1e-3, "bf16": 2e-2, "fp16": 2e-2, "int8": 2e-2}
@@ -192,11 +185,8 @@ def calibration_entry(
 
 
 def _warn(entry: CalibrationEntry, samples: Sequence[Sample]) -> None:
-    sentences, shown, asked = [], entry.n_captures, entry.requested_alpha
-    if shown is not None and too_few_captures(asked, shown):
-        sentences.append(few_captures_sentence(asked, entry.alpha, len(samples), shown))
-    elif unmet_alpha(asked, entry.alpha) is not None:
-        sentences.append(unmet_alpha_sentence(asked, entry.alpha))
+    short = shortfall_sentence(entry.requested_alpha, entry.alpha, len(samples), entry.n_captures)
+    sentences = [short] if short else []
     if found := dependence(entry.scores, entry.images, entry.threshold):
         files = [str(sample.path) for sample in samples if sample.name == found.image]
         sentences.append(" ".join([found.sentence(), *(f"Its file: {file}" for file in files)]))

@@ -11,13 +11,7 @@ from uad.metrics import Difference
 from uad.metrics.paired import chance_of_rise
 from uad.monitoring import feedback
 from uad.registry.gate_verdict import Check, GateRule, Metric
-from uad.scoring.conformal import (
-    few_captures_sentence,
-    percent,
-    too_few_captures,
-    unmet_alpha,
-    unmet_alpha_sentence,
-)
+from uad.scoring.conformal import percent, shortfall_sentence, unmet_alpha
 
 
 def golden_check(error: str | None) -> Check:
@@ -38,11 +32,8 @@ def guaranteed_rate_check(
     asked, reached = calibration.requested_alpha, calibration.guaranteed_rate
     largest = max(asked, rule.max_guaranteed_rate, champion or 0.0)
     is_enough = unmet_alpha(asked, reached) is None or unmet_alpha(largest, reached) is None
-    captures, images = calibration.n_captures, len(calibration.scores)
-    why = (
-        few_captures_sentence(asked, calibration.alpha, images, captures)
-        if captures is not None and too_few_captures(asked, captures)
-        else unmet_alpha_sentence(asked, reached)
+    why = shortfall_sentence(
+        asked, calibration.alpha, len(calibration.scores), calibration.n_captures
     )
     reason = (
         f"{why} Up to {percent(reached)} of the good parts may raise a false alarm. Add good "

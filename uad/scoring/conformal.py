@@ -126,6 +126,18 @@ def few_captures_sentence(asked: float, alpha: float, images: int, captures: int
     )
 
 
+def shortfall_sentence(
+    asked: float, alpha: float, images: int, captures: int | None, zones: int = 0
+) -> str:
+    """Why the false alarm rate asked for cannot be relied on; empty if it can.
+
+    Arguments as `few_captures_sentence`'s; zones as `unmet_alpha_sentence`'s.
+    """
+    if captures is not None and too_few_captures(asked, captures):
+        return few_captures_sentence(asked, alpha, images, captures)
+    return unmet_alpha_sentence(asked, alpha, zones) if unmet_alpha(asked, alpha) else ""
+
+
 @dataclass(frozen=True)
 class Dependence:
     """A threshold that one calibration image determines alone."""
