@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -60,10 +61,10 @@ def _leave(number: int, frame: object) -> None:  # noqa: ARG001 - as signal hand
 
 def _signal_behind(exc: BaseException | None) -> int | None:
     """The signal that ended the block. What failed while it was ending failed because of it."""
-    from prefect.exceptions import TerminationSignal
-
+    prefect = sys.modules.get("prefect.exceptions")  # not loaded while the engine starts
+    kinds = (_Leave, prefect.TerminationSignal) if prefect else (_Leave,)
     while exc is not None:
-        if isinstance(exc, (_Leave, TerminationSignal)):
+        if isinstance(exc, kinds):
             return int(exc.signal)
         exc = exc.__context__
     return None

@@ -104,7 +104,7 @@ def promote_flow(
 
 def show(candidate: Candidate, verdict: GateVerdict) -> None:
     """Put the table where people look: the log, and the run's page in Prefect."""
-    logs.logger.info("gate: %s - %s", verdict.decision, verdict.reason)
+    logs.logger.info("gate: %s", verdict.told(candidate.mode))
     if runtime.flow_run.id:
         key = re.sub("[^a-z0-9]+", "-", f"gate-{candidate.product}".lower()).strip("-")
         title = candidate.name

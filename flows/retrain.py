@@ -113,10 +113,17 @@ def retrain(
         inputs = training_inputs(dataset, teacher, config, progress=True)
         images, key = inputs.images, inputs.key
         same = {TRAINING_KEY: key, "uad.dataset": dataset}
-        if skip_unchanged and (known := ModelRegistry().trained_on(product, same)):
+        known = ModelRegistry().trained_on(product, same)
+        if known and skip_unchanged:
             logs.logger.info("nothing new: version %s was trained on just this", known.version)
             return Retraining(
                 product=product, dataset=dataset, version=known.version, unchanged=True
+            )
+        if known:
+            logs.logger.info(
+                "Images, settings and teacher are those of version %s. It is trained again, and "
+                "the new version will be about as good.",
+                known.version,
             )
         run = open_run(product, dataset, teacher, config, key, device, reason)
         if run.resumed:

@@ -98,11 +98,13 @@ def artifacts(registry: ModelRegistry, run_id: str, folder: str) -> set[str]:
 
 
 def test_with_normal_images_only_a_second_version_waits_for_a_person(
-    chain: dict[str, Any], normals: Path, registry: ModelRegistry
+    chain: dict[str, Any], normals: Path, registry: ModelRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = retrain(str(normals), **chain)
-    second = retrain(str(normals), **chain)
+    with caplog.at_level("INFO", "flows"):
+        second = retrain(str(normals), **chain)
 
+    assert "are those of version 1. It is trained again" in caplog.text
     assert first.promoted
     assert not second.promoted
     assert second.verdict is not None
@@ -184,6 +186,7 @@ def test_the_command_prints_what_happened_and_the_next_command(
     assert shares is not None
     assert sum(map(int, shares.groups())) == len(list((parts / "train" / "good").iterdir()))
     assert "10 % at most, threshold " in shown.out
+    assert "promote=never decides. The gate alone says promote: " in shown.out
     assert "registered: models:/parts/1" in shown.err
 
 

@@ -46,6 +46,21 @@ def test_an_error_of_the_run_stays_its_error() -> None:
         raise DataError("no images")
 
 
+def test_a_retraining_stopped_while_the_engine_starts_says_so_too(normals: Path) -> None:
+    command = ["retrain", "--data", str(normals), "--name", "parts", "--teacher", "random"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "uad", *command, "--quick"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    read_until(process, "engine starts first")
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=60)
+    assert said.splitlines() == [STOPPED]
+    assert process.returncode == 128 + signal.SIGTERM
+
+
 @pytest.mark.slow  # Prefect's engine starts for it
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_retraining_stopped_with_its_process_group_ends_soon_and_in_order(

@@ -68,7 +68,8 @@ def _train(folders: list[Path]) -> "dict[Path, tuple[Retraining, Report]]":
     from flows.engine import start_engine
     from uad.operations.training import get_ready
 
-    start_engine(lambda: get_ready(ProductName(folders[0].name)))
+    with environment.ended_in_order():
+        start_engine(lambda: get_ready(ProductName(folders[0].name)))
     from flows import logs
     from flows.demo import train_category
     from uad.config import TrainingConfig, load_settings

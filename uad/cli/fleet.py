@@ -56,7 +56,7 @@ def retrain(
           bottle:
             data: photos/bottle
             promote: never
-            config: {training: {epochs: 20}}
+            config: {training: {min_steps: 400}}
 
         uad fleet retrain products.yaml
         uad fleet retrain products.yaml --runner processes --workers 2
@@ -69,7 +69,8 @@ def retrain(
     if here:
         from flows.engine import start_engine
 
-        start_engine()
+        with environment.ended_in_order(FLEET_STOPPED):
+            start_engine()
     from flows import logs
     from flows.deployments import scheduler as one_server
     from flows.fleet import COLUMNS, read_fleet, run_fleet

@@ -150,9 +150,6 @@ class VerdictPrinter:
 
     def tell(self, verdict: "Verdict") -> None:
         """Judge one image; explains the first alpha that cannot be guaranteed on standard error."""
-        typer.echo(verdict.as_json() if self._as_json else verdict.line())
-        if self.table is not None:
-            self.table.add(verdict)
         if verdict.requested_alpha is not None and not self._told:
             from uad.scoring.conformal import unmet_alpha_sentence
 
@@ -160,6 +157,9 @@ class VerdictPrinter:
             sentence = unmet_alpha_sentence(asked, used, len(verdict.zones))
             console().print(f"warning: {sentence}", style="yellow")
             self._told = True
+        typer.echo(verdict.as_json() if self._as_json else verdict.line())
+        if self.table is not None:
+            self.table.add(verdict)
 
 
 def root(

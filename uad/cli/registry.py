@@ -191,14 +191,16 @@ def _promote_if_better(
     from flows.engine import start_engine
 
     console().print(f"Comparing on {dataset}. Prefect's engine starts first, in 10 to 20 seconds.")
-    start_engine()
-    from flows import logs
-    from flows.promote import promote_flow
+    with environment.ended_in_order(COMPARISON_STOPPED):
+        start_engine()
+        from flows import logs
+        from flows.promote import promote_flow
 
-    with environment.ended_in_order(COMPARISON_STOPPED), logs.on_screen():
-        promoted = promote_flow(
-            name, version, DatasetAddress(dataset), str(folder), rule=rule, recent=_place(recent)
-        )
+        recent = _place(recent)
+        with logs.on_screen():
+            promoted = promote_flow(
+                name, version, DatasetAddress(dataset), str(folder), rule=rule, recent=recent
+            )
     if not promoted:
         typer.echo(f"{name}: version {version} is now challenger. The champion has not changed.")
         raise typer.Exit(NOT_BETTER)

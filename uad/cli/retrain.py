@@ -117,11 +117,8 @@ def retrain(
     parameters["with_feedback"] = with_feedback
     prepare_training(*_needed(parameters))
     _check_images(data, name, parameters)
-    console().print(
-        f"Retraining {name}. Prefect's engine starts first; this takes 10 to 20 seconds."
-    )
     outcome = _run({"data": data, "product": name, **parameters})
-    _print_outcome(outcome)
+    _print_outcome(outcome, promote)
 
 
 def deploy(
@@ -343,18 +340,23 @@ def _run(parameters: dict[str, Any]) -> "Retraining":
         roles, settle = _roles(parameters), parameters["settle_seconds"]
         read_ahead(parameters["data"], roles, settle_seconds=settle)
 
-    start_engine(meanwhile)
-    from flows.retrain import retrain as chain
-    from flows.server import reachable
+    with environment.ended_in_order():
+        name = parameters["product"]
+        console().print(
+            f"Retraining {name}. Prefect's engine starts first; this takes 10 to 20 seconds."
+        )
+        start_engine(meanwhile)
+        from flows.retrain import retrain as chain
+        from flows.server import reachable
 
-    if url := os.environ.get("PREFECT_API_URL"):
-        reachable(url)
-    with environment.ended_in_order(), logs.on_screen():
-        outcome: Retraining = chain(**parameters)
-    return outcome
+        if url := os.environ.get("PREFECT_API_URL"):
+            reachable(url)
+        with logs.on_screen():
+            outcome: Retraining = chain(**parameters)
+            return outcome
 
 
-def _print_outcome(outcome: "Retraining") -> None:
+def _print_outcome(outcome: "Retraining", mode: Mode) -> None:
     name, version = outcome.product, outcome.version
     if outcome.unchanged:
         console().print(f"Nothing new: version {version} was already trained on {outcome.dataset}.")
@@ -365,7 +367,7 @@ def _print_outcome(outcome: "Retraining") -> None:
         ("dataset", outcome.dataset),
         *_learned(outcome.bundle),
         ("new version", f"{version} ({'champion' if outcome.promoted else 'challenger'})"),
-        ("verdict", _verdict(outcome)),
+        ("verdict", _verdict(outcome, mode)),
         ("bundle", outcome.bundle),
         ("report", _page(outcome.report)),
         ("MLflow run", outcome.run_id),
@@ -400,8 +402,8 @@ def _print_verdict(title: str, verdict: "GateVerdict") -> None:
     print_table(title, COLUMNS, verdict.rows())
 
 
-def _verdict(outcome: "Retraining") -> str:
-    return f"{outcome.verdict.decision}: {outcome.verdict.reason}" if outcome.verdict else "-"
+def _verdict(outcome: "Retraining", mode: Mode) -> str:
+    return outcome.verdict.told(mode) if outcome.verdict else "-"
 
 
 def _page(report: str | None) -> str:

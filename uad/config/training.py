@@ -1,12 +1,34 @@
 """Settings of one training: data split, input, teacher, optimisation, score, calibration."""
 
 import math
+import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from uad.config.loading import Settings
 from uad.config.score import ScoreDefinition
+
+
+def group_pattern_error(pattern: str) -> str | None:
+    """Why it cannot tell captures apart; None for a regular expression with a group."""
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as exc:
+        return f"The group pattern '{pattern}' is not a regular expression: {exc}"
+    if groups:
+        return None
+    return (
+        f"The group pattern '{pattern}' has no group. Put parentheses around what images of one "
+        r"capture share, for example '_num_(\d+)'"
+    )
+
+
+def _group_pattern(pattern: str) -> str:
+    if told := group_pattern_error(pattern):
+        raise ValueError(told)
+    return pattern
+
 
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 Channels = tuple[float, float, float]
@@ -43,7 +65,7 @@ class SplitConfig(Settings):
     min_area: Annotated[int, Field(ge=0)] = 0
     """Smallest defect that raises the alarm, in pixels of the images; 0: any. Calibration is for
     it."""
-    group_pattern: str | None = None
+    group_pattern: Annotated[str, AfterValidator(_group_pattern)] | None = None
     r"""Regular expression with one group; names that share it stay together (`_num_(\d+)`)."""
     exclude: tuple[str, ...] = ()
     """Names of normal images to leave out, as `uad suspects` prints them."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from uad.config import SplitConfig
+from uad.config.training import group_pattern_error
 from uad.data.samples import Sample
 from uad.errors import ConfigError, DataError
 from uad.scoring.conformal import images_needed
@@ -120,18 +121,9 @@ def captures(samples: Sequence[Sample], group_pattern: str | None) -> list[int]:
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
     """A regular expression with at least one group, or a ConfigError."""
-    try:
-        compiled = re.compile(pattern)
-    except re.error as exc:
-        raise ConfigError(
-            f"The group pattern '{pattern}' is not a regular expression: {exc}"
-        ) from exc
-    if compiled.groups < 1:
-        raise ConfigError(
-            f"group pattern '{pattern}' has no group; put parentheses around what images of one "
-            r"capture share, for example '_num_(\d+)'"
-        )
-    return compiled
+    if told := group_pattern_error(pattern):
+        raise ConfigError(told)
+    return re.compile(pattern)
 
 
 def _grouped(samples: Sequence[Sample], split: SplitConfig) -> list[Group]:

@@ -1,7 +1,7 @@
 """Find the image files of a folder: one way for `uad ingest`, `uad predict` and `uad client`.
 
-Sub-folders count at any depth, linked ones too. Hidden files and folders are ignored, and so is
-anything that is not an ordinary file, such as a named pipe.
+Sub-folders count at any depth, linked ones too. Hidden files and folders are ignored, and so are
+a state folder (UAD_HOME) inside, and anything that is not an ordinary file, such as a named pipe.
 """
 
 import os
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from uad.errors import DataError
 from uad.images.decoding import SUFFIXES
+from uad.storage.paths import state_folder
 
 UNREADABLE_SUFFIXES = frozenset(
     {".heic", ".heif", ".jpx", ".jpf", ".jxl", ".jxr", ".svg", ".psd", ".exr", ".hdr", ".pfm"}
@@ -82,7 +83,7 @@ def told_unreadable(files: FolderFiles) -> str | None:
 
 def _files(folder: Path) -> Iterator[Path]:
     """All visible files at any depth; linked folders are followed, loops are not."""
-    seen: set[str] = set()
+    seen = {os.path.realpath(state_folder())} - {os.path.realpath(folder)}
     for parent, names, files in os.walk(folder, onerror=_raise, followlinks=True):
         real = os.path.realpath(parent)
         names[:] = [] if real in seen else sorted(n for n in names if not _hidden(n))

@@ -96,7 +96,7 @@ def promote_if(candidate: Candidate, verdict: GateVerdict) -> bool:
     """
     registry, mode = ModelRegistry(), candidate.mode
     wins = verdict.promotes(mode)
-    reason = verdict.reason if mode == "gate" else f"--promote {mode}; gate: {verdict.reason}"
+    reason = verdict.reason if mode == "gate" else verdict.told(mode)
     name, version = candidate.product, candidate.version
     if wins:
         registry.promote(name, version, reason=reason, expected=verdict.champion)

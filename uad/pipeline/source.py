@@ -97,7 +97,7 @@ def _only(products: list[ProductName]) -> ProductName:
         )
     if len(products) > 1:
         raise RegistryError(
-            f"{DEFAULT_MODEL} could be any of {len(products)} products: name one "
-            f"({ModelAddress.champion(products[0])}; there are: {', '.join(products)})"
+            f"{ANOMALY_DETECTION} (model {DEFAULT_MODEL}) could be any of {len(products)} "
+            f"products: {', '.join(products)}. Name the one you mean, for example {products[0]}."
         )
     return products[0]

@@ -61,7 +61,9 @@ def own_checks(challenger: Report, champion: Report | None, rule: GateRule) -> l
 def _false_alarms(challenger: Report, champion: Report | None, rule: GateRule) -> Check:
     rate, expected = challenger.false_alarm_rate, challenger.false_alarm_range
     within = None if rate is None or expected is None else rate <= expected[1]
-    promise = "no guaranteed rate" if expected is None else f"at most {expected[1]:.3f} expected"
+    promise = "no limit: no rate is guaranteed"
+    if expected is not None:
+        promise = f"chance allows up to {expected[1]:.3f}"
     return Check(
         name="false_alarm_rate",
         challenger=rate,
@@ -167,7 +169,7 @@ def recent_checks(challenger: Report, champion: Report | None) -> list[Check]:
             name="recent_false_alarm_rate",
             challenger=rate,
             champion=now,
-            rule=f"at most {max(allowed):.3f}" if allowed else "no guaranteed rate",
+            rule=f"at most {max(allowed):.3f}" if allowed else "no limit: no rate is guaranteed",
             passed=within,
         )
     ]

@@ -1,14 +1,15 @@
 """Products and their versions: register, look up, fetch."""
 
+import difflib
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uad.errors import BundleError, RegistryError
-from uad.registry.address import CHAMPION, ModelAddress
+from uad.registry.address import CHALLENGER, CHAMPION, ModelAddress
 from uad.registry.connection import Connection, RegistryClient
 from uad.registry.types import DATASET, EVALUATED_ON, METRIC_TAG, MODEL_ID, PRODUCT, ModelVersion
 from uad.storage.names import DatasetAddress, ModelVersionNumber, ProductName, RunId, check_name
@@ -172,12 +173,7 @@ class Versions(RegistryClient):
             return self.version(name, wanted.version)
         found = self.aliased(name, str(wanted.alias))
         if found is None:
-            have = ", ".join(each.version for each in self.versions(name)) or "none"
-            to = "" if wanted.alias == CHAMPION else f" --alias {wanted.alias}"
-            raise RegistryError(
-                f"no version of '{name}' is {wanted.alias} (versions: {have}): "
-                f"run `uad promote {shlex.quote(name)} VERSION{to}`"
-            )
+            raise RegistryError(_no_such_alias(wanted, self.versions(name)))
         return found
 
     def fetch(self, version: ModelVersion, into: Path) -> Path:
@@ -254,3 +250,22 @@ def _version(found: Any, aliases: Mapping[str, Any]) -> ModelVersion:
         created=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
         description=found.description or "",
     )
+
+
+def _no_such_alias(wanted: ModelAddress, versions: Sequence[ModelVersion]) -> str:
+    """What a person is told; the cure of a misspelt alias is the one that was meant."""
+    carried = {alias: each.version for each in versions for alias in each.aliases}
+    have = [
+        each.version + (f" ({', '.join(each.aliases)})" if each.aliases else "")
+        for each in versions
+    ]
+    told = (
+        f"No version of '{wanted.name}' is {wanted.alias} (versions: {', '.join(have) or 'none'})."
+    )
+    known = {CHAMPION, CHALLENGER, *carried}
+    if wanted.alias not in known:
+        meant = difflib.get_close_matches(str(wanted.alias), known, n=1)
+        if meant:
+            return f"{told} Did you mean {wanted.with_alias(meant[0])}?"
+    to = "" if wanted.alias == CHAMPION else f" --alias {wanted.alias}"
+    return f"{told} Run `uad promote {shlex.quote(wanted.name)} VERSION{to}`."

@@ -19,19 +19,24 @@ LEAST_FREE_BYTES = 200_000_000
 
 
 def home() -> Path:
-    """The state folder, created when missing; an empty UAD_HOME is as none.
+    """The state folder, created when missing.
 
     Raises:
         ConfigError: SQLite could not open a database in it.
         DiskError: it cannot be made.
     """
-    folder = Path(os.environ.get("UAD_HOME") or ".uad").expanduser().absolute()
+    folder = state_folder()
     if "?" in str(folder):
         raise ConfigError(
             f"the name of the state folder {folder} contains '?', so its databases cannot be "
             "opened: set UAD_HOME to another folder"
         )
     return _made(folder)
+
+
+def state_folder() -> Path:
+    """Where state is or will be; an empty UAD_HOME is as none."""
+    return Path(os.environ.get("UAD_HOME") or ".uad").expanduser().absolute()
 
 
 def check_writable(folder: Path) -> None:

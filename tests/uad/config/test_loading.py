@@ -28,6 +28,16 @@ def test_a_value_of_the_wrong_type_is_refused_by_its_dotted_name() -> None:
         load_settings(TrainingConfig, overrides=["training.epochs=many"])
 
 
+@pytest.mark.parametrize(
+    ("pattern", "told"), [(r"_\d+", "has no group. Put parentheses"), ("(", "is not a regular")]
+)
+def test_a_group_pattern_that_tells_nothing_apart_is_refused_with_the_settings(
+    pattern: str, told: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"'data\.group_pattern'.*{told}"):
+        load_settings(TrainingConfig, overrides=[f"data.group_pattern={pattern}"])
+
+
 @pytest.mark.parametrize("override", ["training.epochs", "=3", "data=1", "training.epochs.deep=1"])
 def test_an_override_that_is_no_setting_is_refused(override: str) -> None:
     with pytest.raises(ConfigError):

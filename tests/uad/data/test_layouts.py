@@ -105,6 +105,26 @@ def test_linked_folders_are_followed_and_loops_are_not(tmp_path: Path, draw: Dra
     assert [item.name for item in find(tmp_path / "set").images] == ["link/a.png"]
 
 
+def test_a_state_folder_among_the_images_holds_none_of_them(
+    tmp_path: Path, draw: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UAD_HOME", str(tmp_path / "set/state"))
+    draw("set/a.png", seed=1)
+    draw("set/state/judged/b.png", seed=2)
+    assert [item.name for item in find(tmp_path / "set").images] == ["a.png"]
+    assert [item.name for item in find(tmp_path / "set/state/judged").images] == ["b.png"]
+    assert [item.name for item in find(tmp_path / "set/state").images] == ["judged/b.png"]
+
+
+def test_one_file_named_after_a_defect_is_asked_about_with_the_cure(
+    tmp_path: Path, draw: Draw
+) -> None:
+    for name in ("0001", "0002", "broken"):
+        draw(f"set/{name}.png", seed=1)
+    with pytest.raises(DataError, match=r"broken\.png says more .* if it is good too, rename it"):
+        find(tmp_path / "set")
+
+
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root reads everything")
 def test_an_unreadable_folder_is_named(tmp_path: Path, draw: Draw) -> None:
     draw("set/closed/a.png", seed=1)

@@ -125,6 +125,8 @@ def test_what_does_not_exist_is_answered_with_what_does(
     advice = r"is challenger.*uad promote cookie VERSION --alias challenger"
     with pytest.raises(RegistryError, match=advice):  # not one that changes what serves
         registry.resolve("models:/cookie@challenger")
+    with pytest.raises(RegistryError, match=r"is champon.*mean models:/cookie@champion\?$"):
+        registry.resolve("models:/cookie@champon")
     with pytest.raises(RegistryError, match="is not a model address"):
         registry.resolve("models:/cookie")
 

@@ -182,7 +182,10 @@ def _classes_in_file_names(folder: Folder, pictures: list[FoundImage]) -> None:
             picture.use, picture.kind = Use.DEFECT, "defect"
         else:
             picture.use = Use.UNCLEAR
-    folder.remarks.append(f"the name of {example} says more than the names of the others")
+    folder.remarks.append(
+        f"the name of {example} says more than the names of the others: if it is good too, "
+        "rename it"
+    )
 
 
 def _say_by_annotations(folder: Folder) -> None:
