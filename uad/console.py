@@ -3,7 +3,8 @@
 import os
 import select
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import IO, Any
 
 from rich.console import Console
@@ -95,6 +96,27 @@ def progress_bar(*, visible: bool = True) -> Progress:
         console=screen,
         disable=not visible,
     )
+
+
+@contextmanager
+def step(told: str, *, visible: bool = True) -> Iterator[None]:
+    """Say what is done now, where nothing can be counted.
+
+    A moving bar that vanishes afterwards; without a terminal, a line.
+    """
+    screen = PlainConsole(stderr=True)
+    if visible and not screen.is_terminal:
+        screen.print(told)
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        console=screen,
+        disable=not (visible and screen.is_terminal),
+        transient=True,
+    )
+    with bar:
+        bar.add_task(told, total=None)
+        yield
 
 
 class ProgressLines(Progress):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from uad.console import LINE_SECONDS, PlainConsole, ProgressLines, console, print_table
+from uad.console import LINE_SECONDS, PlainConsole, ProgressLines, console, print_table, step
 
 ODD = "lot [a] #7/out[/b]/:smile:/" + "long-" * 40
 
@@ -64,3 +64,13 @@ def test_a_command_whose_reader_left_still_cleans_up(tmp_path: Path) -> None:
     )
     os.close(writing)
     assert (tmp_path / "clean").exists()
+
+
+def test_a_step_that_cannot_be_counted_is_a_line_without_a_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with step("choosing [a]"):
+        assert capsys.readouterr().err == "choosing [a]\n"
+    with step("choosing [a]", visible=False):
+        pass
+    assert capsys.readouterr() == ("", "")

@@ -14,7 +14,7 @@ from uad.config import (
     TrainingConfig,
 )
 from uad.config.score import Distance
-from uad.console import progress_bar
+from uad.console import progress_bar, step
 from uad.data import Sample
 from uad.inference.features import (
     decoded_batches,
@@ -69,10 +69,11 @@ def fit_parts(
             sample.add(features.patches.reshape(count, -1, channels))
             moments.append(features.moments)
             bar.advance(task, count)
-    return (
-        fit_memory(sample.features(), config.memory_features, seed=seed) if config.memory else None,
-        fit_whole_image(np.concatenate(moments)) if config.whole_image else None,
-    )
+    with step("memory: choosing features", visible=progress and config.memory):
+        size = config.memory_features
+        memory = fit_memory(sample.features(), size, seed=seed) if config.memory else None
+    whole_image = fit_whole_image(np.concatenate(moments)) if config.whole_image else None
+    return memory, whole_image
 
 
 def put_together(

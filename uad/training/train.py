@@ -9,6 +9,7 @@ from pathlib import Path
 
 from uad.bundle import Bundle, DatasetRef, refuse_foreign, write_bundle
 from uad.config import TrainingConfig
+from uad.console import step
 from uad.data import Dataset
 from uad.data.input_shape import fitted_input, remarks
 from uad.errors import DataError
@@ -80,7 +81,8 @@ def train(
         seed=config.training.seed,
         progress=progress,
     )
-    model = put_together(teacher, student, *parts, dataset.selection, config)
+    with step("score: trying the parts on planted defects", visible=progress):
+        model = put_together(teacher, student, *parts, dataset.selection, config)
     bundle = write_bundle(output, model, dataset=_reference(dataset))
     if config.export.int8 == "auto":
         bundle = add_int8_where_accepted(
