@@ -13,6 +13,7 @@ from uad.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from uad.config import SplitConfig
     from uad.data import DatasetVersion, FolderRoles, Problem
 
 Row = tuple[str, object]
@@ -192,6 +193,23 @@ def folder_settings(
             f"{data} is not a folder: --normal, --defects and --masks name folders inside one"
         )
     return settings
+
+
+def split_with(
+    split: "SplitConfig",
+    data: str,
+    normal: list[str] | None,
+    defects: list[str] | None,
+    masks: list[str] | None,
+) -> "SplitConfig":
+    """`split`; where the options say what the folders of `data` hold, they alone do."""
+    from uad.config import TrainingConfig, load_settings
+
+    if not (said := folder_settings(data, normal, defects, masks)):
+        return split
+    asked = load_settings(TrainingConfig, None, said).data
+    roles = {name: getattr(asked, name) for name in ("normal", "defects", "masks")}
+    return split.model_copy(update=roles)
 
 
 def _placed(data: str, text: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from uad.cli.data import Defects, Masks, Normal, split_with
 from uad.config import SplitConfig
 from uad.config.choices import ENGINE_NAMES, PRECISION_NAMES
 from uad.console import console, print_table
@@ -50,6 +51,9 @@ def evaluate(
         int,
         typer.Option(min=1, help="Images per inference. 1 measures the time of a single request."),
     ] = 1,
+    normal: Normal = None,
+    defects: Defects = None,
+    masks: Masks = None,
 ) -> None:
     """Measure on test images how well a bundle finds defects.
 
@@ -73,7 +77,7 @@ def evaluate(
     from uad.operations.evaluation import keep_figures, open_version
     from uad.storage.names import DatasetAddress
 
-    dataset = load_dataset(data, SplitConfig())
+    dataset = load_dataset(data, split_with(SplitConfig(), data, normal, defects, masks))
     samples = dataset.test
     load = partial(load_detector, engine=engine, precision=precision, device=device, alpha=alpha)
     folder, version = open_version(bundle)

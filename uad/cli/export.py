@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from uad.cli.data import Defects, Masks, Normal, split_with
 from uad.config.choices import ENGINE_NAMES, PRECISION_NAMES
 from uad.console import console, print_table
 
@@ -50,6 +51,9 @@ def calibrate(
     requantise: Annotated[
         bool, typer.Option(help="Make the 8-bit model again, even if the bundle has one.")
     ] = False,
+    normal: Normal = None,
+    defects: Defects = None,
+    masks: Masks = None,
 ) -> None:
     """Set the threshold of a bundle for one engine and precision. Then it can serve there.
 
@@ -70,7 +74,7 @@ def calibrate(
     found = read_bundle(bundle)
     ready = prepare(
         found,
-        load_dataset(data, split_of(found)),
+        load_dataset(data, split_with(split_of(found), data, normal, defects, masks)),
         engine=engine,
         precision=precision,
         device=device,

@@ -154,7 +154,9 @@ class Dependence:
         return (
             f"The threshold {self.threshold:.4g} depends on {name}, whose score lies far above the "
             f"others. Without it the threshold would be {self.without:.4g}. Look at the image: if "
-            "it shows a defect or a bad picture, take it out and train again."
+            "it shows a defect or a bad picture, take it out and train again. If it shows a good "
+            "part, leave it in: the false alarm rate holds only for parts like the calibration "
+            "images."
         )
 
 

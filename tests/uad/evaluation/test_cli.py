@@ -1,6 +1,7 @@
 """`uad evaluate` on a real, tiny bundle: random weights, calibrated on the folder's normals."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,23 @@ def test_another_alpha_moves_the_threshold(
     values = json.loads((tmp_path / "f.json").read_text(encoding="utf-8"))
     assert values["alpha"] == pytest.approx(0.5, abs=0.05)
     assert values["threshold"] < bundle.manifest.calibration["onnxruntime/fp32"].threshold
+
+
+@pytest.mark.parametrize("command", ["evaluate", "calibrate"])
+def test_a_person_can_say_what_the_folders_hold(
+    command: str, bundle: Bundle, demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(bundle.path, tmp_path / "copy")
+    shutil.copytree(demo / "train" / "good", tmp_path / "set" / "positive")
+    shutil.copytree(demo / "test" / "good", tmp_path / "set" / "negative")
+    asked = [command, str(copy), "--data", str(tmp_path / "set")]
+    with pytest.raises(SystemExit) as stopped:
+        main(asked)
+    assert stopped.value.code == 1
+    assert "--normal DIR --defects DIR" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stopped:
+        main([*asked, "--normal", "positive", "--defects", "negative"])
+    assert not stopped.value.code
 
 
 def test_two_bundles_are_compared_on_the_same_images(

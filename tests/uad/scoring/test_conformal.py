@@ -145,6 +145,7 @@ def test_a_threshold_that_depends_on_one_image_far_from_the_rest_is_found() -> N
     assert found is not None
     assert (found.image, found.threshold, found.without) == ("18.png", 8.72, usual[-1])
     assert "18.png" in found.sentence()
+    assert "If it shows a good part, leave it in" in found.sentence()
     assert dependence(scores, (), 8.72).image is None  # type: ignore[union-attr]
     assert dependence(scores, (), usual[-1]) is None
 
