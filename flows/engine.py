@@ -16,7 +16,7 @@ from importlib import import_module
 from flows.server import LOOPBACK, START_SECONDS, answers, free_port, stop
 from uad.errors import FlowError
 from uad.network import spare_loopback
-from uad.processes import end_with_parent
+from uad.processes import end_with_parent, end_without_delay
 from uad.storage.paths import prefect_dir
 
 ENGINE = "UAD_PREFECT_ENGINE"
@@ -72,6 +72,7 @@ def main() -> None:
     port, parent = map(int, sys.argv[1:])
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     end_with_parent(signal.SIGINT)
+    end_without_delay()
     if os.getppid() != parent:  # it ended meanwhile
         return
     import uvicorn

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from flows import environment
+from flows.engine import STOP_SECONDS
 from flows.environment import STOPPED, ended_in_order
+from flows.server import LOOPBACK, START_SECONDS, answers, free_port
 from tests.flows.conftest import QUICK, read_until
 from uad.errors import DataError
 from uad.registry import ModelRegistry
@@ -83,3 +86,13 @@ def test_a_retraining_stopped_with_its_process_group_ends_soon_and_in_order(
     with closing(sqlite3.connect(prefect_dir() / "prefect.db")) as database:
         assert database.execute("SELECT state_name FROM flow_run").fetchall() == [("Crashed",)]
     assert registry.products() == []
+
+
+@pytest.mark.slow  # Prefect's engine starts for it
+def test_the_engine_ends_by_itself_as_soon_as_it_is_asked(uad_home: Path) -> None:
+    environment.prepare()
+    port = free_port()
+    process = subprocess.Popen([sys.executable, "-m", "flows.engine", str(port), str(os.getpid())])
+    assert answers(process, f"http://{LOOPBACK}:{port}/api/health", START_SECONDS)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(STOP_SECONDS) == 0  # later it would be killed

@@ -21,6 +21,7 @@ from uad.console import silence_closed_pipes
 from uad.errors import UadError, extras
 from uad.errors.redaction import clean_log_records, without_passwords
 from uad.network import spare_loopback
+from uad.processes import end_without_delay
 from uad.storage.paths import DISK_ERRORS, check_writable, database_error, disk_error, home
 
 OTHER_BRACKET = re.compile(r"\[(?!/?b\])")
@@ -61,6 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = [argument for argument in arguments if argument != "--debug"]
     clean_log_records()
     spare_loopback()
+    end_without_delay()
     try:
         build()(arguments, prog_name="uad")
     except UadError as exc:
