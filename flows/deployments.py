@@ -1,5 +1,6 @@
 """Retraining on a schedule: deployments of the chain, and the process that serves them."""
 
+import asyncio
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -111,8 +112,13 @@ def scheduler(port: int | None = None) -> Iterator[str]:
             del os.environ["PREFECT_API_URL"]
 
 
-def serve_until_stopped(deployments: Sequence[RunnerDeployment]) -> None:
+def serve_until_stopped(
+    deployments: Sequence[RunnerDeployment], at_once: RunnerDeployment | None = None
+) -> None:
     """Run what schedules and events ask for until Ctrl-C or SIGTERM.
+
+    `at_once` is run now too: an interval's first time has passed before Prefect's scheduler looks,
+    so it would first run one interval later.
 
     As many runs at a time as there are deployments, so a check of the scores does not wait for a
     training. Two retrainings of one product never overlap: the second one waits.
@@ -121,7 +127,12 @@ def serve_until_stopped(deployments: Sequence[RunnerDeployment]) -> None:
     could not pause them either. If runs were missed, one of them is run; see `cancel_overdue`.
     """
     from prefect import serve
+    from prefect.client.orchestration import get_client
 
+    if at_once is not None:
+        made = asyncio.run(at_once.aapply())
+        with get_client(sync_client=True) as client:
+            client.create_flow_run_from_deployment(made)
     with _own_temporary_folder():
         serve(
             *deployments,

@@ -37,7 +37,7 @@ class Schedule:
         return f"cron '{self.cron}', {self.timezone} time"
 
     def prefect(self) -> "PrefectSchedule":
-        """As Prefect's object; an interval starts now, so the first run comes soon.
+        """As Prefect's object; an interval counts from now, and its first run is made apart.
 
         Raises:
             ConfigError: the cron line or the time zone makes no sense.

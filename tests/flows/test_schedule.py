@@ -103,11 +103,18 @@ def deploy(
         yield process
 
 
+def test_the_first_run_of_an_interval_comes_at_once(prefect_api: str, normals: Path) -> None:
+    with deployed(prefect_api, normals, "--interval", "86400") as process:
+        seen = read_until(process, "Flow run", "Finished in state Completed()")
+    assert any("registered: models:/parts/1" in line for line in seen), "".join(seen)
+
+
 def test_an_interval_schedule_fires_and_ends_cleanly(
     deploy: "subprocess.Popen[str]", registry: ModelRegistry
 ) -> None:
     """The guard against versions of Prefect's dependencies that silently stop its schedules."""
-    seen = read_until(deploy, "Flow run", "Finished in state Completed()")
+    seen = read_until(deploy, "Flow run", "Finished in state Completed()")  # the one at once
+    seen += read_until(deploy, "Flow run", "Finished in state Completed()")
     deploy.send_signal(signal.SIGINT)
     assert deploy.stdout is not None
     rest = deploy.stdout.read()
@@ -115,7 +122,7 @@ def test_an_interval_schedule_fires_and_ends_cleanly(
     assert any("registered: models:/parts/1" in line for line in seen), "".join(seen)
     assert deploy.wait(60) == 0, rest
     assert "Stopped" in rest
-    assert scheduled_runs() == 1
+    assert scheduled_runs() >= 1
     champion = registry.champion("parts")
     assert champion is not None
     assert champion.version == "1"

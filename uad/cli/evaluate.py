@@ -57,10 +57,10 @@ def evaluate(
 ) -> None:
     """Measure on test images how well a bundle finds defects.
 
-    You need test/good and test/<defect> images. Masks (ground_truth/<defect>) add pixel figures.
-    With good test images only, only the false alarm rate is measured. Test images are never used to
-    choose anything. The figures of a registered version are stored in MLflow. Those of a folder are
-    stored there by `uad register`.
+    You need good and defective images: test/good and test/<defect>, or folders such as good and
+    scratch. Good images that the model learned from do not count. Masks (ground_truth/<defect>) add
+    pixel figures. Test images are never used to choose anything. The figures of a registered
+    version are stored in MLflow. Those of a folder are stored there by `uad register`.
 
         uad evaluate bundles/cookie --data cookie --report report
         uad evaluate models:/cookie@champion --data ./new-images --json figures.json
@@ -69,7 +69,8 @@ def evaluate(
     if compare and not report:
         raise DataError("--compare needs a folder for the page: add --report DIR")
 
-    from uad.data import load_dataset
+    from uad.bundle import read_bundle
+    from uad.data import load_test_set
     from uad.evaluation import evaluate as run
     from uad.evaluation import write_comparison, write_report
     from uad.hot_reload import open_bundle
@@ -77,10 +78,19 @@ def evaluate(
     from uad.operations.evaluation import keep_figures, open_version
     from uad.storage.names import DatasetAddress
 
-    dataset = load_dataset(data, split_with(SplitConfig(), data, normal, defects, masks))
-    samples = dataset.test
     load = partial(load_detector, engine=engine, precision=precision, device=device, alpha=alpha)
     folder, version = open_version(bundle)
+    other = open_bundle(compare) if compare else None
+    dataset = load_test_set(
+        data,
+        split_with(SplitConfig(), data, normal, defects, masks),
+        trained_on=[
+            DatasetAddress(f"{learned.name}@{learned.version}")
+            for place in (folder, other)
+            if place and (learned := read_bundle(place).manifest.dataset)
+        ],
+    )
+    samples = dataset.test
     with closing(load(folder)) as detector:
         found = run(detector, samples, progress=True, batch_size=batch_size)
         _show(found, bundle, data)
@@ -94,13 +104,13 @@ def evaluate(
         if report:
             files = write_report(found, report, detector, samples, normals=dataset.normals)
             _tell(files["report.html"])
-        if compare and report:
-            with closing(load(open_bundle(compare))) as other:
-                others = run(other, samples, progress=True, batch_size=batch_size)
+        if compare and other and report:
+            with closing(load(other)) as second:
+                others = run(second, samples, progress=True, batch_size=batch_size)
                 pages = write_comparison(
                     *(found, others, report / "comparison"),
                     names=_names(bundle, compare),
-                    detectors=(detector, other),
+                    detectors=(detector, second),
                     samples=samples,
                 )
             _tell(pages["comparison.html"])

@@ -226,7 +226,7 @@ def deploy(
             ),
         ]
         print_table(f"deployment retrain/{name}", ["", ""], rows)
-        serve_until_stopped(made)
+        serve_until_stopped(made, at_once=made[0] if interval else None)
     console().print(f"Stopped. retrain/{name} runs again when you start this command again.")
 
 

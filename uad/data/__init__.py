@@ -7,7 +7,7 @@ dataset = load_dataset("cookie", SplitConfig())     # train, selection, calibrat
 from uad.data.dataset_version import DatasetVersion
 from uad.data.demo import make_demo_images
 from uad.data.listing import FolderRoles
-from uad.data.loading import ingest, load_dataset, roles_of
+from uad.data.loading import ingest, load_dataset, load_test_set, roles_of
 from uad.data.samples import Dataset, Problem, Sample
 from uad.data.split import captures
 
@@ -20,6 +20,7 @@ __all__ = [
     "captures",
     "ingest",
     "load_dataset",
+    "load_test_set",
     "make_demo_images",
     "roles_of",
 ]

@@ -43,6 +43,7 @@ def scan(
     on_broken: OnBroken = "skip",
     settle_seconds: float = 0.0,
     progress: bool = True,
+    trains: bool = True,
 ) -> Scan:
     """Find and check the images of `path`; nothing is written but the index of known files.
 
@@ -59,10 +60,11 @@ def scan(
         on_broken: `skip` or `refuse`.
         settle_seconds: leave files alone that were modified less than this ago.
         progress: show a bar while many files are read.
+        trains: whether a training needs it; False if it only measures.
 
     Raises:
-        DataError: no images, no normal training image, pictures of which nothing says whether they
-            are good, or a broken image with "refuse".
+        DataError: no images, no normal training image (if it trains), pictures of which nothing
+            says whether they are good, or a broken image with "refuse".
     """
     listing = find(Path(path), roles)
     read = _read_images(listing, settle_seconds, progress)
@@ -90,7 +92,8 @@ def scan(
     remarks = (*_remarks(checked), *similar_across_splits(checked), *outliers(checked))
     told = (*_of_folders(listing), *_from_the_future(listing.root, ahead))
     problems = (*told, *broken, *late, *unmerged, *mask_problems, *moved, *twins, *remarks)
-    _refuse_without_normals(listing, checked, [*broken, *late])
+    if trains:
+        _refuse_without_normals(listing, checked, [*broken, *late])
     entries = tuple(sorted(checked, key=lambda entry: entry.item.name))
     files_read = read.files_read + read_masks.files_read
     return Scan(listing.root, listing.layout, entries, problems, files_read, listing.folders)

@@ -15,6 +15,7 @@ from uad.data.samples import Dataset, Problem, Sample, natural
 from uad.data.split import compile_pattern, group_key, split_normals
 from uad.data.versions import check_name, is_stored, read_version, store
 from uad.errors import DataError
+from uad.storage.names import DatasetAddress
 
 log = logging.getLogger(__name__)
 
@@ -91,15 +92,92 @@ def load_dataset(
         DataError: no such dataset, nothing usable, or too few normal images.
     """
     split = split or SplitConfig()
+    version = _stored_version(data)
+    return _in_place(Path(data), split, progress) if version is None else _stored(version, split)
+
+
+def load_test_set(
+    data: str | Path,
+    split: SplitConfig | None = None,
+    *,
+    trained_on: Sequence[DatasetAddress] = (),
+    progress: bool = True,
+) -> Dataset:
+    """The images of `data` that measure a detector, as `test`; its other good images as `train`.
+
+    Of a folder these are its test images and, if it does not say which images train, the good ones
+    that the detector did not learn from. Images that are only assumed to be good do not count. Of a
+    stored dataset these are its test images.
+
+    Args:
+        data: see `load_dataset`.
+        split: what a person says that the folders hold; see `roles_of`.
+        trained_on: the datasets that the detectors learned from. If this machine does not have one,
+            a warning says that good images may be known to a detector.
+        progress: show a bar while many files are read.
+
+    Raises:
+        DataError: no such dataset, or nothing usable.
+    """
+    split = split or SplitConfig()
+    if (version := _stored_version(data)) is not None:
+        return _stored(version, split)
+    path = Path(data)
+    found = scan(path, roles_of(split), progress=progress, trains=False)
+    of = version_id(stored_images(found.entries))
+    free = [
+        entry.sample
+        for entry in found.entries
+        if entry.item.split == "train"
+        and not (entry.label or entry.item.split_given or entry.item.assumed_good)
+    ]
+    learned = set[str]().union(*(_learned(address, of, free) for address in trained_on))
+    new = [sample for sample in free if sample.sha256 not in learned]
+    test = [entry.sample for entry in found.entries if entry.item.split == "test"]
+    chosen = {sample.path for sample in (*test, *new)}
+    return Dataset(
+        name=_name_of(path.expanduser().absolute()),
+        version=of,
+        train=tuple(e.sample for e in found.entries if e.sample.path not in chosen),
+        selection=(),
+        calibration=(),
+        test=tuple(sorted((*test, *new), key=lambda sample: sample.name)),
+        problems=tuple(found.problems),
+        layout=found.layout,
+    )
+
+
+def _learned(trained_on: DatasetAddress, version: str, samples: Sequence[Sample]) -> set[str]:
+    """The hashes of the images that the detector learned from, as far as this machine knows."""
+    if not samples:
+        return set()
+    if trained_on.endswith(f"@{version}"):  # these very images
+        return {sample.sha256 for sample in samples}
+    try:
+        known = read_version(trained_on)
+    except DataError:
+        log.warning(
+            "%d good images count as test images. Whether the model learned from them is not "
+            "known: this machine does not have its dataset %s. If it did, fewer false alarms are "
+            "measured than new images would raise.",
+            len(samples),
+            trained_on,
+        )
+        return set()
+    return {image.sample.sha256 for image in known.images if image.split != "test"}
+
+
+def _stored_version(data: str | Path) -> DatasetVersion | None:
+    """The stored version that `data` names; None if it names a place."""
     name = str(data)
     if not isinstance(data, Path) and is_stored(name):
         version = read_version(name)
         if Path(name).expanduser().exists():
             _tell_which(name, version.address, str(Path(name).absolute()))
-        return _stored(version, split)
+        return version
     if isinstance(data, Path) or Path(name).expanduser().exists() or "/" in name:
-        return _in_place(Path(data), split, progress)
-    return _stored(read_version(name), split)
+        return None
+    return read_version(name)
 
 
 @cache
@@ -141,9 +219,12 @@ def _in_place(path: Path, split: SplitConfig, progress: bool) -> Dataset:
     found = scan(path, roles_of(split), progress=progress)
     version = version_id(stored_images(found.entries))
     samples = [(entry.item.split, entry.sample) for entry in found.entries]
-    place = path.expanduser().absolute()
-    name = place.stem if place.is_file() else place.name
+    name = _name_of(path.expanduser().absolute())
     return _dataset(name, version, found.layout, samples, found.problems, split)
+
+
+def _name_of(place: Path) -> str:
+    return place.stem if place.is_file() else place.name
 
 
 def _dataset(

@@ -60,7 +60,9 @@ def evaluate(
     samples = tuple(samples)
     if not samples:
         raise DataError(
-            "There are no test images. Add test/good and test/<defect> folders to the dataset."
+            "There are no test images. Put them into test/good and test/<defect>, or say what the "
+            "folders hold: --normal DIR --defects DIR. Good images that the model learned from do "
+            "not count."
         )
     pixels = PixelStream()
     judged = list(judge_all(detector, samples, pixels, batch_size, progress))

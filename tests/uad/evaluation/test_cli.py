@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from uad.bundle import Bundle, DatasetRef, write_bundle
+from uad.bundle import MANIFEST, Bundle, DatasetRef, write_bundle
 from uad.cli import main
 from uad.config import SplitConfig, TrainingConfig
 from uad.config.training import InputConfig, ModelConfig
-from uad.data import load_dataset, make_demo_images
+from uad.data import ingest, load_dataset, make_demo_images
 from uad.evaluation import Report, evaluate
 from uad.evaluation.explanations import sentences
 from uad.images import read, resize
@@ -118,6 +118,37 @@ def test_a_person_can_say_what_the_folders_hold(
     with pytest.raises(SystemExit) as stopped:
         main([*asked, "--normal", "positive", "--defects", "negative"])
     assert not stopped.value.code
+
+
+@pytest.mark.parametrize("good", ["good", "test/good"])
+def test_new_images_measure_false_alarms_too(
+    good: str, bundle: Bundle, demo: Path, tmp_path: Path
+) -> None:
+    normal, figures = demo / "test" / "good", tmp_path / "figures.json"
+    shutil.copytree(normal, tmp_path / "new" / good)
+    defective = next(each for each in (demo / "test").iterdir() if each != normal)
+    shutil.copytree(defective, tmp_path / "new" / good.replace("good", "scratch"))
+    with pytest.raises(SystemExit) as stopped:
+        run(bundle.path, "--data", tmp_path / "new", "--json", figures)
+    assert not stopped.value.code
+    report = Report.from_json(figures.read_text(encoding="utf-8"))
+    assert report.n_normal == len(list(normal.iterdir()))
+    assert report.n_anomalous == len(list(defective.iterdir()))
+
+
+def test_good_images_that_a_model_learned_from_measure_nothing(
+    bundle: Bundle, demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    learned = ingest(demo, "learned", progress=False)
+    copy = shutil.copytree(bundle.path, tmp_path / "copy")
+    manifest = json.loads((copy / MANIFEST).read_text(encoding="utf-8"))
+    manifest["dataset"] |= {"name": learned.name, "version": learned.version}
+    (copy / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    shutil.copytree(demo / "train" / "good", tmp_path / "old" / "good")
+    with pytest.raises(SystemExit) as stopped:
+        run(copy, "--data", tmp_path / "old", "--normal", "good")
+    assert stopped.value.code == 1
+    assert "Good images that the model learned from do not count" in capsys.readouterr().err
 
 
 def test_two_bundles_are_compared_on_the_same_images(
