@@ -1,8 +1,8 @@
 """Pictures of what was found: heat map, contour, caption. numpy and OpenCV only.
 
 A colour means the same in every picture: it depends only on score / threshold, never on the image's
-own range. Transparent below half of the threshold, blue up to it, yellow at it, then orange, red
-and, far above, magenta.
+own range. Transparent below two thirds of the threshold, more and more blue up to it, yellow at it,
+then orange, red and, far above, magenta.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from uad.config.training import Areas, Zones
 from uad.images import Image
-from uad.scoring.regions import Box, without_small
+from uad.scoring.regions import NO_ALARM, Box, without_small
 from uad.scoring.zones import ignored
 
 Map = NDArray[np.float32]
@@ -22,7 +22,8 @@ Colour = tuple[int, int, int]
 # (score / (score + threshold), BGR, opacity): 0.5 is the threshold, 2/3 twice as much.
 _STOPS: tuple[tuple[float, Colour, float], ...] = (
     (0.0, (160, 60, 0), 0.0),
-    (1 / 3, (160, 60, 0), 0.0),
+    (0.4, (160, 60, 0), 0.0),
+    (0.46, (200, 95, 10), 0.2),
     (0.499, (240, 130, 20), 0.6),
     (0.5, (40, 230, 255), 0.65),
     (0.6, (0, 140, 255), 0.7),
@@ -114,6 +115,8 @@ def picture(
     if is_anomalous and not found.any():
         circle_most_unusual(shown, anomaly_map, scale=scale)
         caption += "  circled: most unusual place"
+    elif found.any() and not is_anomalous:
+        caption += f"  outlined: {NO_ALARM}"
     draw_outline(shown, _enlarged(found, cv2.INTER_NEAREST))
     draw_boxes(shown, boxes, scale=scale)
     return _captioned(shown, caption, is_anomalous)

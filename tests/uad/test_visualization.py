@@ -97,6 +97,15 @@ def test_an_alarm_without_a_marked_place_circles_the_most_unusual_one_and_says_s
     assert (marked[:400, :600] == 255).all(axis=2).sum() < 20
 
 
+def test_a_marked_place_without_an_alarm_is_explained_in_the_caption() -> None:
+    values = flat(0.0)
+    values[20:50, 40:80] = 0.6
+    plain, told = (
+        picture(GREY, values, 1.0, 1.2, False, map_threshold=at).shape[1] for at in (0.7, 0.5)
+    )
+    assert told > plain  # the caption is longer, so the picture is wider
+
+
 def test_the_map_is_coloured_by_its_own_threshold() -> None:
     alike = picture(GREY, flat(2.0), 1.3, 1.2, True, map_threshold=4.0)
     usual = picture(GREY, flat(2.0), 1.3, 4.0, True)

@@ -391,7 +391,9 @@ def _learned(bundle: str | None) -> list[tuple[str, object]]:
         of = f" ({entry.n_captures} captures)" if entry and entry.n_captures else ""
         rows.append(("good images", f"{shares} for the threshold{of}"))
     if entry:
-        kept = f"{percent(entry.guaranteed_rate)} at most, threshold {entry.threshold:.6g}"
+        kept = (
+            f"at most {percent(entry.guaranteed_rate)} on average, threshold {entry.threshold:.6g}"
+        )
         rows.append(("false alarm rate", kept))
     return rows
 

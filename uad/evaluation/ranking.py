@@ -84,6 +84,7 @@ def shelves(report: Report) -> list[Shelf]:
     lucky = [image for image in right if image.label and image.peak_in_mask is False]
     sure = [image for image in right if image not in lucky]
     clear = [image for image in reversed(sure) if image.label] or sure[::-1]
+    close = _first(sure, CLOSE)
     missed, alarms = _mistakes(ordered)
     found = [
         Shelf(
@@ -102,17 +103,21 @@ def shelves(report: Report) -> list[Shelf]:
         Shelf(
             "Right for another reason",
             (
-                "There was an alarm, but the highest point of the map is not on the marked defect. "
-                "Check the mask, and whether the part has another defect."
+                "There was an alarm, but the highest point of the map is not on the marked defect: "
+                "beside a thin mask, or on another defect. Check the mask and the part."
             ),
             _first(lucky, ELSEWHERE),
         ),
         Shelf(
             "Close calls",
-            "Right verdicts close to the threshold. A small change could make them wrong.",
-            _first(sure, CLOSE),
+            "Right verdicts. Those closest to the threshold come first.",
+            close,
         ),
-        Shelf("Clearest verdicts", "The clearest right verdicts.", _first(clear, CLEAR)),
+        Shelf(
+            "Clearest verdicts",
+            "The clearest right verdicts.",
+            _first([image for image in clear if image not in close], CLEAR),
+        ),
     ]
     return [shelf for shelf in found if shelf.images]
 

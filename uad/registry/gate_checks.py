@@ -64,25 +64,36 @@ def _false_alarms(challenger: Report, champion: Report | None, rule: GateRule) -
     promise = "no limit: no rate is guaranteed"
     if expected is not None:
         promise = f"chance allows up to {expected[1]:.3f}"
+    person = _more_errors(challenger, champion, rule, FALSE_ALARMS)
     return Check(
         name="false_alarm_rate",
         challenger=rate,
         champion=champion.false_alarm_rate if champion else None,
         rule=promise + _told_of(rule),
-        passed=within if rule.false_alarms == "require" else None,
-        person=_more_errors(challenger, champion, rule, FALSE_ALARMS),
+        passed=within if rule.false_alarms == "require" else _no_more(rate, champion, rule, person),
+        person=person,
     )
 
 
 def _recall(challenger: Report, champion: Report | None, rule: GateRule) -> Check:
+    share = _share(challenger, MISSED)
+    person = _more_errors(challenger, champion, rule, MISSED)
     return Check(
         name="missed",
-        challenger=_share(challenger, MISSED),
+        challenger=share,
         champion=_share(champion, MISSED) if champion else None,
         rule="no more than the champion" if rule.more_errors == "wait" else "shown only",
-        passed=None,
-        person=_more_errors(challenger, champion, rule, MISSED),
+        passed=_no_more(share, champion, rule, person),
+        person=person,
     )
+
+
+def _no_more(
+    share: float | None, champion: Report | None, rule: GateRule, person: str
+) -> bool | None:
+    """True if there are no more errors than the champion's; None if that decides nothing."""
+    compares = share is not None and champion is not None and rule.more_errors == "wait"
+    return True if compares and not person else None
 
 
 def _told_of(rule: GateRule) -> str:

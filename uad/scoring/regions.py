@@ -18,6 +18,8 @@ Box = tuple[int, int, int, int]
 
 MOST_REGIONS = 100
 """Regions that an answer lists; the others are counted."""
+NO_ALARM = "not enough for an alarm"
+"""What a person is told of a region on an image whose score is below its own threshold."""
 _BLOCK_PX = 8
 """A row of a block is one 64-bit word."""
 _SMALL_PX = 2**18

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from uad.errors import ConfigError
-from uad.scoring.regions import Region, Regions
+from uad.scoring.regions import NO_ALARM, Region, Regions
 from uad.scoring.zone_alpha import ZoneVerdict
 
 COLUMNS = (
@@ -69,6 +69,8 @@ class Verdict:
         count = self.regions.count
         raised = f"  by {self.raised_by}" if self.raised_by else ""
         marked = f"  {count} region{'s' if count > 1 else ''}" if count else ""
+        if marked and not self.is_anomalous:
+            marked += f" ({NO_ALARM})"
         return (
             f"{one_line(self.name)}: {'ANOMALOUS' if self.is_anomalous else 'normal'}  "
             f"score {self.score:.6g}  threshold {self.threshold:.6g}  p {self.p_value:.4g}"
