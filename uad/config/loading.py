@@ -104,7 +104,8 @@ def _sentence(kind: type[BaseModel], error: Any) -> str:
     if error["type"] == "extra_forbidden":
         known = ", ".join(_siblings(kind, error["loc"][:-1]))
         return f"unknown key '{dotted}'" + (f" (known here: {known})" if known else "")
-    return f"'{dotted}': {error['msg']} (got {error['input']!r:.80})"
+    told = error["msg"].removeprefix("Value error, ")
+    return f"'{dotted}': {told} (got {error['input']!r:.80})"
 
 
 def _siblings(kind: Any, location: Sequence[int | str]) -> list[str]:

@@ -114,7 +114,7 @@ class _Kind:
 def _cards(version: DatasetVersion, problems: int) -> list[Card]:
     counts = version.counts
     return [
-        ("to learn from", str(counts["normal"]), "good images", ""),
+        ("to train and set the threshold", str(counts["normal"]), "good images", ""),
         ("to measure with", str(counts["test_normal"]), "good images", ""),
         ("to measure with", str(counts["test_anomalous"]),
          f"defective images, {counts['masks']} with a mask", ""),
