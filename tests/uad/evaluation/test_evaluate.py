@@ -105,7 +105,7 @@ def test_a_mask_of_another_size_is_refused_and_never_resized(add_sample: AddSamp
 
 
 def test_no_test_image_is_an_error_that_names_the_cure() -> None:
-    with pytest.raises(DataError, match=r"no test images\. Add test/good"):
+    with pytest.raises(DataError, match=r"no test images\. Put them into test/good"):
         evaluate(Brightness(), [])
 
 
