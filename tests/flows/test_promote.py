@@ -109,7 +109,7 @@ def test_the_user_may_promote_what_the_gate_rejects_and_the_audit_says_so(
     registry = worse_second
     assert promote_flow("parts", "2", dataset, str(tmp_path), mode="always")
 
-    assert "promote=always decides" in registry.history("parts")[-1].reason
+    assert "promote=always was asked for" in registry.history("parts")[-1].reason
     assert registry.version("parts", "2").tags["gate.decision"] == "reject"
 
 

@@ -186,7 +186,7 @@ def test_the_command_prints_what_happened_and_the_next_command(
     assert shares is not None
     assert sum(map(int, shares.groups())) == len(list((parts / "train" / "good").iterdir()))
     assert "at most 10 % on average, threshold " in shown.out
-    assert "promote=never decides. The gate alone says promote: " in shown.out
+    assert "promote=never was asked for. The gate alone says promote: " in shown.out
     assert "registered: models:/parts/1" in shown.err
 
 

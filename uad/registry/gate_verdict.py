@@ -99,7 +99,9 @@ class GateVerdict(BaseModel):
     def told(self, mode: Mode = "gate") -> str:
         """The decision and its reason, and what counts instead if the gate was not to decide."""
         told = f"{self.decision}: {self.reason}"
-        return told if mode == "gate" else f"promote={mode} decides. The gate alone says {told}"
+        return (
+            told if mode == "gate" else f"promote={mode} was asked for. The gate alone says {told}"
+        )
 
     def tags(self) -> dict[str, str]:
         """For the registered version: every figure under `gate.`, apart from its own metrics."""

@@ -254,7 +254,6 @@ def _version(found: Any, aliases: Mapping[str, Any]) -> ModelVersion:
 
 def _no_such_alias(wanted: ModelAddress, versions: Sequence[ModelVersion]) -> str:
     """What a person is told; the cure of a misspelt alias is the one that was meant."""
-    carried = {alias: each.version for each in versions for alias in each.aliases}
     have = [
         each.version + (f" ({', '.join(each.aliases)})" if each.aliases else "")
         for each in versions
@@ -262,7 +261,7 @@ def _no_such_alias(wanted: ModelAddress, versions: Sequence[ModelVersion]) -> st
     told = (
         f"No version of '{wanted.name}' is {wanted.alias} (versions: {', '.join(have) or 'none'})."
     )
-    known = {CHAMPION, CHALLENGER, *carried}
+    known = {CHAMPION, CHALLENGER, *(alias for each in versions for alias in each.aliases)}
     if wanted.alias not in known:
         meant = difflib.get_close_matches(str(wanted.alias), known, n=1)
         if meant:
