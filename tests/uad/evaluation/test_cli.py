@@ -136,6 +136,19 @@ def test_new_images_measure_false_alarms_too(
     assert report.n_anomalous == len(list(defective.iterdir()))
 
 
+@pytest.mark.parametrize(("place", "said"), [("test/good", []), (".", ["--normal", "."])])
+def test_good_images_alone_measure_false_alarms(
+    place: str, said: list[str], bundle: Bundle, demo: Path, tmp_path: Path
+) -> None:
+    figures = tmp_path / "figures.json"
+    shutil.copytree(demo / "test" / "good", tmp_path / "new" / place)
+    with pytest.raises(SystemExit) as stopped:
+        run(bundle.path, "--data", tmp_path / "new", "--json", figures, *said)
+    assert not stopped.value.code
+    report = Report.from_json(figures.read_text(encoding="utf-8"))
+    assert report.n_normal == len(list((demo / "test" / "good").iterdir()))
+
+
 def test_good_images_that_a_model_learned_from_measure_nothing(
     bundle: Bundle, demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -80,7 +80,7 @@ class FoundImage:
             mask_decides=self.use == Use.BY_MASK,
             mask_expected=self.mask_expected,
             assumed_good=self.use == Use.ASSUMED,
-            split_given=self.split is not None,
+            split_given=self.split is not None and not self.by_role,
         )
 
 
@@ -118,7 +118,7 @@ class Folder:
         trains = [p for p in self.of(Use.GOOD, Use.ASSUMED, Use.BY_MASK) if p.split != TEST]
         if not unclear and (trains or any(p.split == TRAIN for p in self.pictures)):
             return
-        if not unclear and self.of(Use.GOOD) and self.of(Use.DEFECT):
+        if not unclear and self.of(Use.GOOD):
             return  # test images alone: what reads the pictures says what is missing
         reason = (
             f"nothing says whether {len(unclear)} of its pictures are good"
