@@ -42,6 +42,7 @@ def home(
     shutil.copy(empty_registry, home / "mlflow" / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UAD_HOME", str(home))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)  # MLflow itself sets it in its process
         registry = ModelRegistry()
         registry.register(trained_bundle, "grid")
         registry.promote("grid", "1")
