@@ -79,7 +79,6 @@ def split_normals(samples: Sequence[Sample], split: SplitConfig) -> Split:
 
     Raises:
         DataError: too few images, or fewer than 3 groups.
-        ConfigError: the group pattern is not a regular expression with a group.
     """
     aim = sizes(len(samples), split)
     groups = _grouped(samples, split)

@@ -29,7 +29,8 @@ def test_a_value_of_the_wrong_type_is_refused_by_its_dotted_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "told"), [(r"_\d+", "has no group. Put parentheses"), ("(", "is not a regular")]
+    ("pattern", "told"),
+    [(r"_\d+", "has no group. Put parentheses"), ("(", "is not a regular expression")],
 )
 def test_a_group_pattern_that_tells_nothing_apart_is_refused_with_the_settings(
     pattern: str, told: str
