@@ -26,6 +26,7 @@ from uad.operations.judging import Candidate
 from uad.operations.training import only_retraining
 from uad.registry import ModelRegistry, RunTracker
 from uad.registry.gate import GateRule, GateVerdict, Mode
+from uad.registry.types import DATASET
 from uad.storage.names import DatasetAddress, ModelVersionNumber, ProductName, RunId, place_of
 from uad.storage.paths import reports_dir
 
@@ -112,7 +113,7 @@ def retrain(
             dataset = apply_people_said(dataset, product)
         inputs = training_inputs(dataset, teacher, config, progress=True)
         images, key = inputs.images, inputs.key
-        same = {TRAINING_KEY: key, "uad.dataset": dataset}
+        same = {TRAINING_KEY: key, DATASET: dataset}
         known = ModelRegistry().trained_on(product, same)
         if known and skip_unchanged:
             logs.logger.info("nothing new: version %s was trained on just this", known.version)

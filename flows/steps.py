@@ -14,7 +14,7 @@ from uad.monitoring.judged_images import JudgedImages
 from uad.operations.evaluation import evaluate_into, unseen_normals
 from uad.operations.images import store_images
 from uad.operations.inputs import EvaluationImages, TrainingInputs
-from uad.operations.judging import learned_by
+from uad.operations.judging import trained_on
 from uad.operations.training import described, train_bundle
 from uad.registry import ModelRegistry, RunTracker
 from uad.storage.names import DatasetAddress, ModelVersionNumber, ProductName, RunId
@@ -94,8 +94,8 @@ def evaluate_recent(
     Images that the new version or the champion was trained on prove nothing and are left out. None
     if there are no others.
     """
-    learned = [images.dataset, *learned_by(product, champion)]
-    samples, count = unseen_normals(recent, learned, progress=True)
+    known = [address for address in (images.address, trained_on(product, champion)) if address]
+    samples, count = unseen_normals(recent, known, progress=True)
     logs.logger.info("recent images: %d of %d are new to the model", len(samples), count)
     report = evaluate_into(bundle, samples, Path(folder), progress=True)
     return None if report is None else str(report)

@@ -21,6 +21,7 @@ from uad.evaluation.data_page import page_file
 from uad.models.parts import EpochMetrics
 from uad.operations.inputs import EvaluationImages
 from uad.registry import RunTracker
+from uad.registry.types import DATASET
 from uad.storage.names import DatasetAddress, ProductName, RunId
 
 DELAYS_SECONDS = [5.0, 30.0, 120.0]
@@ -84,7 +85,7 @@ def open_run(
         return Run(found[0], resumed=True)
     params = {"teacher": teacher, "device": device, **config.model_dump(mode="json")}
     flow_run = str(runtime.flow_run.id or "none")
-    tags = {**own, "uad.dataset": dataset, "uad.flow_run": flow_run}
+    tags = {**own, DATASET: dataset, "uad.flow_run": flow_run}
     tags |= {REASON: reason} if reason else {}
     run_id = tracker.start_run(product, name=run_name(product), params=params, tags=tags)
     return Run(run_id, resumed=False)

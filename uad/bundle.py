@@ -37,6 +37,7 @@ from uad.scoring.conformal import guaranteed_rate
 from uad.scoring.maps import whitenings
 from uad.scoring.zone_alpha import alpha_outside
 from uad.storage.atomic_writes import assembling, write_file
+from uad.storage.names import DatasetAddress, dataset_address
 
 MANIFEST = "bundle.json"
 REFERENCE = "onnxruntime/fp32"
@@ -70,6 +71,11 @@ class DatasetRef(_Part):
     train: int
     selection: int
     calibration: int
+
+    @property
+    def address(self) -> DatasetAddress:
+        """`name@version`."""
+        return dataset_address(self.name, self.version)
 
 
 class ZoneCalibration(_Part):

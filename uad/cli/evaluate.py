@@ -76,7 +76,6 @@ def evaluate(
     from uad.hot_reload import open_bundle
     from uad.inference.detector import load_detector
     from uad.operations.evaluation import keep_figures, open_version
-    from uad.storage.names import DatasetAddress
 
     load = partial(load_detector, engine=engine, precision=precision, device=device, alpha=alpha)
     folder, version = open_version(bundle)
@@ -85,7 +84,7 @@ def evaluate(
         data,
         split_with(SplitConfig(), data, normal, defects, masks),
         trained_on=[
-            DatasetAddress(f"{learned.name}@{learned.version}")
+            learned.address
             for place in (folder, other)
             if place and (learned := read_bundle(place).manifest.dataset)
         ],
@@ -95,8 +94,7 @@ def evaluate(
         found = run(detector, samples, progress=True, batch_size=batch_size)
         _show(found, bundle, data)
         if alpha is None and engine == "auto" and precision is None:  # as the version serves
-            address = DatasetAddress(f"{dataset.name}@{dataset.version}")
-            told = keep_figures(folder, version, found, address)
+            told = keep_figures(folder, version, found, dataset.address)
             if told:
                 console().print(told, soft_wrap=True, highlight=False, markup=False)
         if json:

@@ -176,7 +176,7 @@ def _promote_if_better(
     if "champion" in known.aliases:
         typer.echo(f"{name}: version {version} is already champion.")
         return
-    dataset = data or known.tags.get("uad.dataset")
+    dataset = data or known.dataset
     if dataset is None:
         raise DataError(
             f"{name} version {version} does not say which dataset it was made of: name one with "
@@ -311,7 +311,7 @@ def _row(version: "ModelVersion") -> tuple[object, ...]:
         version.version,
         ", ".join(version.aliases) or None,
         version.created.strftime("%Y-%m-%d %H:%M"),
-        version.tags.get("uad.dataset"),
+        version.dataset,
         *(f"{metrics[name]:.4g}" if name in metrics else None for name in FIGURES),
     )
 

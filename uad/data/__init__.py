@@ -10,6 +10,7 @@ from uad.data.listing import FolderRoles
 from uad.data.loading import ingest, load_dataset, load_test_set, roles_of
 from uad.data.samples import Dataset, Problem, Sample
 from uad.data.split import captures
+from uad.data.unseen import unseen
 
 __all__ = [
     "Dataset",
@@ -23,4 +24,5 @@ __all__ = [
     "load_test_set",
     "make_demo_images",
     "roles_of",
+    "unseen",
 ]

@@ -14,7 +14,7 @@ from uad.data.object_store import StoredFile, is_sound
 from uad.data.reading import Checked
 from uad.data.samples import Problem, Sample, readable
 from uad.errors import DataError
-from uad.storage.names import DatasetAddress
+from uad.storage.names import DatasetAddress, dataset_address
 
 
 class _Part(BaseModel):
@@ -143,7 +143,7 @@ class DatasetVersion(_Part):
     @property
     def address(self) -> DatasetAddress:
         """`name@version`, for --data."""
-        return DatasetAddress(f"{self.name}@{self.version}")
+        return dataset_address(self.name, self.version)
 
 
 def stored_images(entries: Iterable[Checked]) -> tuple[StoredImage, ...]:

@@ -13,6 +13,7 @@ from uad.data.listing import FolderRoles
 from uad.data.quarantine import quarantine
 from uad.data.samples import Dataset, Problem, Sample, natural
 from uad.data.split import compile_pattern, group_key, split_normals
+from uad.data.unseen import unseen
 from uad.data.versions import check_name, is_stored, read_version, store
 from uad.errors import DataError
 from uad.storage.names import DatasetAddress
@@ -105,9 +106,9 @@ def load_test_set(
 ) -> Dataset:
     """The images of `data` that measure a detector, as `test`; its other good images as `train`.
 
-    Of a folder these are its test images and, if it does not say which images train, the good ones
-    that the detector did not learn from. Images that are only assumed to be good do not count. Of a
-    stored dataset these are its test images.
+    These are its test images, and of a folder that does not say which images train, also the good
+    ones. Good images that the detector learned from do not count, nor those of a folder that are
+    only assumed to be good.
 
     Args:
         data: see `load_dataset`.
@@ -120,24 +121,32 @@ def load_test_set(
         DataError: no such dataset, or nothing usable.
     """
     split = split or SplitConfig()
-    if (version := _stored_version(data)) is not None:
-        return _stored(version, split)
-    path = Path(data)
+    version = _stored_version(data)
+    found = (
+        _test_set_in_place(Path(data), split, trained_on, progress)
+        if version is None
+        else _stored(version, split)
+    )
+    return _without_learned(found, trained_on)
+
+
+def _test_set_in_place(
+    path: Path, split: SplitConfig, trained_on: Sequence[DatasetAddress], progress: bool
+) -> Dataset:
     found = scan(path, roles_of(split), progress=progress, trains=False)
-    of = version_id(stored_images(found.entries))
+    version_here = version_id(stored_images(found.entries))
     free = [
         entry.sample
         for entry in found.entries
         if entry.item.split == "train"
         and not (entry.label or entry.item.split_given or entry.item.assumed_good)
     ]
-    learned = set[str]().union(*(_learned(address, of, free) for address in trained_on))
-    new = [sample for sample in free if sample.sha256 not in learned]
+    new = unseen(free, trained_on, here=version_here)
     test = [entry.sample for entry in found.entries if entry.item.split == "test"]
     chosen = {sample.path for sample in (*test, *new)}
     return Dataset(
         name=_name_of(path.expanduser().absolute()),
-        version=of,
+        version=version_here,
         train=tuple(e.sample for e in found.entries if e.sample.path not in chosen),
         selection=(),
         calibration=(),
@@ -147,24 +156,22 @@ def load_test_set(
     )
 
 
-def _learned(trained_on: DatasetAddress, version: str, samples: Sequence[Sample]) -> set[str]:
-    """The hashes of the images that the detector learned from, as far as this machine knows."""
-    if not samples:
-        return set()
-    if trained_on.endswith(f"@{version}"):  # these very images
-        return {sample.sha256 for sample in samples}
-    try:
-        known = read_version(trained_on)
-    except DataError:
+def _without_learned(dataset: Dataset, trained_on: Sequence[DatasetAddress]) -> Dataset:
+    """The same without the good test images that a detector learned from, which is told.
+
+    What a dataset has in both training and test was told when it was checked.
+    """
+    if any(address.endswith(f"@{dataset.version}") for address in trained_on):
+        return dataset
+    good = [sample for sample in dataset.test if not sample.label]
+    known = {sample.name for sample in good}
+    known -= {sample.name for sample in unseen(good, trained_on, quiet=True)}
+    if known:
         log.warning(
-            "%d good images count as test images. Whether the model learned from them is not "
-            "known: this machine does not have its dataset %s. If it did, fewer false alarms are "
-            "measured than new images would raise.",
-            len(samples),
-            trained_on,
+            "The model learned from %d of the %d good test images of %s (%s). They do not count.",
+            *(len(known), len(good), dataset.name, natural(sorted(known))),
         )
-        return set()
-    return {image.sample.sha256 for image in known.images if image.split != "test"}
+    return replace(dataset, test=tuple(s for s in dataset.test if s.name not in known))
 
 
 def _stored_version(data: str | Path) -> DatasetVersion | None:

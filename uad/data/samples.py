@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from uad.config.training import Areas, Zones
+from uad.storage.names import DatasetAddress, dataset_address
 
 GOOD = "good"
 
@@ -69,6 +70,11 @@ class Dataset:
     """Regions of the images to ignore; see `uad.scoring.zones`."""
     zones: Zones = ()
     """Parts of the images with an alpha of their own."""
+
+    @property
+    def address(self) -> DatasetAddress:
+        """`name@version`."""
+        return dataset_address(self.name, self.version)
 
     @property
     def normals(self) -> tuple[Sample, ...]:

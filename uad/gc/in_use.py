@@ -41,9 +41,6 @@ class Removable:
     """It is removed only if all of these are: what it belongs to, or what refers to it."""
 
 
-DATASET = "uad.dataset"
-
-
 @dataclass(frozen=True)
 class InUse:
     """Model versions and runs, each divided into what stays and what goes."""
@@ -56,7 +53,7 @@ class InUse:
     @property
     def datasets(self) -> set[str]:
         """`name@version` of every dataset version that a kept model or run was made of."""
-        named = [version.tags.get(DATASET) for version in self.versions]
+        named = [version.dataset for version in self.versions]
         return {address for address in (*named, *(run.dataset for run in self.runs)) if address}
 
     def holds(self, product: ProductName, version: ModelVersionNumber) -> bool:

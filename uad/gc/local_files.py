@@ -12,6 +12,7 @@ from uad.data.reading import merged_masks_dir
 from uad.data.versions import dataset_names, forget, history, read_version
 from uad.gc.in_use import InUse, Removable, Retention, size_bytes, touched_before
 from uad.storage.atomic_writes import UNFINISHED
+from uad.storage.names import dataset_address
 from uad.storage.paths import bundles_dir, cache_dir, checkpoints_dir, datasets_dir, store_dir
 
 
@@ -73,11 +74,12 @@ def dataset_items(
         stay = _staying(name, in_use, rule, now)
         for version in dict.fromkeys(row["version"] for row in log):
             if version in stay:
-                images = read_version(f"{name}@{version}").images
+                images = read_version(dataset_address(name, version)).images
                 referenced |= {file.sha256 for image in images for file in image.files}
             else:
                 remove = partial(forget, name, version, now - rule.in_use)
-                leaving.append(Removable("dataset version", f"{name}@{version}", 0, remove, after))
+                address = dataset_address(name, version)
+                leaving.append(Removable("dataset version", address, 0, remove, after))
     yield from leaving
     for file in sweepable(referenced, now - rule.in_use):
         remove = partial(sweep, file, now - rule.in_use)
@@ -90,5 +92,7 @@ def _staying(name: str, in_use: InUse, rule: Retention, now: datetime) -> set[st
     recent = {
         row["version"] for row in log if datetime.fromisoformat(row["time"]) > now - rule.in_use
     }
-    used = {version for version in newest_first if f"{name}@{version}" in in_use.datasets}
+    used = {
+        version for version in newest_first if dataset_address(name, version) in in_use.datasets
+    }
     return {*newest_first[: rule.keep], *recent, *used}

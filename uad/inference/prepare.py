@@ -1,16 +1,19 @@
 """Prepare a bundle for one engine: an 8-bit model if needed, and a threshold."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from uad.bundle import INT8_MODEL, Bundle
+from uad.bundle import INT8_MODEL, Bundle, DatasetRef
 from uad.config import SplitConfig, TrainingConfig
 from uad.config.training import Zones
-from uad.data import Dataset, Sample
+from uad.data import Dataset, Sample, unseen
 from uad.data.versions import differ_in_zones_only
 from uad.errors import CalibrationError
 from uad.inference.calibrate import calibrate
 from uad.inference.quantization.quantize import allow_engine, quantise
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,8 @@ def prepare(
 
     Args:
         bundle: changed on disk.
-        dataset: the version it was trained on, split by `split_of(bundle)`; or normal images it
-            has never seen, under another name.
+        dataset: the version it was trained on, split by `split_of(bundle)`; or normal images under
+            another name, of which those that it learned from are left out.
         engine: `onnxruntime`, `openvino`, `paddle` or `tensorrt`.
         precision: `fp32`, `bf16`, `fp16` or `int8`.
         device: where it will run.
@@ -60,7 +63,7 @@ def prepare(
 
     Raises:
         CalibrationError: another version of the bundle's own dataset, whose images may have
-            trained it; or too few images.
+            trained it; too few images, or none that it did not learn from.
         EngineError: the engine cannot be had here, or the 8-bit model scores too differently.
     """
     shares = _shares(bundle, dataset)
@@ -109,8 +112,30 @@ def _shares(bundle: Bundle, dataset: Dataset) -> _Shares:
                 f"{dataset.name} --name {dataset.name}. Zones with an alpha of their own do not."
             )
         raise CalibrationError(
-            f"{bundle.path} was trained on {known.name}@{known.version}, and this is version "
+            f"{bundle.path} was trained on {known.address}, and this is version "
             f"{dataset.version}. Some of its images may have been used for training. Use --data "
-            f"{known.name}@{known.version}, or new images under another name."
+            f"{known.address}, or new images under another name."
         )
-    return _Shares(dataset.train, dataset.selection, dataset.normals)
+    return _Shares(dataset.train, dataset.selection, _new_images(dataset, known))
+
+
+def _new_images(dataset: Dataset, known: DatasetRef) -> Sequence[Sample]:
+    """The good images that the detector did not learn from.
+
+    Raises:
+        CalibrationError: there are none.
+    """
+    new = unseen(dataset.normals, [known.address])
+    learned = len(dataset.normals) - len(new)
+    if not new:
+        raise CalibrationError(
+            f"The model learned from all {learned} good images of {dataset.name}, so they cannot "
+            f"set its threshold. Use --data {known.address}, or good images that are new to it."
+        )
+    if learned:
+        log.warning(
+            "The model learned from %d of the %d good images of %s. They are left out; the other "
+            "%d set the threshold.",
+            *(learned, len(dataset.normals), dataset.name, len(new)),
+        )
+    return new

@@ -18,6 +18,7 @@ from uad.data.samples import GOOD
 from uad.data.versions import extend, history, read_version
 from uad.errors import DataError, ImageError
 from uad.monitoring.judged_images import JudgedImage, JudgedImages, Said, Word
+from uad.storage.names import dataset_address
 
 MISSED = "missed defect"
 """What a test image from feedback is called where other test images have the defect's name."""
@@ -202,7 +203,7 @@ def _stored(store: JudgedImages, opinion: Opinion) -> StoredImage:
 def _earlier(dataset: str) -> list[StoredImage]:
     """Images from feedback in the newest version that has any: their kept copies may be gone."""
     for row in reversed(history(dataset)):
-        version = read_version(f"{dataset}@{row['version']}")
+        version = read_version(dataset_address(dataset, row["version"]))
         if found := [image for image in version.images if image.feedback]:
             return found
     return []

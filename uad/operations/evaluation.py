@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from uad.bundle import MANIFEST, sha256
-from uad.data import Dataset, Sample
+from uad.data import Sample, unseen
 from uad.data.checks import scan
 from uad.errors import RegistryError
 from uad.evaluation import Report, evaluate, write_report
@@ -43,17 +43,16 @@ def evaluate_into(
 
 
 def unseen_normals(
-    folder: str, learned: Iterable[Dataset], *, progress: bool = False
+    folder: str, trained_on: Iterable[DatasetAddress], *, progress: bool = False
 ) -> tuple[list[Sample], int]:
-    """Good images of a folder that no dataset used for training, selection or calibration.
+    """Good images of a folder that no detector which was trained on these datasets learned from.
 
     Returns:
-        The images, and how many the folder has in all.
+        They, and how many good images the folder has in all.
     """
-    known = {sample.sha256 for dataset in learned for sample in dataset.normals}
     found = scan(Path(folder).expanduser(), progress=progress).entries
-    normal = (entry.sample for entry in found if not entry.label)
-    return [sample for sample in normal if sample.sha256 not in known], len(found)
+    normals = [entry.sample for entry in found if not entry.label]
+    return unseen(normals, trained_on), len(normals)
 
 
 def open_version(bundle: str) -> tuple[Path, ModelVersion | None]:

@@ -37,7 +37,7 @@ class TrainingInputs:
     @property
     def address(self) -> DatasetAddress:
         """`name@version` of the dataset."""
-        return DatasetAddress(f"{self.dataset.name}@{self.dataset.version}")
+        return self.dataset.address
 
     @property
     def images(self) -> EvaluationImages:

@@ -7,8 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from uad.bundle import CalibrationEntry
-from uad.data import Dataset, load_dataset
-from uad.errors import DataError, RegistryUnreachableError, UadError
+from uad.errors import RegistryUnreachableError, UadError
 from uad.evaluation import Report, compare, read_report
 from uad.hot_reload import open_bundle
 from uad.inference.detector import load_detector
@@ -111,15 +110,9 @@ def champion_of(product: ProductName) -> ModelVersionNumber | None:
     return None if champion is None else champion.version
 
 
-def learned_by(product: ProductName, champion: ModelVersionNumber | None) -> list[Dataset]:
-    """The champion's dataset, where this machine has it."""
-    if champion is None:
-        return []
-    tags = ModelRegistry().version(product, champion).tags
-    try:
-        return [load_dataset(DatasetAddress(tags.get("uad.dataset", "")))]
-    except DataError:
-        return []
+def trained_on(product: ProductName, champion: ModelVersionNumber | None) -> DatasetAddress | None:
+    """The dataset that the champion learned from; None if there is none, or it does not say so."""
+    return None if champion is None else ModelRegistry().version(product, champion).dataset
 
 
 def _checked(address: str) -> tuple[str | None, CalibrationEntry | None]:

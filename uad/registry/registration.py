@@ -15,7 +15,7 @@ from uad import __version__
 from uad.bundle import MANIFEST, Bundle, sha256
 from uad.registry import pyfunc, runs
 from uad.registry.connection import Connection
-from uad.registry.types import BUNDLE_ID, BUNDLE_SHA256, METRIC_TAG, ModelVersion
+from uad.registry.types import BUNDLE_ID, BUNDLE_SHA256, DATASET, METRIC_TAG, ModelVersion
 from uad.storage.names import DatasetAddress, ProductName, RunId
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def describe(bundle: Bundle, metrics: Mapping[str, float]) -> dict[str, str]:
         "uad.engines": json.dumps(sorted(manifest.calibration)),
     }
     if manifest.dataset is not None:
-        tags["uad.dataset"] = f"{manifest.dataset.name}@{manifest.dataset.version}"
+        tags[DATASET] = manifest.dataset.address
     if manifest.git_revision:
         tags["uad.git_revision"] = manifest.git_revision
     return {**tags, **{f"{METRIC_TAG}{key}": repr(float(v)) for key, v in metrics.items()}}
@@ -167,7 +167,7 @@ def sentence(bundle: Bundle, metrics: Mapping[str, float], version: ModelVersion
     manifest, shown = bundle.manifest, [name for name in HEADLINES if name in metrics]
     learned = ""
     if manifest.dataset is not None:
-        learned = f", trained on {manifest.dataset.name}@{manifest.dataset.version}"
+        learned = f", trained on {manifest.dataset.address}"
     figures = ", ".join(f"{HEADLINES[name]} {metrics[name]:.3f}" for name in shown)
     told = f"{manifest.model} with the teacher {manifest.teacher.id}{learned}"
     command = shlex.join(["uad", "promote", version.name, version.version])

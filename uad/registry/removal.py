@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from uad.errors import RegistryError
 from uad.registry.connection import Connection, RegistryClient
-from uad.registry.types import MODEL_ID, PRODUCT, ModelVersion
+from uad.registry.types import DATASET, MODEL_ID, PRODUCT, ModelVersion
 from uad.storage.names import DatasetAddress, ProductName, RunId
 
 _PAGE = 1000
@@ -119,6 +119,6 @@ def _tracked(run: Any) -> TrackedRun:
         name=str(info.run_name),
         under_way=info.status in ("RUNNING", "SCHEDULED"),
         started=datetime.fromtimestamp(info.start_time / 1000, UTC),
-        dataset=tags.get("uad.dataset"),
+        dataset=tags.get(DATASET),
         artifacts=str(info.artifact_uri),
     )

@@ -13,6 +13,7 @@ from uad import __version__
 from uad.errors import RegistryError
 from uad.errors.extras import require_storage
 from uad.registry.connection import Connection, RegistryClient
+from uad.registry.types import DATASET
 from uad.storage.names import ProductName, RunId, place_of
 
 if TYPE_CHECKING:
@@ -116,11 +117,10 @@ class RunTracker(RegistryClient):
 
         `page` is uploaded under `dataset/`.
         """
-        address = f"{dataset.name}@{dataset.version}"
         with self._open() as connection:
             client = connection.client
             client.log_inputs(run_id, datasets=[_dataset_input(dataset)])
-            client.set_tag(run_id, "uad.dataset", address)
+            client.set_tag(run_id, DATASET, dataset.address)
             if page is not None:
                 client.log_artifact(run_id, str(page), "dataset")
 
@@ -266,7 +266,7 @@ def _dataset_input(dataset: "Dataset") -> "DatasetInput":
         name=dataset.name,
         digest=dataset.version[:36],
         source_type="uad",
-        source=json.dumps({"dataset": f"{dataset.name}@{dataset.version}"}),
+        source=json.dumps({"dataset": dataset.address}),
         profile=json.dumps(counts),
     )
     return DatasetInput(entity, [InputTag("mlflow.data.context", "training")])

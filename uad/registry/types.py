@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from uad.registry.address import SCHEME, ModelAddress
-from uad.storage.names import ModelVersionNumber, ProductName, RunId
+from uad.storage.names import DatasetAddress, ModelVersionNumber, ProductName, RunId
 
 Kind = Literal["promote", "rollback", "external"]
 
@@ -47,6 +47,12 @@ class ModelVersion:
             for key, value in self.tags.items()
             if key.startswith(METRIC_TAG)
         }
+
+    @property
+    def dataset(self) -> DatasetAddress | None:
+        """What it learned from; None if it does not say so."""
+        address = self.tags.get(DATASET)
+        return DatasetAddress(address) if address else None
 
     @property
     def bundle_sha256(self) -> str | None:

@@ -22,6 +22,11 @@ MAX_BYTES = 200
 _EXTRA = " ._-"
 
 
+def dataset_address(name: str, version: str) -> DatasetAddress:
+    """The address of a dataset version."""
+    return DatasetAddress(f"{name}@{version}")
+
+
 def check_name(name: str, what: str = "product") -> str:
     """The name in its composed form (NFC), if it can name a product or a dataset.
 

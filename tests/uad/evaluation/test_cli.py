@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from uad.bundle import MANIFEST, Bundle, DatasetRef, write_bundle
+from uad.bundle import MANIFEST, Bundle, DatasetRef, read_bundle, write_bundle
 from uad.cli import main
 from uad.config import SplitConfig, TrainingConfig
 from uad.config.training import InputConfig, ModelConfig
@@ -149,19 +149,60 @@ def test_good_images_alone_measure_false_alarms(
     assert report.n_normal == len(list((demo / "test" / "good").iterdir()))
 
 
-def test_good_images_that_a_model_learned_from_measure_nothing(
-    bundle: Bundle, demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    learned = ingest(demo, "learned", progress=False)
+@pytest.fixture
+def learned(bundle: Bundle, demo: Path, tmp_path: Path) -> Path:
+    """A bundle that says which stored dataset it was trained on."""
+    dataset = ingest(demo, "learned", progress=False)
     copy = shutil.copytree(bundle.path, tmp_path / "copy")
     manifest = json.loads((copy / MANIFEST).read_text(encoding="utf-8"))
-    manifest["dataset"] |= {"name": learned.name, "version": learned.version}
+    manifest["dataset"] |= {"name": dataset.name, "version": dataset.version}
     (copy / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    return copy
+
+
+def test_good_images_that_a_model_learned_from_measure_nothing(
+    learned: Path, demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     shutil.copytree(demo / "train" / "good", tmp_path / "old" / "good")
     with pytest.raises(SystemExit) as stopped:
-        run(copy, "--data", tmp_path / "old", "--normal", "good")
+        run(learned, "--data", tmp_path / "old", "--normal", "good")
     assert stopped.value.code == 1
     assert "Good images that the model learned from do not count" in capsys.readouterr().err
+
+
+def test_nor_do_they_among_test_images(
+    learned: Path, demo: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(demo / "test", tmp_path / "new" / "test")
+    new = len(list((demo / "test" / "good").iterdir()))
+    for photo in sorted((demo / "train" / "good").iterdir())[:3]:
+        shutil.copy(photo, tmp_path / "new" / "test" / "good" / f"again {photo.name}")
+    figures = tmp_path / "figures.json"
+    with pytest.raises(SystemExit) as stopped:
+        run(learned, "--data", tmp_path / "new", "--json", figures)
+    assert not stopped.value.code
+    assert Report.from_json(figures.read_text(encoding="utf-8")).n_normal == new
+    assert f"The model learned from 3 of the {new + 3} good test images" in caplog.text
+
+
+def test_they_set_no_threshold_under_another_name(
+    learned: Path, demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(demo / "train" / "good", tmp_path / "shift")
+    asked = ["calibrate", str(learned), "--data", str(tmp_path / "shift"), "--normal", "."]
+    with pytest.raises(SystemExit) as stopped:
+        main(asked)
+    assert stopped.value.code == 1
+    assert "--data learned@" in " ".join(capsys.readouterr().err.split())
+
+    new = sorted((demo / "test" / "good").iterdir())
+    for photo in new:
+        shutil.copy(photo, tmp_path / "shift" / f"new {photo.name}")
+    with pytest.raises(SystemExit) as stopped:
+        main(asked)
+    assert not stopped.value.code
+    entry = read_bundle(learned).manifest.calibration["onnxruntime/fp32"]
+    assert sorted(entry.images) == sorted(f"new {photo.name}" for photo in new)
 
 
 def test_two_bundles_are_compared_on_the_same_images(
