@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from serving.api.not_kept import FILE_GONE, not_kept
 from serving.api.request_handler import new_log_id, read_small_body, respond
 from serving.api.schemas import Answer, envelope
 from serving.api.sessions import refuse_other_sites
@@ -21,10 +22,6 @@ from uad.monitoring.judged_images import JudgedImage, JudgedImages, Word
 MOST_BYTES = 2**14
 WRITTEN_SECONDS = 2.0
 """How long to wait for an image that was just judged and is still being written."""
-NOT_KEPT = (
-    "the image of this logId is not kept: start the server with `--set keep.images=alarms` or "
-    "`all`; or it was deleted to make room (`keep.megabytes`)"
-)
 Said = Literal["good", "defective"]
 
 
@@ -76,7 +73,7 @@ def feedback_router() -> APIRouter:
             for status, words in {
                 401: "An API key is needed.",
                 403: "A page of another site sent it.",
-                404: "The image is not kept.",
+                404: "The image is not kept, or there is no such answer.",
                 422: "A field is missing, unknown or wrong.",
             }.items()
         },
@@ -118,7 +115,7 @@ def _words(errors: list[Any]) -> str:
 def _recorded(state: State, asked: FeedbackRequest, client: str) -> JudgedImage:
     store = state.judged_images
     if store is None:
-        raise RequestRefused(404, NOT_KEPT)
+        raise not_kept(state, asked.log_id, asked.image)
     image = _wanted(state, store, asked)
     word = Word(asked.verdict, asked.note.strip(), asked.who.strip(), client, datetime.now(UTC))
     store.say(image, word)
@@ -132,7 +129,9 @@ def _wanted(state: State, store: JudgedImages, asked: FeedbackRequest) -> Judged
         state.writer.flush(WRITTEN_SECONDS)
         image = _named(store, asked)
     if image is None:
-        raise RequestRefused(404, NOT_KEPT)
+        raise not_kept(state, asked.log_id, asked.image)
+    if not store.has_file(image):
+        raise RequestRefused(404, FILE_GONE)
     return image
 
 

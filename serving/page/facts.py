@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from serving.api.not_kept import not_kept
 from serving.api.state import State
 from serving.models.products import Product
 from uad.bundle import CalibrationEntry, read_bundle
@@ -73,7 +74,7 @@ def images(
 
 def image(state: State, product: Product, identifier: str) -> dict[str, Any]:
     """Everything about one kept image, with the calibration scores of the version that serves."""
-    found = kept_image(state, product, identifier)
+    _, found = kept_image(state, product, identifier)
     entry = _calibration(product)
     return {
         **_as_json(found),
@@ -87,16 +88,20 @@ def image(state: State, product: Product, identifier: str) -> dict[str, Any]:
     }
 
 
-def kept_image(state: State, product: Product, identifier: str) -> JudgedImage:
-    """One kept image of the product.
+def kept_image(state: State, product: Product, identifier: str) -> tuple[JudgedImages, JudgedImage]:
+    """One kept image of the product, and the store that has its files.
 
     Raises:
         RequestRefused: 404.
     """
-    found = state.judged_images.get(identifier) if state.judged_images else None
-    if found is None or found.product != _place(product):
-        raise RequestRefused(404, "this image is not kept (any more)")
-    return found
+    store = state.judged_images
+    found = store.get(identifier) if store else None
+    if store is None or found is None:
+        log_id, _, position = identifier.partition(".")
+        raise not_kept(state, log_id, int(position) if position.isdecimal() else 0)
+    if found.product != _place(product):
+        raise RequestRefused(404, "this image is of another product: choose that product first")
+    return store, found
 
 
 def operating_point(state: State, product: Product, alpha: str | None) -> dict[str, Any]:

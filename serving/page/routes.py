@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from serving.api.not_kept import FILE_GONE
 from serving.api.request_handler import answer, new_log_id, read_small_body, respond
 from serving.api.schemas import envelope
 from serving.api.sessions import COOKIE, refuse_other_sites, set_cookie
@@ -201,14 +202,12 @@ def _product(request: Request, name: str) -> tuple[State, Product]:
 
 
 def _picture(state: State, product: Product, identifier: str, kind: str) -> tuple[bytes, str]:
-    found = facts.kept_image(state, product, identifier)
-    store, suffix = state.judged_images, PICTURES[kind] or found.suffix
-    if store is None:
-        raise RequestRefused(404, "no image is kept")
+    store, found = facts.kept_image(state, product, identifier)
+    suffix = PICTURES[kind] or found.suffix
     try:
         content = store.file(found, suffix).read_bytes()
     except OSError as exc:
-        raise RequestRefused(404, "this image is not kept (any more)") from exc
+        raise RequestRefused(404, FILE_GONE) from exc
     return content, suffix[suffix.rindex(".") :]
 
 

@@ -150,6 +150,11 @@ class RecentVerdicts:
         """The last verdicts, oldest first."""
         return list(self._verdicts.get(product, ()))[-limit:]
 
+    def of_answer(self, log_id: str) -> list[Recent]:
+        """The verdicts of one answer, if it is one of the last."""
+        last = [each for verdicts in list(self._verdicts.values()) for each in list(verdicts)]
+        return [each for each in last if each.id.partition(".")[0] == log_id]
+
     def hours(self, product: str) -> list[dict[str, Any]]:
         """Images and alarms per hour, oldest first; hours without images are left out."""
         return [

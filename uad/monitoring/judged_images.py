@@ -6,7 +6,8 @@
                                 <id>.heatmap.png     its heat map in colours, small
 
 A limit on the disk holds for all products together. The oldest images go first; those that a person
-said something about go last. Words stay when their image has gone.
+said something about go last. Words stay when their image has gone. The ids of the last removed
+images stay too, so that who asks for one can be told why it is not there.
 """
 
 import hashlib
@@ -36,7 +37,12 @@ CREATE TABLE IF NOT EXISTS words (
     number INTEGER PRIMARY KEY AUTOINCREMENT, image TEXT, product TEXT, said TEXT, note TEXT,
     who TEXT, client TEXT, at REAL);
 CREATE INDEX IF NOT EXISTS words_by_image ON words (image);
+CREATE TABLE IF NOT EXISTS removed (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, image TEXT, log_id TEXT);
+CREATE INDEX IF NOT EXISTS removed_by_answer ON removed (log_id);
 """
+MOST_REMOVED = 100_000
+"""Removed images whose ids are remembered."""
 _COLUMNS = (
     "id, log_id, position, product, version, engine, at, score, threshold, alpha, p_value, "
     "is_anomalous, sha256, suffix, bytes, facts"
@@ -209,6 +215,12 @@ class JudgedImages:
         found = self._select("id = ?", (identifier,))
         return found[0] if found else None
 
+    def removed(self, log_id: str) -> list[str]:
+        """Ids of the images of one answer that were kept and then deleted to make room."""
+        with self._connected() as connection:
+            rows = connection.execute("SELECT image FROM removed WHERE log_id = ?", (log_id,))
+            return [identifier for (identifier,) in rows]
+
     def of_product(self, identifiers: Sequence[str], product: str) -> list[JudgedImage]:
         """Those of `identifiers` that are kept for `product`, newest first."""
         marks = ", ".join("?" * len(identifiers))
@@ -235,6 +247,10 @@ class JudgedImages:
         name = f"{image.id}{image.suffix if suffix is None else suffix}"
         return place_of(self.root, image.product) / day / name
 
+    def has_file(self, image: JudgedImage) -> bool:
+        """Whether the file is still on the disk: a person may have deleted it."""
+        return self.file(image).is_file()
+
     def content(self, image: JudgedImage) -> bytes:
         """The file as it was sent.
 
@@ -254,6 +270,12 @@ class JudgedImages:
             self.file(image, suffix).unlink(missing_ok=True)
         with self._connected() as connection:
             connection.execute("DELETE FROM images WHERE id = ?", (image.id,))
+            row = (image.id, image.log_id)
+            connection.execute("INSERT INTO removed (image, log_id) VALUES (?, ?)", row)
+            connection.execute(
+                "DELETE FROM removed WHERE number <= (SELECT MAX(number) FROM removed) - ?",
+                (MOST_REMOVED,),
+            )
 
     def _select(self, where: str, values: tuple[object, ...]) -> list[JudgedImage]:
         with self._connected() as connection:

@@ -68,15 +68,30 @@ class ScoreLog:
         ]
         return sorted(found, key=lambda scored: scored.at)
 
+    def of_answer(self, product: ProductName, log_id: str, since: datetime) -> list[LoggedScore]:
+        """The images of one answer, whichever version judged them; empty if there are none."""
+        first, start = since.astimezone(UTC).date(), log_id.encode()
+        found = [
+            scored
+            for file in place_of(self.root, product).glob("*/*.jsonl")
+            if _day(file) >= first and start in file.read_bytes()
+            for scored in _lines(file)
+        ]
+        return [each for each in found if each.image.partition(".")[0] == log_id]
+
     def files(
         self, product: ProductName, version: ModelVersionNumber
     ) -> Iterator[tuple[Path, date]]:
         """The days' files of a version, oldest first."""
         for file in sorted(self._folder(product, version).glob("*.jsonl")):
-            yield file, date.fromisoformat(file.stem)
+            yield file, _day(file)
 
     def _folder(self, product: ProductName, version: ModelVersionNumber) -> Path:
         return place_of(self.root, product) / version
+
+
+def _day(file: Path) -> date:
+    return date.fromisoformat(file.stem)
 
 
 def _lines(file: Path) -> Iterator[LoggedScore]:

@@ -43,6 +43,13 @@ def test_a_full_disk_budget_costs_the_oldest_first_and_marked_ones_last(
     assert store.prune(0) == ["d", "a"]
 
 
+def test_what_was_removed_to_make_room_is_still_known(store: JudgedImages) -> None:
+    size = keep(store, "a", alarm=True).bytes
+    keep(store, "b", alarm=True, minute=1, limit_bytes=size)
+    assert store.removed("a") == ["a"]
+    assert store.removed("b") == []
+
+
 def test_keeping_one_more_stays_within_the_limit(store: JudgedImages) -> None:
     size = keep(store, "a", alarm=True).bytes
     keep(store, "b", alarm=True, minute=1, limit_bytes=size)

@@ -31,3 +31,14 @@ def test_a_line_cut_short_by_a_crash_costs_only_itself() -> None:
 
 def test_a_product_without_scores_has_none() -> None:
     assert ScoreLog().read("cookie", "1", MIDNIGHT) == []
+
+
+def test_the_scores_of_one_answer_are_found_whichever_version_judged_it() -> None:
+    journal = ScoreLog()
+    journal.add("cookie", "3", "paddle/fp32", [(0.1, False, "a"), (0.2, True, "b")], at=MIDNIGHT)
+    journal.add("cookie", "4", "paddle/fp32", [(0.3, True, "b.1"), (9.0, True, "bb")], at=MIDNIGHT)
+    journal.add("nut", "1", "paddle/fp32", [(0.4, False, "b.2")], at=MIDNIGHT)
+    found = journal.of_answer("cookie", "b", MIDNIGHT)
+    assert {each.image: each.is_anomalous for each in found} == {"b": True, "b.1": True}
+    assert journal.of_answer("cookie", "b", MIDNIGHT + timedelta(days=1)) == []
+    assert journal.of_answer("bolt", "b", MIDNIGHT) == []
