@@ -16,6 +16,8 @@ NO_LOG_ID = (
     "0f8fad5b-d9cb-469f-a165-70867728950e"
 )
 COPY = "copy `logId` from the answer about the image, and ask the server that gave the answer"
+START_WITH = "start the server with `--set keep.images=alarms` or `all`"
+NOTHING_KEPT = f"this server keeps no images: {START_WITH}"
 REMOVED = (
     "the image of this logId was removed again to make room for newer ones: to keep images longer, "
     "start the server with a larger `--set keep.megabytes={megabytes}`"
@@ -50,11 +52,12 @@ def _words(state: State, *, is_alarm: bool) -> str:
     """Why an image that was judged is not kept."""
     match state.settings.keep.images:
         case "none":
-            why = "start the server with `--set keep.images=alarms` or `all`"
+            return f"the image of this logId is not kept: {START_WITH}"
         case "alarms" if not is_alarm:
             why = (
-                "it raised no alarm, and this server keeps only images with an alarm; to report "
-                "missed defects, start the server with `--set keep.images=all`"
+                "it raised no alarm, and this server keeps only images with an alarm; to report a "
+                "missed defect, judge its picture in the view Try of the server's page and say "
+                "there that it is defective, or start the server with `--set keep.images=all`"
             )
         case kept:
             why = (

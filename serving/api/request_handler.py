@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Coroutine
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from serving.api.requests import compressed_body
 from serving.api.state import State, state_of
 from serving.models.products import Product
-from serving.settings import Limits
+from serving.settings import Keep, Limits
 from serving.workers.admission import Charge
 from serving.workers.messages import Job, Reply, Stopwatch, refusal
 from serving.workers.pool import WorkerPool
@@ -25,6 +25,7 @@ from uad.errors import RequestRefused
 logger = logging.getLogger("serving.requests")
 
 R = TypeVar("R")
+Record = Literal["all", "image", "nothing"]
 PIECE_BYTES = 2**18
 """Answers are sent in pieces of this size, so an answer that is not read is not stored twice."""
 CLIENT_GONE = 499
@@ -34,11 +35,12 @@ STANDSTILL_SECONDS = 5.0
 
 
 async def answer(
-    request: Request, name: str | None = None, *, many: bool = False, record: bool = True
+    request: Request, name: str | None = None, *, many: bool = False, record: Record = "all"
 ) -> Response:
     """Have the body judged by the version of the product `name` that serves now.
 
-    `record`: whether score and image are stored. A person's trial on the page is not stored.
+    `record`: what is stored. Of a person's trial on the page at most the image is: its score is not
+    one of the production line.
     """
     start, state, log_id = time.monotonic(), state_of(request), new_log_id()
     label, version = "unknown", None
@@ -57,11 +59,13 @@ async def answer(
                 many=many,
                 gzip=_reads_gzip(request.headers.get("accept-encoding", "")),
                 urls=state.settings.urls.enabled,
-                keep=state.settings.keep.images if record else "none",
+                keep=_kept(state.settings.keep.images, record),
             )
             reply = await _judged(request, state, product, served.detector, job, charge)
-            if record:
+            if record == "all":
                 state.record(product, version, served.detector.key, log_id, reply)
+            elif record == "image":
+                state.image_recorder.keep(product, version, served.detector.key, log_id, reply)
         state.access.count_images(client, reply.images)
         charge.release()  # of the body; the answer is charged instead
         charge.add(len(reply.body))
@@ -200,6 +204,12 @@ def respond(reply: Reply, charge: Charge | None = None) -> Response:
 def new_log_id() -> str:
     """A fresh identifier for one request, in the answer and in the log."""
     return str(uuid.uuid4())
+
+
+def _kept(setting: Keep, record: Record) -> Keep:
+    """Which images of a request are kept."""
+    kept: dict[Record, Keep] = {"all": setting, "image": "all", "nothing": "none"}
+    return kept[record]
 
 
 def _reads_gzip(accepted: str) -> bool:

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from serving.api.not_kept import FILE_GONE
+from serving.api.not_kept import FILE_GONE, NOTHING_KEPT
 from serving.api.request_handler import answer, new_log_id, read_small_body, respond
 from serving.api.schemas import envelope
 from serving.api.sessions import COOKIE, refuse_other_sites, set_cookie
@@ -143,10 +143,15 @@ async def drift(request: Request, name: str) -> Response:
     return await _told(facts.drift, *_product(request, name))
 
 
-async def try_image(request: Request, name: str) -> Response:
-    """Judge an image without storing its score: it is not one of the production line."""
+async def try_image(request: Request, name: str, keep: bool = False) -> Response:
+    """Judge an image without storing its score: it is not one of the production line.
+
+    `keep`: store the image, so that a person can say what it is.
+    """
     refuse_other_sites(request)
-    return await answer(request, name, record=False)
+    if keep and state_of(request).judged_images is None:
+        raise RequestRefused(409, NOTHING_KEPT)
+    return await answer(request, name, record="image" if keep else "nothing")
 
 
 async def promote(request: Request, name: str) -> Response:

@@ -46,8 +46,9 @@ def feedback(
 ) -> None:
     """Use people's feedback on judged images.
 
-    A server keeps images when it is started with [b]--set keep.images=alarms[/b] or [b]all[/b].
-    People say good or defective on its page, or with POST /feedback.
+    A server keeps images when it is started with [b]--set keep.images=all[/b]. With [b]alarms[/b]
+    it keeps those with an alarm: enough for false alarms, not for missed defects. People say good
+    or defective on its page, or with POST /feedback.
 
     [b]apply[/b] makes the next version of the dataset. A false alarm becomes a training image. It
     is never used for selection, calibration or test, because the false alarm rate would no longer
@@ -122,5 +123,5 @@ def _print_applied(name: str, applied: "Applied") -> None:
 def _nothing(name: str) -> str:
     return (
         f"There is no feedback on {name} in this UAD_HOME. Start the server with "
-        "`--set keep.images=alarms`, and say good or defective on its page."
+        "`--set keep.images=all`, and say good or defective on its page."
     )

@@ -25,6 +25,7 @@ export function show(main, { product, server, onLeave, trouble }) {
     element("section", { class: "card" }, element("h2", {}, "Are the images still like those of calibration?"),
       element("button", { type: "button", onclick: (event) => compare(event.target) }, "Compare the last 24 hours"), drift),
     element("div", { class: "row" }, element("h2", {}, "Last images"), only),
+    server.keep === "alarms" ? missed() : "",
     tiles, older,
   );
 
@@ -83,9 +84,13 @@ export function show(main, { product, server, onLeave, trouble }) {
     if (!wanted.length) tiles.replaceChildren(element("li", {}, nothing()));
   }
 
+  function missed() {
+    return element("p", { class: "soft" }, "Only images with an alarm are kept. To report a missed defect, judge its picture in the view ", element("a", { href: "#try" }, "Try"), " and say there that it is defective. To see good verdicts here too, start the server with ", element("code", {}, "--set keep.images=all"), ".");
+  }
+
   function nothing() {
     if (server.keep === "none") return "No images are kept. To see them here, start the server with --set keep.images=alarms (or all).";
-    return server.keep === "alarms" ? "No alarm was kept yet. Only alarms are kept." : "No image was kept yet.";
+    return server.keep === "alarms" ? "No alarm was kept yet." : "No image was kept yet.";
   }
 
   async function compare(button) {

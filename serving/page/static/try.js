@@ -1,6 +1,6 @@
-// The view "Try": judge a picture without keeping it, and see what another false alarm rate means.
+// The view "Try": judge a picture, report a wrong verdict on it, and see what another false alarm rate means.
 
-import { get, judge, model } from "./api.js";
+import { get, judge, keep, model, post } from "./api.js";
 import { count, element, facts, number, percent } from "./dom.js";
 import { fill } from "./tiles.js";
 
@@ -14,7 +14,29 @@ export function verdictOf(result) {
 const calibratedOn = (found) =>
   found.captures ? count(found.captures, "capture", "captures") : count(found.calibrationImages, "calibration image", "calibration images");
 
-export function show(main, { product }) {
+// A picture is kept only when somebody says what it is: so a missed defect can be reported whose image was not kept.
+function report(product, server, picture) {
+  if (server.keep === "none") {
+    return element("p", { class: "soft" }, "To report a wrong verdict here, start the server with ", element("code", {}, "--set keep.images=alarms"), " (or all).");
+  }
+  const said = element("p", { role: "status" });
+  const button = (verdict, words) => element("button", { type: "button", class: verdict, onclick: () => say(verdict) }, words);
+  const buttons = [button("good", "It is good"), button("defective", "It is defective")];
+  async function say(verdict) {
+    for (const each of buttons) each.disabled = true;
+    try {
+      const logId = await keep(product, picture);
+      const { image } = await post("/feedback", { logId, verdict, who: localStorage.getItem("who") ?? "" });
+      said.replaceChildren("Recorded, and the picture is kept. ", element("a", { href: `#image/${encodeURIComponent(image)}` }, "Show it"));
+    } catch (error) {
+      said.textContent = error.message;
+      for (const each of buttons) each.disabled = false;
+    }
+  }
+  return element("div", {}, element("p", {}, "What is this part really? If you say it, the picture is kept, and the next version can be trained with it."), element("div", { class: "row" }, buttons), said);
+}
+
+export function show(main, { product, server }) {
   const answer = element("div", { "aria-live": "polite" });
   const file = element("input", { type: "file", id: "file", accept: "image/*", onchange: () => file.files[0] && judged(file.files[0]) });
   const drop = element("div", { class: "drop" }, element("label", { for: "file" }, "Drop a picture here, or choose one:"), file);
@@ -35,7 +57,7 @@ export function show(main, { product }) {
   main.replaceChildren(
     element("h1", {}, `${product}: try`),
     element("section", { class: "card" }, element("h2", {}, "Judge a picture"), drop,
-      element("p", { class: "soft" }, "The picture is judged as on the line. It is not kept and does not count for drift."), answer),
+      element("p", { class: "soft" }, "The picture is judged as on the line. It is not kept unless you say what it is, and does not count for drift."), answer),
     element("section", { class: "card" }, element("h2", {}, "Another false alarm rate"),
       element("label", { for: "alpha" }, "Good parts that may raise a false alarm: fewer (left) or more (right)"), slider, point),
   );
@@ -43,7 +65,7 @@ export function show(main, { product }) {
   async function judged(picture) {
     answer.replaceChildren("Judging.");
     try {
-      answer.replaceChildren(...verdictOf(await judge(product, picture)));
+      answer.replaceChildren(...verdictOf(await judge(product, picture)), report(product, server, picture));
     } catch (error) {
       answer.replaceChildren(element("p", {}, error.message));
     }

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 import yaml
 
@@ -92,6 +93,26 @@ def test_an_image_is_judged_again_by_the_version_that_serves(judged: Running, br
     page.find("button", "Judge this image again").send_keys("\n")
     shown = page.find("figure img[alt='The image with its heat map']")
     until(lambda: browser.execute_script("return arguments[0].naturalWidth", shown) > 0, 60)
+    assert page.complaints() == []
+
+
+def test_a_missed_defect_is_reported_where_only_alarms_are_kept(
+    serve: Callable[..., Running],
+    random_bundle: Callable[[int], Path],
+    part: Any,
+    browser: Any,
+    tmp_path: Path,
+) -> None:
+    server = serve(models=[f"cookie={random_bundle(1)}"], threshold=1e6, keep={"images": "alarms"})
+    photo = tmp_path / "part.png"
+    cv2.imwrite(str(photo), part)
+    page = Page(browser, server.url)
+    page.open()
+    page.find("p", "Only images with an alarm are kept").find_element("css selector", "a").click()
+    page.type("#file", str(photo))
+    page.find("button.defective").send_keys("\n")
+    page.find("a", "Show it").click()
+    assert page.find("p", "A missed defect. The next version is tested on this image")
     assert page.complaints() == []
 
 

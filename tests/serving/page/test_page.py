@@ -179,6 +179,25 @@ def test_a_trial_is_judged_and_leaves_nothing_behind(
     assert len(now["recent"]) == len(now["images"]) == 1
 
 
+def test_a_trial_that_is_reported_is_kept_but_is_no_image_of_the_line(
+    serve: Serve, random_bundle: Bundles, image: str
+) -> None:
+    server = serve(models=[f"cookie={random_bundle(1)}"], keep={"images": "alarms"})
+    tried = server.judge(image, path=f"{PAGE}/try?keep=true", threshold=1e6)
+    report = {"logId": tried["logId"], "verdict": "defective"}
+    assert server.http.post("/feedback", json=report).status_code == 200
+    now = found(server, f"{PAGE}/now")
+    assert [each["kind"] for each in now["images"]] == ["missed defect"]
+    assert now["recent"] == []
+
+
+def test_a_trial_cannot_be_kept_where_nothing_is_kept(server: Running, image: str) -> None:
+    name = server.state.products.default.name
+    tried = server.judge(image, path=f"/page/models/{name}/try?keep=true")
+    assert tried["errorCode"] == 409
+    assert "--set keep.images=alarms" in tried["errorMsg"]
+
+
 def test_another_alpha_names_its_threshold_its_promise_and_who_changes_sides(
     keeping: Callable[..., Running], image: str
 ) -> None:

@@ -40,7 +40,7 @@ def test_the_list_shows_what_was_judged_what_was_said_and_who_disagrees(
 
 
 def test_without_feedback_it_says_how_to_get_some(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "--set keep.images=alarms" in run(capsys, "cookie", "list")
+    assert "--set keep.images=all" in run(capsys, "cookie", "list")
 
 
 def test_an_export_can_be_ingested_and_runs_no_formula(
