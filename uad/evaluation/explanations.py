@@ -36,7 +36,8 @@ def figures(report: Report) -> list[Row]:
         ("threshold", f"{report.threshold:.6g}", ("alarm above this score; false alarm rate "
                                                  f"{short(report.alpha, 3)} from "
                                                  f"{calibrated_on(report)}")),
-        ("parts", report.provenance.parts or "student", report.provenance.score),
+        ("parts", report.provenance.parts or "student", ("what the score is made of; each part's "
+                                                        "weight, if it is not 1")),
         ("time an image", f"{report.latency.median_ms:.1f} ms",
          f"median; 95 % within {report.latency.p95_ms:.1f} ms, {report.latency.batch_size} at a "
          f"time, {report.provenance.engine}"),

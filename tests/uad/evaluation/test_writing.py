@@ -11,6 +11,7 @@ import pytest
 from uad.data import Sample
 from uad.errors import DataError
 from uad.evaluation import Report, evaluate, read_report, write_report
+from uad.evaluation.explanations import figures
 from uad.evaluation.ranking import most_wrong_first, shelves, worst
 from uad.evaluation.report_files import PIXELS_FILE
 
@@ -66,6 +67,24 @@ def test_the_page_names_the_mistakes_the_threshold_and_the_source(
     for piece in (*mistakes, "0.5 ", "brightness/fp32", report.provenance.bundle, "tiles abc"):
         assert piece in text
     assert text.index(mistakes[0]) < text.index("Clearest verdicts")
+
+
+def test_every_row_of_the_figures_is_read_at_a_glance_and_the_page_has_the_reasons(
+    tiles: list[Sample], tmp_path: Path
+) -> None:
+    report = evaluate(Brightness(), tiles)
+    reason = "because the memory is larger than the student " * 10
+    parts = "student (map alone), memory, 0.5 whole image"
+    update = {"score": reason, "parts": parts}
+    report = report.model_copy(
+        update={"provenance": report.provenance.model_copy(update=update)},
+    )
+    rows = {what: (figure, meaning) for what, figure, meaning in figures(report)}
+    assert rows["parts"][0] == parts
+    assert max(len(f"{figure} {meaning}") for figure, meaning in rows.values()) < 120
+    files = write_report(report, tmp_path, Brightness(), tiles)
+    text = Page(files["report.html"].read_text(encoding="utf-8")).text
+    assert text.count(reason) == 1
 
 
 def test_names_from_the_file_system_cannot_become_markup(
