@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from serving.api.access import open_access
@@ -114,7 +115,8 @@ class _FollowedProduct:
     def product(self, workers: int) -> Product:
         """Follow the champion; a version serves on return."""
         registry = RegistryHealth(self.registry, self._pinned)
-        watcher = self._watcher(self.address, registry, workers, niceness=0)
+        events = _StartEvents(partial(_log, str(self.address)))
+        watcher = self._watcher(self.address, registry, workers, niceness=0, on_event=events)
         followed = Followed(watcher, registry, self.settings.poll_seconds)
         product = Product(self.name, watcher.slot, followed, self.address.name, self._shadow())
         first = threading.Thread(target=watcher.start, name="first-poll", daemon=True)
@@ -127,7 +129,9 @@ class _FollowedProduct:
         if watcher.slot.current is None and not self.settings.wait_for_model:
             product.close()
             message = watcher.status().last_error or f"{self.address} cannot be loaded"
+            events.release(but=message)  # the error says it
             raise ServingError(message)
+        events.release()
         return product
 
     def _shadow(self) -> Shadow | None:
@@ -136,14 +140,21 @@ class _FollowedProduct:
             return None
         address = self.address.with_alias(CHALLENGER)
         registry = RegistryHealth(self.registry)
-        watcher = self._watcher(address, registry, 1, niceness=10)
+        listener = partial(_log, str(address))
+        watcher = self._watcher(address, registry, 1, niceness=10, on_event=listener)
         threading.Thread(target=watcher.start, name="first-poll", daemon=True).start()
         return Shadow(
             self.name, watcher.slot, Followed(watcher, registry, self.settings.poll_seconds)
         )
 
     def _watcher(
-        self, address: ModelAddress, registry: RegistryHealth, workers: int, *, niceness: int
+        self,
+        address: ModelAddress,
+        registry: RegistryHealth,
+        workers: int,
+        *,
+        niceness: int,
+        on_event: Callable[[Event], None],
     ) -> AliasWatcher[WorkerPool]:
         def load(bundle: Path) -> WorkerPool:
             spec = engine_spec(bundle, self.settings, niceness, product=self.name)
@@ -155,7 +166,7 @@ class _FollowedProduct:
             self.store,
             load,
             interval_seconds=self.settings.poll_seconds,
-            on_event=lambda event: _log(str(address), event),
+            on_event=on_event,
             note_external=registry.note_external,
         )
         return watcher
@@ -168,6 +179,31 @@ class _FollowedProduct:
         if watcher.start_with_copy() and (served := watcher.slot.current) is not None:
             words = "%s: version %s, which served last, serves until the registry has answered"
             logger.info(words, self.name, served.version)
+
+
+class _StartEvents:
+    """Holds a watcher's events until the start is decided, then passes all on."""
+
+    def __init__(self, listener: Callable[[Event], None]) -> None:
+        self._listener = listener
+        self._held: list[Event] | None = []
+        self._lock = threading.Lock()  # the first poll has a thread of its own
+
+    def __call__(self, event: Event) -> None:
+        """Hold the event, or pass it on."""
+        with self._lock:
+            if self._held is not None:
+                self._held.append(event)
+                return
+        self._listener(event)
+
+    def release(self, *, but: str | None = None) -> None:
+        """Pass on what was held, except what says `but`."""
+        with self._lock:
+            held, self._held = self._held or [], None
+        for event in held:
+            if but is None or but not in event.message:
+                self._listener(event)
 
 
 def _log(name: str, event: Event) -> None:

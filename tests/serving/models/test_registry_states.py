@@ -82,6 +82,16 @@ def test_a_start_serves_the_saved_copy_and_says_how_the_registry_is(
     assert (database.read_bytes() if database.exists() else None) == left
 
 
+def test_what_is_wrong_with_the_registry_is_logged_once_where_the_saved_copy_serves(
+    database: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    without_alias(database)
+    caplog.clear()
+    with running(models=[CHAMPION]):
+        until(lambda: "No version of 'cookie' is champion" in caplog.text)
+    assert caplog.text.count("No version of 'cookie' is champion") == 1
+
+
 def test_a_registry_that_was_restored_is_followed_by_a_server_that_runs(
     database: Path, image: str, tmp_path: Path
 ) -> None:

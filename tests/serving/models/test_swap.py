@@ -111,9 +111,13 @@ def test_the_engines_of_a_replaced_version_end(serve: Serve, cookie: ModelRegist
     until(lambda: not Path(f"/proc/{old}").exists())
 
 
-def test_without_a_champion_it_does_not_start_and_says_how_to_get_one(
-    serve: Serve, registry: ModelRegistry, random_bundle: Bundles
+def test_without_a_champion_it_does_not_start_and_says_once_how_to_get_one(
+    serve: Serve,
+    registry: ModelRegistry,
+    random_bundle: Bundles,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     registry.register(random_bundle(1), "cookie")
-    with pytest.raises(ServingError, match="uad promote cookie"):
+    with pytest.raises(ServingError, match="uad promote cookie") as refused:
         serve(models=[CHAMPION])
+    assert str(refused.value) not in caplog.text
