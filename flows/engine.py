@@ -10,10 +10,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 
-from flows.server import LOOPBACK, START_SECONDS, answers, free_port, stop
+from flows import environment
+from flows.server import LOOPBACK, START_SECONDS, answers, free_port, reachable, stop
+from uad.console import console
 from uad.errors import FlowError
 from uad.network import spare_loopback
 from uad.processes import end_with_parent, end_without_delay
@@ -24,20 +27,51 @@ ENGINE = "UAD_PREFECT_ENGINE"
 STOP_SECONDS = 5.0
 
 
-def start_engine(meanwhile: Callable[[], object] | None = None) -> None:
-    """Start it, and let PREFECT_API_URL name it.
+@contextmanager
+def running_flows(
+    stopped: str,
+    *,
+    doing: str = "",
+    meanwhile: Callable[[], object] | None = None,
+    engine: bool = True,
+) -> Iterator[None]:
+    """For a command that runs flows itself: the engine, the flows' lines, and an end in order.
 
-    Nothing to do if there is a server, or if Prefect is loaded already: it has read its settings.
+    Import Prefect and the flows inside the block: the engine starts before.
 
     Args:
+        stopped: what Ctrl-C and SIGTERM are answered with: in what state things are.
+        doing: what is said at the start, without a full stop.
         meanwhile: what takes seconds and will be needed; done while the engine starts.
+        engine: False: the block starts a server of its own.
 
     Raises:
-        FlowError: it does not start.
+        FlowError: the engine does not start, or the server that is named does not answer.
     """
+    environment.prepare()
+    with environment.ended_in_order(stopped):
+        starts = engine and _is_needed()
+        if doing:
+            wait = " Prefect's engine starts first; this takes 10 to 20 seconds." if starts else ""
+            console().print(f"{doing}.{wait}")
+        if starts:
+            _start(meanwhile)
+        elif url := os.environ.get("PREFECT_API_URL"):
+            reachable(url)
+        from flows import logs
+
+        with logs.on_screen():
+            yield
+
+
+def _is_needed() -> bool:
+    """Whether no server is given. Prefect that is loaded already has read its settings."""
     is_ours = os.environ.get("PREFECT_HOME") == str(prefect_dir())
-    if os.environ.get("PREFECT_API_URL") or not is_ours or "prefect" in sys.modules:
-        return
+    return is_ours and not os.environ.get("PREFECT_API_URL") and "prefect" not in sys.modules
+
+
+def _start(meanwhile: Callable[[], object] | None) -> None:
+    """Start it, and let PREFECT_API_URL name it."""
     port = free_port()
     url, log = f"http://{LOOPBACK}:{port}/api", prefect_dir() / "engine.log"
     environment = {

@@ -22,14 +22,8 @@ DEFAULTS = {
 }
 
 
-STOPPED = (
-    "Stopped. The model that serves has not changed. Run the same command again: a training "
-    "continues from its last finished epoch."
-)
-
-
 @contextmanager
-def ended_in_order(told: str = STOPPED) -> Iterator[None]:
+def ended_in_order(told: str) -> Iterator[None]:
     """Let Ctrl-C and SIGTERM end the block as an exception, and say what state things are in."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number, handler in before.items():

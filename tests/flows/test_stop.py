@@ -12,12 +12,15 @@ import pytest
 
 from flows import environment
 from flows.engine import STOP_SECONDS
-from flows.environment import STOPPED, ended_in_order
+from flows.environment import ended_in_order
 from flows.server import LOOPBACK, START_SECONDS, answers, free_port
 from tests.flows.conftest import QUICK, read_until
 from uad.errors import DataError
+from uad.operations.training import stopped_sentence
 from uad.registry import ModelRegistry
 from uad.storage.paths import prefect_dir
+
+STOPPED = "Stopped. The champion has not changed."
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -25,7 +28,7 @@ def test_a_stopped_command_says_what_state_things_are_in(
     number: signal.Signals, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = signal.getsignal(number)
-    with pytest.raises(SystemExit) as stopped, ended_in_order():
+    with pytest.raises(SystemExit) as stopped, ended_in_order(STOPPED):
         os.kill(os.getpid(), number)
     assert stopped.value.code == 128 + number
     assert capsys.readouterr().err == f"{STOPPED}\n"
@@ -35,7 +38,7 @@ def test_a_stopped_command_says_what_state_things_are_in(
 def test_what_fails_while_a_command_stops_is_not_its_error(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with pytest.raises(SystemExit) as stopped, ended_in_order():
+    with pytest.raises(SystemExit) as stopped, ended_in_order(STOPPED):
         try:
             os.kill(os.getpid(), signal.SIGTERM)
         finally:
@@ -45,14 +48,17 @@ def test_what_fails_while_a_command_stops_is_not_its_error(
 
 
 def test_an_error_of_the_run_stays_its_error() -> None:
-    with pytest.raises(DataError, match="no images"), ended_in_order():
+    with pytest.raises(DataError, match="no images"), ended_in_order(STOPPED):
         raise DataError("no images")
 
 
-def test_a_retraining_stopped_while_the_engine_starts_says_so_too(normals: Path) -> None:
+@pytest.mark.parametrize("settings", [[], ["--quick"]])
+def test_a_retraining_stopped_while_the_engine_starts_says_so_and_how_it_continues(
+    settings: list[str], normals: Path
+) -> None:
     command = ["retrain", "--data", str(normals), "--name", "parts", "--teacher", "random"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "uad", *command, "--quick"],
+        [sys.executable, "-m", "uad", *command, *settings],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -60,7 +66,8 @@ def test_a_retraining_stopped_while_the_engine_starts_says_so_too(normals: Path)
     read_until(process, "engine starts first")
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=60)
-    assert said.splitlines() == [STOPPED]
+    assert said.splitlines() == [stopped_sentence(has_student=not settings)]
+    assert ("epoch" in said) == (not settings)  # a quick training has none
     assert process.returncode == 128 + signal.SIGTERM
 
 
@@ -81,7 +88,7 @@ def test_a_retraining_stopped_with_its_process_group_ends_soon_and_in_order(
     read_until(process, "dataset parts@")
     os.killpg(process.pid, number)
     said, _ = process.communicate(timeout=60)
-    assert said.splitlines() == [STOPPED]
+    assert said.splitlines() == [stopped_sentence(has_student=True)]
     assert process.returncode == 128 + number
     with closing(sqlite3.connect(prefect_dir() / "prefect.db")) as database:
         assert database.execute("SELECT state_name FROM flow_run").fetchall() == [("Crashed",)]

@@ -62,24 +62,20 @@ def demo(
 
 
 def _train(folders: list[Path]) -> "dict[Path, tuple[Retraining, Report]]":
-    from flows import environment
-
-    environment.prepare()
-    from flows.engine import start_engine
-    from uad.operations.training import get_ready
-
-    with environment.ended_in_order():
-        start_engine(lambda: get_ready(ProductName(folders[0].name)))
-    from flows import logs
-    from flows.demo import train_category
+    from flows.engine import running_flows
     from uad.config import TrainingConfig, load_settings
+    from uad.operations.training import get_ready, stopped_sentence
 
     config = load_settings(TrainingConfig, Path(str(files("uad"))) / "configs/training/demo.yaml")
+    stopped = stopped_sentence(has_student=config.detector.student)
+    first = ProductName(folders[0].name)
     say = console().print
     results = {}
-    for step, folder in enumerate(folders, start=2):
-        say(f"{step}/4 {folder.name}: ingest, fine-tune, evaluate, register, promote")
-        with environment.ended_in_order(), logs.on_screen():
+    with running_flows(stopped, meanwhile=lambda: get_ready(first)):
+        from flows.demo import train_category
+
+        for step, folder in enumerate(folders, start=2):
+            say(f"{step}/4 {folder.name}: ingest, fine-tune, evaluate, register, promote")
             results[folder] = train_category(folder, config)
     return results
 

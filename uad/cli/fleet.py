@@ -62,31 +62,26 @@ def retrain(
         uad fleet retrain products.yaml --runner processes --workers 2
     """
     prepare_training("paddle")
-    from flows import environment
+    from flows.engine import running_flows
 
-    environment.prepare()
     here = runner == "here"
-    if here:
-        from flows.engine import start_engine
+    with running_flows(FLEET_STOPPED, engine=here):
+        from flows.deployments import scheduler as one_server
+        from flows.fleet import COLUMNS, read_fleet, run_fleet
 
-        with environment.ended_in_order(FLEET_STOPPED):
-            start_engine()
-    from flows import logs
-    from flows.deployments import scheduler as one_server
-    from flows.fleet import COLUMNS, read_fleet, run_fleet
-
-    fleet = read_fleet(file)
-    console().print(f"retraining {len(fleet.products)} products")
-    # Several processes need one server. Otherwise each would start its own engine on one database.
-    shared: AbstractContextManager[object] = nullcontext() if here else one_server()
-    with environment.ended_in_order(FLEET_STOPPED), shared, logs.on_screen():
-        rows = run_fleet(
-            fleet,
-            runner=runner,
-            workers=workers,
-            scheduler=scheduler,
-            skip_unchanged=not force,
-        )
+        fleet = read_fleet(file)
+        console().print(f"retraining {len(fleet.products)} products")
+        # Several processes need one server. Otherwise each would start its own engine on one
+        # database.
+        shared: AbstractContextManager[object] = nullcontext() if here else one_server()
+        with shared:
+            rows = run_fleet(
+                fleet,
+                runner=runner,
+                workers=workers,
+                scheduler=scheduler,
+                skip_unchanged=not force,
+            )
     print_table("fleet", COLUMNS, [row.cells() for row in rows])
     if any(row.error for row in rows):
         raise typer.Exit(1)

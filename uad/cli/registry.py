@@ -185,22 +185,14 @@ def _promote_if_better(
     rule = gate_rule(gate)
     folder = place_of(reports_dir(), name) / (known.run_id or f"version-{version}")
     prepare_training()
-    from flows import environment
+    from flows.engine import running_flows
 
-    environment.prepare()
-    from flows.engine import start_engine
-
-    console().print(f"Comparing on {dataset}. Prefect's engine starts first, in 10 to 20 seconds.")
-    with environment.ended_in_order(COMPARISON_STOPPED):
-        start_engine()
-        from flows import logs
+    with running_flows(COMPARISON_STOPPED, doing=f"Comparing on {dataset}"):
         from flows.promote import promote_flow
 
-        recent = _place(recent)
-        with logs.on_screen():
-            promoted = promote_flow(
-                name, version, DatasetAddress(dataset), str(folder), rule=rule, recent=recent
-            )
+        promoted = promote_flow(
+            name, version, DatasetAddress(dataset), str(folder), rule=rule, recent=_place(recent)
+        )
     if not promoted:
         typer.echo(f"{name}: version {version} is now challenger. The champion has not changed.")
         raise typer.Exit(NOT_BETTER)

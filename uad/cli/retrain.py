@@ -327,33 +327,23 @@ def _prepare() -> None:
 
 
 def _run(parameters: dict[str, Any]) -> "Retraining":
-    import os
-
-    _prepare()
-    from flows import environment, logs
-    from flows.engine import start_engine
+    from flows.engine import running_flows
     from uad.operations.images import read_ahead
-    from uad.operations.training import get_ready
+    from uad.operations.training import get_ready, stopped_sentence
+
+    name = parameters["product"]
 
     def meanwhile() -> None:
-        get_ready(parameters["product"])
+        get_ready(name)
         roles, settle = _roles(parameters), parameters["settle_seconds"]
         read_ahead(parameters["data"], roles, settle_seconds=settle)
 
-    with environment.ended_in_order():
-        name = parameters["product"]
-        console().print(
-            f"Retraining {name}. Prefect's engine starts first; this takes 10 to 20 seconds."
-        )
-        start_engine(meanwhile)
+    stopped = stopped_sentence(has_student=parameters["config"]["detector"]["student"])
+    with running_flows(stopped, doing=f"Retraining {name}", meanwhile=meanwhile):
         from flows.retrain import retrain as chain
-        from flows.server import reachable
 
-        if url := os.environ.get("PREFECT_API_URL"):
-            reachable(url)
-        with logs.on_screen():
-            outcome: Retraining = chain(**parameters)
-            return outcome
+        outcome: Retraining = chain(**parameters)
+        return outcome
 
 
 def _print_outcome(outcome: "Retraining", mode: Mode) -> None:

@@ -66,8 +66,8 @@ def train(
     The normal images are split. Most of them fill the memory and train the student. A share chooses
     the epoch and the score. Another share, which is used for nothing else, sets the threshold for
     the false alarm rate alpha. Test images are not used. If training is interrupted or killed, the
-    same command continues from the last epoch. After the end it does not train again. The bundle of
-    another training is only replaced with [b]--overwrite[/b].
+    same command continues from the student's last epoch. After the end it does not train again. The
+    bundle of another training is only replaced with [b]--overwrite[/b].
 
         uad train --data cookie --output bundles/cookie
         uad train --data cookie --output bundles/cookie-quick --quick

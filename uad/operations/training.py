@@ -59,6 +59,14 @@ def train_bundle(
     )
 
 
+def stopped_sentence(*, has_student: bool) -> str:
+    """What Ctrl-C in a retraining is answered with. Only a student is trained in epochs."""
+    told = "Stopped. The model that serves has not changed. Run the same command again"
+    return (
+        f"{told}: a training continues from its last finished epoch." if has_student else f"{told}."
+    )
+
+
 def described(bundle: Bundle) -> str:
     """Input, parts and epoch of a trained bundle, for people."""
     made = bundle.manifest
