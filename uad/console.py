@@ -79,18 +79,19 @@ def console() -> Console:
     return PlainConsole(stderr=True, soft_wrap=True)
 
 
-def progress_bar(*, visible: bool = True) -> Progress:
-    """A progress bar with a count, the time left and a free `note` field.
+def progress_bar(unit: str, *, visible: bool = True) -> Progress:
+    """A progress bar with a count of `unit` ("images"), the time left and a free `note` field.
 
     Without a terminal it is a line now and then.
     """
     screen = PlainConsole(stderr=True)
     if visible and not screen.is_terminal:
-        return ProgressLines(screen)
+        return ProgressLines(unit, screen)
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
+        TextColumn(unit, markup=False),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", markup=False),
         console=screen,
@@ -122,8 +123,11 @@ def step(told: str, *, visible: bool = True) -> Iterator[None]:
 class ProgressLines(Progress):
     """Prints the progress as one line, at most every `LINE_SECONDS`: for logs and pipes."""
 
-    def __init__(self, screen: Console, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, unit: str, screen: Console, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         super().__init__(console=screen, disable=True, get_time=clock)
+        self._unit = unit
         self._clock = clock
         self._said = clock()
 
@@ -143,14 +147,14 @@ class ProgressLines(Progress):
         self._said = self._clock()
         task = next((task for task in self.tasks if task.id == task_id), None)
         if task is not None:
-            self.console.print(_line(task))
+            self.console.print(_line(task, self._unit))
 
 
-def _line(task: Task) -> str:
+def _line(task: Task, unit: str) -> str:
     total = "" if task.total is None else f" of {task.total:g}"
     left = "" if not task.time_remaining else f", about {_duration(task.time_remaining)} left"
     note = f" ({task.fields['note']})" if task.fields.get("note") else ""
-    return f"{task.description}: {task.completed:g}{total}{left}{note}"
+    return f"{task.description}: {task.completed:g}{total} {unit}{left}{note}"
 
 
 def _duration(seconds: float) -> str:

@@ -28,14 +28,14 @@ def test_passwords_are_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_without_a_terminal_long_work_is_a_line_now_and_then() -> None:
     now, written = [0.0], io.StringIO()
-    with ProgressLines(PlainConsole(file=written), clock=lambda: now[0]) as bar:
+    with ProgressLines("images", PlainConsole(file=written), clock=lambda: now[0]) as bar:
         task = bar.add_task("training [a]", total=100, note="loss 0.1")
         for _ in range(50):
             now[0] += LINE_SECONDS / 20
             bar.advance(task)
     lines = written.getvalue().splitlines()
     assert len(lines) == 2
-    assert lines[0].startswith("training [a]: 20 of 100, about ")
+    assert lines[0].startswith("training [a]: 20 of 100 images, about ")
     assert lines[0].endswith("left (loss 0.1)")
 
 

@@ -235,6 +235,6 @@ def shown(items: Iterable[T], total: int, title: str, progress: bool) -> Iterabl
     if not progress or total < _SLOW_FILES or not console().is_terminal:
         yield from items
         return
-    with progress_bar() as bar:
+    with progress_bar("images") as bar:
         task = bar.add_task(title, total=total, note="")
         yield from bar.track(items, total=total, task_id=task)

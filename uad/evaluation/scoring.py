@@ -56,7 +56,7 @@ def judge_all(
 ) -> Iterator[Judged]:
     """Judge each sample and count its pixels in `pixels`, under `good` or `defect <kind>`."""
     detector.detect([images.read(samples[0].path)])  # the first call is slower than all others
-    with progress_bar(visible=progress) as bar:
+    with progress_bar("images", visible=progress) as bar:
         task = bar.add_task("evaluate", total=len(samples), note="")
         for batch in (samples[i : i + batch_size] for i in range(0, len(samples), batch_size)):
             pictures = [images.read(sample.path) for sample in batch]

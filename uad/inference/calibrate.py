@@ -76,7 +76,7 @@ def _entry(
     progress: bool,
 ) -> CalibrationEntry:
     found, names, peaks = [], [], []
-    with progress_bar(visible=progress) as bar:
+    with progress_bar("images", visible=progress) as bar:
         task = bar.add_task("calibrate", total=len(samples), note=engine.key)
         for sample in samples:
             (scored,) = scorer.score([read(sample.path)])

@@ -65,7 +65,7 @@ def decoded(
     def load(index: int) -> None:
         images[index] = prepared(read(samples[index].path), spec)
 
-    with progress_bar(visible=progress) as bar, ThreadPoolExecutor() as pool:
+    with progress_bar("images", visible=progress) as bar, ThreadPoolExecutor() as pool:
         task = bar.add_task("decode", total=len(samples), note="")
         for _ in pool.map(load, range(len(samples))):
             bar.advance(task)

@@ -168,7 +168,7 @@ def fit_on(
         folder, kind = Path(name), devices[0].partition(":")[0]
         job = TrainingJob(kind, teacher, tuple(train), tuple(selection), config, checkpoints, key)
         (folder / JOB).write_bytes(pickle.dumps(job))
-        with progress_bar(visible=progress) as bar, _launched(devices, folder) as process:
+        with progress_bar("epochs", visible=progress) as bar, _launched(devices, folder) as process:
             task = bar.add_task(f"on {len(devices)} devices", total=None, note="")
             for metrics in _reported(process, folder / EPOCHS):
                 if on_epoch is not None:

@@ -142,7 +142,7 @@ class _Trainer:
         )
 
     def run(self, on_epoch: OnEpoch | None, checkpoints: Path | None, key: str) -> None:
-        with progress_bar(visible=self.progress) as bar:
+        with progress_bar("epochs", visible=self.progress) as bar:
             task = bar.add_task("train", total=self.epochs, completed=self.epoch, note="")
             while self.epoch < self.epochs and not self._stalled():
                 self.epoch += 1

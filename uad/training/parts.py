@@ -59,7 +59,7 @@ def fit_parts(
         return None, None
     sample, moments = FeatureSample(len(train), seed=seed), []
     with (
-        progress_bar(visible=progress) as bar,
+        progress_bar("images", visible=progress) as bar,
         feature_extractor(teacher.weights, spec) as extractor,
     ):
         task = bar.add_task("memory", total=len(train), note="")

@@ -34,7 +34,7 @@ class TeacherFeatures:
     ) -> None:
         self._levels: list[NDArray[np.float16]] = []
         starts = range(0, len(images), batch_size)
-        with progress_bar(visible=progress) as bar, paddle.no_grad():
+        with progress_bar("images", visible=progress) as bar, paddle.no_grad():
             task = bar.add_task("teacher", total=len(images), note="")
             for start in starts:
                 batch = network_input(images[start : start + batch_size], spec)

@@ -185,7 +185,7 @@ def measure_extremes(parts: Parts, spec: InputSpec, images: Iterable[Image]) -> 
 
 def _shown(samples: Sequence[Sample], visible: bool) -> Iterator[Image]:
     """The samples' images, read as they are asked for, with a progress bar."""
-    with progress_bar(visible=visible) as bar:
+    with progress_bar("images", visible=visible) as bar:
         task = bar.add_task("measure ranges", total=len(samples), note="")
         for sample in samples:
             yield read(sample.path)

@@ -40,7 +40,7 @@ def describe(
     images = np.empty((len(samples), 7 * width), np.float32)
     patches = cache.empty((len(samples), grid[0] * grid[1], 6 * width), np.float16)
     with (
-        progress_bar(visible=progress) as bar,
+        progress_bar("images", visible=progress) as bar,
         feature_extractor(teacher.weights, spec, as_directions=True) as extractor,
     ):
         task, start = bar.add_task("describe", total=len(samples), note=""), 0

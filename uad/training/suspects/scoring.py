@@ -40,7 +40,7 @@ def patch_maps(
     count = len(features.images)
     maps = np.empty((count, *features.grid), np.float32)
     names = np.asarray(groups)
-    with progress_bar(visible=progress) as bar:
+    with progress_bar("images", visible=progress) as bar:
         task = bar.add_task("compare", total=count, note="")
         for index in range(count):
             near = _fellows(features, index, names, fellows)
