@@ -5,8 +5,10 @@ import select
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -26,6 +28,8 @@ LINE_SECONDS = 30.0
 """Without a terminal, long work says in a line how far it is, this far apart at least."""
 _WIDE = 10_000
 """Columns where no terminal limits them, so that nothing breaks a path in a file or a pipe."""
+_CELL = 80
+"""Then text in a table wraps between words at this width; a longer word, as a path is, stays whole."""
 
 
 class PlainConsole(Console):
@@ -163,14 +167,26 @@ def _duration(seconds: float) -> str:
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print `rows` under `columns` on standard output; figures are aligned by their column."""
-    table = Table()
-    for column in columns:
-        table.add_column(column, overflow="fold")  # a shortened path cannot be used
-    for row in rows:
-        table.add_row(*(_text(value) for value in row))
     out = PlainConsole()
+    body = [list(row) for row in rows]
+    table = Table()
+    for index, column in enumerate(columns):
+        cells = [column, *(row[index] for row in body)]
+        widest = _cell_width(cells) if out.width == _WIDE else None
+        table.add_column(column, overflow="fold", max_width=widest)  # a cut path cannot be used
+    for row in body:
+        table.add_row(*(_text(value) for value in row))
     out.print(title, style="italic")  # a table's own title wraps at its width
     out.print(table)
+
+
+def _cell_width(cells: Iterable[object]) -> int:
+    """Columns that break no word and no path."""
+    whole = (
+        [str(cell)] if isinstance(cell, Path) else without_passwords(_text(cell)).split() or [""]
+        for cell in cells
+    )
+    return max(_CELL, *(cell_len(piece) for pieces in whole for piece in pieces))
 
 
 def _text(value: object) -> str:

@@ -13,10 +13,23 @@ ODD = "lot [a] #7/out[/b]/:smile:/" + "long-" * 40
 
 def test_text_of_users_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     console().print(f"saved in {ODD}")
-    print_table(f"bundle {ODD}", [f"in {ODD}"], [[ODD]])
+    print_table(f"bundle {ODD}", ["in"], [[Path(ODD)]])
     shown = capsys.readouterr()
     assert shown.err == f"saved in {ODD}\n"
-    assert shown.out.count(ODD) == 3
+    assert shown.out.count(ODD) == 2
+
+
+def test_a_table_without_a_terminal_wraps_sentences_and_breaks_no_word_and_no_path(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sentence = "A false alarm rate of 5 % needs 19 captures in calibration. " * 12
+    path = "/data/" + "x" * 100
+    print_table("dataset", ["", "what", "file"], [["split", sentence, path], ["", "-", path]])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) < 210
+    assert sum(path in line for line in lines) == 2
+    cells = [line.split("│")[2] for line in lines if line.startswith("│")]
+    assert " ".join(" ".join(cells).split()) == f"{sentence}-"
 
 
 def test_passwords_are_not_shown(capsys: pytest.CaptureFixture[str]) -> None:

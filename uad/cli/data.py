@@ -258,7 +258,7 @@ def show(
     problems = _print_version(version)
     if report is not None:
         _write_page(version, problems, report)
-    log = [(row["version"], row["time"], row["source"]) for row in history(version.name)]
+    log = [(row["version"], row["time"], Path(row["source"])) for row in history(version.name)]
     print_table("history", ("version", "ingested", "from"), log)
 
 

@@ -160,6 +160,6 @@ def _print(
     )
 
 
-def _shown(path: Path) -> str:
+def _shown(path: Path) -> Path:
     """Relative to the working directory where it lies below."""
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -211,7 +211,7 @@ def deploy(
             made.append(drift_deployment(name, drift))
         rows = [
             ("product", name),
-            ("images", _absolute(data)),
+            ("images", Path(_absolute(data))),
             ("schedule", schedule),
             ("next runs", ", ".join(times) or None),
             ("checks the folder", f"every {watch:g} s" if watch else None),
@@ -358,7 +358,7 @@ def _print_outcome(outcome: "Retraining", mode: Mode) -> None:
         *_learned(outcome.bundle),
         ("new version", f"{version} ({'champion' if outcome.promoted else 'challenger'})"),
         ("verdict", _verdict(outcome, mode)),
-        ("bundle", outcome.bundle),
+        ("bundle", outcome.bundle and Path(outcome.bundle)),
         ("report", _page(outcome.report)),
         ("MLflow run", outcome.run_id),
         ("next", _next(outcome)),
@@ -398,11 +398,11 @@ def _verdict(outcome: "Retraining", mode: Mode) -> str:
     return outcome.verdict.told(mode) if outcome.verdict else "-"
 
 
-def _page(report: str | None) -> str:
+def _page(report: str | None) -> Path | str:
     if report is None:
         return "none: there are no test images"
     page = Path(report).with_name("report.html")
-    return str(page if page.is_file() else report)
+    return page if page.is_file() else Path(report)
 
 
 def _next(outcome: "Retraining") -> str:
