@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from uad.errors import ImageError, RequestRefused, ServingError
 from uad.images import Image
 from uad.network import http_client
+from uad.scoring.conformal import unmet_alpha_sentence
 from uad.scoring.regions import Regions
 from uad.scoring.verdicts import Verdict, regions_of
 from uad.scoring.zone_alpha import ZoneVerdict
@@ -68,14 +69,19 @@ class Prediction:
         return self.label_map.shape[0], self.label_map.shape[1]
 
     def verdict(self, name: str) -> Verdict:
-        """The facts for a printed line or a CSV row about the image `name`."""
+        """The facts for a printed line or a CSV row about the image `name`.
+
+        The server does not say how many captures its calibration images show.
+        """
+        asked, zones = self.requested_alpha, len(self.zones)
         return Verdict(
             name=name,
             is_anomalous=self.is_anomalous,
             score=self.score,
             threshold=self.threshold,
             alpha=self.alpha,
-            requested_alpha=self.requested_alpha,
+            requested_alpha=asked,
+            shortfall="" if asked is None else unmet_alpha_sentence(asked, self.alpha, zones),
             p_value=self.p_value,
             raised_by=self.raised_by,
             zones=self.zones,

@@ -29,7 +29,7 @@ LINE_SECONDS = 30.0
 _WIDE = 10_000
 """Columns where no terminal limits them, so that nothing breaks a path in a file or a pipe."""
 _CELL = 80
-"""Then text in a table wraps between words at this width; a longer word, as a path is, stays whole."""
+"""Then text in a table wraps between words at this width. A longer word, or a path, stays whole."""
 
 
 class PlainConsole(Console):

@@ -398,7 +398,7 @@ def _shares(version: "DatasetVersion") -> tuple[str, "Sequence[Problem]"]:
     """How the default settings split the normal images, or why they cannot; leaking captures."""
     from uad.config import SplitConfig
     from uad.data import captures, load_dataset
-    from uad.scoring.conformal import few_captures_sentence, images_needed, too_few_captures
+    from uad.scoring.conformal import shortfall_sentence
 
     split = SplitConfig()
     try:
@@ -407,18 +407,12 @@ def _shares(version: "DatasetVersion") -> tuple[str, "Sequence[Problem]"]:
         return str(exc), ()
     known = set(version.problems)
     leaks = [p for p in dataset.problems if p.kind == "leak" and p not in known]
-    counts, needed = dataset.counts, images_needed(split.alpha)
+    counts, shown = dataset.counts, None
     text = ", ".join(f"{counts[use]} {use}" for use in ("train", "selection", "calibration"))
     if dataset.groups is not None:
         shown = len(set(captures(dataset.calibration, dataset.group_pattern)))
         text += f" (of {dataset.groups} captures, {shown} of them in calibration)"
-        if too_few_captures(split.alpha, shown):
-            few = few_captures_sentence(split.alpha, split.alpha, counts["calibration"], shown)
-            return f"{text}. {few}", leaks
-    if counts["calibration"] < needed:
-        reached = 1 / (counts["calibration"] + 1)
-        text += (
-            f"; a false alarm rate of {split.alpha:.0%} needs {needed} calibration images; "
-            f"with these, {reached:.0%} can be guaranteed"
-        )
-    return text, leaks
+    images = counts["calibration"]
+    reached = max(split.alpha, 1 / (images + 1))
+    short = shortfall_sentence(split.alpha, reached, images, shown)
+    return f"{text}. {short}" if short else text, leaks

@@ -150,12 +150,8 @@ class VerdictPrinter:
 
     def tell(self, verdict: "Verdict") -> None:
         """Judge one image; explains the first alpha that cannot be guaranteed on standard error."""
-        if verdict.requested_alpha is not None and not self._told:
-            from uad.scoring.conformal import unmet_alpha_sentence
-
-            asked, used = verdict.requested_alpha, verdict.alpha
-            sentence = unmet_alpha_sentence(asked, used, len(verdict.zones))
-            console().print(f"warning: {sentence}", style="yellow")
+        if verdict.shortfall and not self._told:
+            console().print(f"warning: {verdict.shortfall}", style="yellow")
             self._told = True
         typer.echo(verdict.as_json() if self._as_json else verdict.line())
         if self.table is not None:

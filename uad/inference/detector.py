@@ -20,7 +20,7 @@ from uad.errors import BundleError, CalibrationError, EngineError
 from uad.images import Image
 from uad.inference.engines import Engine, load_engine
 from uad.inference.engines.loading import by_speed
-from uad.scoring.conformal import conformal_threshold, p_value, unmet_alpha
+from uad.scoring.conformal import conformal_threshold, p_value, shortfall_sentence, unmet_alpha
 from uad.scoring.maps import Map
 from uad.scoring.parts import WORDS, Scored, Scoring
 from uad.scoring.regions import Regions, find_regions, without_small
@@ -42,6 +42,8 @@ class Detection(Scored):
     """A location of the map above it is marked; at most a share `alpha` of good images has one."""
     requested_alpha: float | None = None
     """The rate asked for, if the calibration images can only guarantee the larger `alpha`."""
+    shortfall: str = ""
+    """Why the rate asked for cannot be relied on, for a person; empty if it can."""
     zone_verdicts: tuple[ZoneVerdict, ...] = ()
     """Of the zones with an alpha of their own. `score` and `anomaly_map` count them on the image's
     scale, so that `threshold` and `map_threshold` hold everywhere."""
@@ -223,6 +225,7 @@ class Detector:
             p_value=self._p_value(scored.score, zones),
             map_threshold=decision.map_threshold,
             requested_alpha=decision.requested_alpha,
+            shortfall=decision.shortfall,
             zone_verdicts=zones,
         )
 
@@ -287,15 +290,25 @@ class Detector:
         if threshold is not None:
             return self._at(threshold)
         if alpha is not None:
-            found = self._for_alpha(alpha)
-            return replace(found, requested_alpha=unmet_alpha(alpha, found.alpha))
+            return self._asked(alpha, self._for_alpha(alpha))
         if hasattr(self, "_usual"):
             return self._usual
         entry = self.calibration
         marks = entry.threshold if entry.map_threshold is None else entry.map_threshold
-        unmet = unmet_alpha(entry.requested_alpha, entry.alpha)
         zones = tuple((each.threshold, each.zone.alpha) for each in entry.zones)
-        return _Decision(entry.threshold, entry.alpha, marks, unmet, zones)
+        stored = _Decision(entry.threshold, entry.alpha, marks, zones=zones)
+        return self._asked(entry.requested_alpha, stored)
+
+    def _asked(self, alpha: float, found: "_Decision") -> "_Decision":
+        """The thresholds for the rate `alpha`, with what a person should know about it."""
+        entry = self.calibration
+        return replace(
+            found,
+            requested_alpha=unmet_alpha(alpha, found.alpha),
+            shortfall=shortfall_sentence(
+                alpha, found.alpha, len(entry.scores), entry.n_captures, len(found.zones)
+            ),
+        )
 
     def _for_alpha(self, alpha: float) -> "_Decision":
         """Zones keep their share of alpha."""
@@ -342,6 +355,8 @@ class _Decision:
     alpha: float
     map_threshold: float
     requested_alpha: float | None = None
+    """See `Detection`."""
+    shortfall: str = ""
     """See `Detection`."""
     zones: tuple[tuple[float, float], ...] = ()
     """Threshold and alpha of each zone."""

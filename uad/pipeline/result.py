@@ -76,6 +76,7 @@ class Result(dict[str, Any]):
             regions_omitted=detection.regions.omitted,
             model_version=version,
         )
+        self._shortfall = detection.shortfall
         self._image = image
         self._ignore = detection.ignore
         self._zones = detection.zones
@@ -94,6 +95,7 @@ class Result(dict[str, Any]):
             threshold=self["threshold"],
             alpha=self["alpha"],
             requested_alpha=self["requested_alpha"],
+            shortfall=self._shortfall,
             p_value=self["p_value"],
             raised_by=self["raised_by"],
             zones=self._zone_verdicts,

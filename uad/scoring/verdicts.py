@@ -48,6 +48,8 @@ class Verdict:
     alpha: float
     requested_alpha: float | None
     """The rate asked for, if the calibration images can only guarantee the larger `alpha`."""
+    shortfall: str
+    """Why the rate asked for cannot be relied on, for a person; empty if it can. In no file."""
     p_value: float
     raised_by: str | None
     """What raised the alarm: `student`, `memory`, `whole image` or `zone NAME`; None: no alarm, or

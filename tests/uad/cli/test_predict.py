@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import yaml
 
-from uad.bundle import read_bundle
+from uad.bundle import REFERENCE, add_calibration, read_bundle
 from uad.config.pipeline import PipelineConfig, parse_pipeline
 from uad.images.folders import list_files
 from uad.registry import ModelRegistry
+from uad.scoring.conformal import shortfall_sentence
 
 Bundles = Callable[[int], Path]
 Uad = Callable[..., Any]
@@ -77,6 +78,26 @@ def test_an_alpha_that_cannot_be_promised_is_said_once(
     ran = uad("predict", "-p", random_bundle(1), "-i", photos, "--alpha", "0.001")
     assert ran.err.count("With 19 calibration images") == 1
     assert "you need 999" in ran.err
+
+
+def test_too_few_images_of_too_few_captures_are_said_as_training_says_it(
+    uad: Uad, random_bundle: Bundles, photos: Path, tmp_path: Path
+) -> None:
+    bundle = read_bundle(shutil.copytree(random_bundle(1), tmp_path / "few"))
+    entry = bundle.manifest.calibration[REFERENCE]
+    scores = entry.scores[:12]
+    few = {
+        "scores": scores,
+        "threshold": scores[-1],
+        "alpha": 1 / 13,
+        "images": (),
+        "captures": (0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3),
+    }
+    add_calibration(bundle, REFERENCE, entry.model_copy(update=few))
+    ran = uad("predict", "-p", bundle.path, "-i", photos)
+    said = " ".join(ran.err.split())
+    assert said.count(shortfall_sentence(0.05, 1 / 13, 12, captures=4)) == 1
+    assert "show 4 captures" in said
 
 
 def test_json_is_an_object_a_line(uad: Uad, random_bundle: Bundles, photos: Path) -> None:

@@ -19,7 +19,7 @@ def test_ingest_shows_what_was_found_and_the_next_command(
     for text in ("parts@", "MVTec AD", "6 train, 2 selection, 4 calibration", "1 broken"):
         assert text in captured.out
     assert "4 (4 with a mask)" in captured.out
-    assert "with these, 20% can be guaranteed" in re.sub(r"[│\s]+", " ", captured.out)
+    assert "the lowest rate that can be guaranteed is 20 %" in re.sub(r"[│\s]+", " ", captured.out)
     assert "[x] torn.png" in captured.out
     assert "uad train --data parts" in captured.err
 

@@ -29,6 +29,7 @@ def verdict(name: str = "a.png", regions: Regions = BOTH) -> Verdict:
         threshold=6.5,
         alpha=0.05,
         requested_alpha=None,
+        shortfall="",
         p_value=0.05,
         raised_by="memory" if regions.count else None,
         zones=(ZoneVerdict("rim", 1.0, 2.0, 0.01), ZoneVerdict("logo", 3.0, 2.0, 0.02)),
