@@ -34,6 +34,7 @@ from uad.models.parts import Parts, TrainedModel
 from uad.models.resnet import Weights
 from uad.models.statistics import WholeImage
 from uad.scoring.conformal import guaranteed_rate
+from uad.scoring.looks import Looks
 from uad.scoring.maps import whitenings
 from uad.scoring.zone_alpha import alpha_outside
 from uad.storage.atomic_writes import assembling, write_file
@@ -120,6 +121,8 @@ class CalibrationEntry(_Part):
     zones: tuple[ZoneCalibration, ...] = ()
     """Zones with an alpha of their own, which is taken out of `alpha`. Then `scores` counts them on
     the image's scale; `threshold`, `map_threshold` and `map_maxima` are of what lies outside."""
+    looks: Looks | None = None
+    """What the calibration images have in common; older bundles do not say."""
     outside_scores: tuple[float, ...] = ()
     """Sorted scores of what lies outside of the zones; empty without zones: `scores`."""
 

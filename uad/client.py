@@ -62,6 +62,8 @@ class Prediction:
     model_version: str
     log_id: str
     """Under which the server logged the request."""
+    warnings: tuple[str, ...]
+    """Why the score may mean nothing; none from an older server."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -87,6 +89,7 @@ class Prediction:
             zones=self.zones,
             regions=self.regions,
             model_version=self.model_version,
+            warnings=self.warnings,
             extra={
                 "size": list(self.size),
                 "anomalous_pixels": int(np.count_nonzero(self.label_map)),
@@ -307,6 +310,7 @@ def _prediction(answer: Mapping[str, Any], url: str) -> Prediction:
             regions=regions_of(result.get("regions", ()), result.get("regionsOmitted", 0)),
             model_version=str(result["modelVersion"]),
             log_id=str(answer["logId"]),
+            warnings=tuple(str(each) for each in result.get("warnings", ())),
         )
     except (KeyError, TypeError, ValueError, AttributeError, binascii.Error) as exc:
         raise ServingError(

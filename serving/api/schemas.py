@@ -146,6 +146,10 @@ class Result(BaseModel):
         alias="regionsOmitted", description="How many more marked regions there are."
     )
     model_version: str = Field(alias="modelVersion")
+    warnings: list[str] = Field(
+        description="Why the score may mean nothing: how the image differs from those that the "
+        "model was calibrated on. Empty: nothing is known."
+    )
 
 
 class Answer(BaseModel):

@@ -12,7 +12,7 @@ from serving.models.products import Product, Products
 from serving.settings import ServerSettings
 from serving.telemetry.background_writer import BackgroundWriter
 from serving.telemetry.metrics import Metrics
-from serving.telemetry.recorders import ImageRecorder, RecentVerdicts, ScoreRecorder
+from serving.telemetry.recorders import ImageRecorder, RecentVerdicts, ScoreRecorder, WarningLog
 from serving.url_input.fetcher import Fetcher
 from serving.workers.admission import Budget
 from serving.workers.messages import Reply
@@ -32,6 +32,7 @@ class State:
     fetcher: Fetcher = field(init=False)
     sessions: Sessions = field(default_factory=Sessions)
     recent: RecentVerdicts = field(default_factory=RecentVerdicts)
+    warning_log: WarningLog = field(default_factory=WarningLog)
     writer: BackgroundWriter = field(default_factory=BackgroundWriter)
     judged_images: JudgedImages | None = field(init=False)
     """None: no image is kept."""
@@ -57,6 +58,7 @@ class State:
     ) -> None:
         """Remember what was answered; what goes to the disk is written later."""
         self.recent.note(product.name, version, log_id, reply)
+        self.warning_log.note(product, version, log_id, reply)
         self.score_recorder.keep(product, version, engine, log_id, reply)
         self.image_recorder.keep(product, version, engine, log_id, reply)
 

@@ -25,7 +25,10 @@ PREVIEW_PX = 640
 """Longest side of the small pictures."""
 PREVIEW_QUALITY = 85
 FACTS = frozenset(
-    {"size", "alpha", "requestedAlpha", "regions", "regionsOmitted", "raisedBy", "minArea"}
+    {
+        *("size", "alpha", "requestedAlpha", "regions", "regionsOmitted", "raisedBy", "minArea"),
+        "warnings",
+    }
 )
 """Fields of a result that are stored besides the verdict, if the result has them."""
 

@@ -251,6 +251,7 @@ class RequestProcessor:
             result["pValue"],
             result["isAnomalous"],
             picture.position,
+            detection.warnings,
         )
         picture.result, picture.image, picture.scored, picture.data = result, None, None, b""
 
@@ -390,6 +391,7 @@ def _numbers(detection: Detection, version: str) -> dict[str, Any]:
         "raisedBy": detection.raised_by,
         "zones": [_zone(each) for each in detection.zone_verdicts],
         "modelVersion": version,
+        "warnings": detection.warnings,
     }
 
 

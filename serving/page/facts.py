@@ -41,6 +41,7 @@ def now(state: State, product: Product) -> dict[str, Any]:
     served = product.describe()
     entry = _calibration(product)
     kept = _newest(state, product, TILES, None)
+    recent = state.recent.newest(product.name, MOST_POINTS)
     return {
         "revision": state.recent.revision,
         "serving": served.get("serving"),
@@ -51,7 +52,8 @@ def now(state: State, product: Product) -> dict[str, Any]:
         "ready": product.reason_not_ready(),
         "alpha": entry.alpha if entry else None,
         "threshold": entry.threshold if entry else None,
-        "recent": [each.as_json() for each in state.recent.newest(product.name, MOST_POINTS)],
+        "recent": [each.as_json() for each in recent],
+        "warnings": list(recent[-1].warnings) if recent else [],
         "hours": state.recent.hours(product.name),
         "images": kept,
     }

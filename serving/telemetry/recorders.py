@@ -4,6 +4,7 @@ No answer waits for the disk.
 """
 
 import hashlib
+import logging
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +16,10 @@ from serving.telemetry.background_writer import BackgroundWriter
 from serving.workers.messages import Reply
 from uad.monitoring.judged_images import JudgedImage, JudgedImages, Pictures, image_id
 from uad.monitoring.score_log import ScoreLog
+from uad.scoring.looks import ToldOnce
 from uad.storage.names import ModelVersionNumber
+
+logger = logging.getLogger(__name__)
 
 MOST_VERDICTS = 1000
 MOST_HOURS = 24
@@ -93,6 +97,22 @@ def _write(store: JudgedImages, pictures: Pictures, limit_bytes: int, **facts: o
     store.keep(image, pictures, limit_bytes=limit_bytes)
 
 
+class WarningLog:
+    """Logs each reason for which the scores of a version may mean nothing once."""
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[str, str], ToldOnce] = {}
+
+    def note(self, product: Product, version: str, log_id: str, reply: Reply) -> None:
+        """Log what no earlier answer of this version said."""
+        warnings = [each for verdict in reply.verdicts for each in verdict.warnings]
+        once = self._told.setdefault((product.name, version), ToldOnce())
+        for sentence in once.new(warnings):
+            logger.warning(
+                *("%s version %s, %s: %s (Shown once.)", product.name, version, log_id, sentence)
+            )
+
+
 @dataclass(frozen=True)
 class Recent:
     """One verdict."""
@@ -103,6 +123,7 @@ class Recent:
     score: float
     threshold: float
     is_anomalous: bool
+    warnings: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """As the page reads it."""
@@ -137,7 +158,10 @@ class RecentVerdicts:
         for each in reply.verdicts:
             name = image_id(log_id, each.position)
             verdicts.append(
-                Recent(name, now, version, each.score, each.threshold, each.is_anomalous)
+                Recent(
+                    *(name, now, version, each.score, each.threshold, each.is_anomalous),
+                    each.warnings,
+                )
             )
             hour[0] += 1
             hour[1] += each.is_anomalous

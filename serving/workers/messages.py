@@ -20,6 +20,7 @@ from uad.config import Settings
 from uad.errors import RequestRefused
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Sentence = Annotated[str, Field(max_length=1000)]
 ACCELERATOR_BATCH = 8
 
 
@@ -111,6 +112,8 @@ class ImageVerdict:
     is_anomalous: bool
     position: int = 0
     """Of the image in its request, from 0."""
+    warnings: Annotated[tuple[Sentence, ...], Field(max_length=10)] = ()
+    """Why the score may mean nothing."""
 
 
 @dataclass(frozen=True)

@@ -144,15 +144,25 @@ class VerdictPrinter:
     """Prints verdicts, and writes them into the CSV file if there is one."""
 
     def __init__(self, table: "VerdictFile | None", *, as_json: bool) -> None:
+        from uad.scoring.looks import ToldOnce
+
         self.table = table
         self._as_json = as_json
         self._told = False
+        self._warnings = ToldOnce()
 
     def tell(self, verdict: "Verdict") -> None:
-        """Judge one image; explains the first alpha that cannot be guaranteed on standard error."""
+        """Print the verdict on one image.
+
+        On standard error it says once why alpha cannot be guaranteed, and each reason for which
+        scores may mean nothing, with the first image that it is true of.
+        """
         if verdict.shortfall and not self._told:
             console().print(f"warning: {verdict.shortfall}", style="yellow")
             self._told = True
+        for sentence in self._warnings.new(verdict.warnings):
+            told = f"warning: {verdict.short_name}: {sentence} (Shown once.)"
+            console().print(told, style="yellow", markup=False, highlight=False)
         typer.echo(verdict.as_json() if self._as_json else verdict.line())
         if self.table is not None:
             self.table.add(verdict)

@@ -1,5 +1,6 @@
 """Run the detector over the test images: one result per image, pixels directly into histograms."""
 
+import logging
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,10 +17,13 @@ from uad.errors import EngineError
 from uad.evaluation.report import ImageResult
 from uad.images import Image
 from uad.metrics import ImageHistogram, PixelStream
+from uad.scoring.looks import ToldOnce
 from uad.scoring.zones import ignored
 
 if TYPE_CHECKING:
     from uad.inference.detector import Detection, Detector
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ def judge_all(
 ) -> Iterator[Judged]:
     """Judge each sample and count its pixels in `pixels`, under `good` or `defect <kind>`."""
     detector.detect([images.read(samples[0].path)])  # the first call is slower than all others
+    once = ToldOnce()
     with progress_bar("images", visible=progress) as bar:
         task = bar.add_task("evaluate", total=len(samples), note="")
         for batch in (samples[i : i + batch_size] for i in range(0, len(samples), batch_size)):
@@ -64,6 +69,8 @@ def judge_all(
             detections = detector.detect(pictures)
             seconds = (time.perf_counter() - start) / len(batch)
             for sample, image, detection in zip(batch, pictures, detections, strict=True):
+                for sentence in once.new(detection.warnings):
+                    log.warning("%s: %s (Shown once.)", sample.name, sentence)
                 yield _judge(detector, sample, image, detection, pixels, seconds)
                 bar.advance(task)
 

@@ -1,5 +1,6 @@
-"""Read images: decode, resize, read masks (`decoding`); list the images of a folder (`folders`)."""
+"""Images: read and resize (`decoding`), grey or not (`colour`), list a folder's (`folders`)."""
 
+from uad.images.colour import Colour, colour_of
 from uad.images.decoding import (
     MAX_PIXELS,
     SUFFIXES,
@@ -19,8 +20,10 @@ from uad.images.decoding import (
 __all__ = [
     "MAX_PIXELS",
     "SUFFIXES",
+    "Colour",
     "Header",
     "Image",
+    "colour_of",
     "decode",
     "decode_mask",
     "header",

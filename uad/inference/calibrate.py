@@ -11,6 +11,7 @@ from uad.images import read
 from uad.inference.detector import Scorer
 from uad.inference.engines import Engine, load_engine
 from uad.scoring.conformal import conformal_threshold, dependence, shortfall_sentence
+from uad.scoring.looks import Look, Looks
 from uad.scoring.zone_alpha import alpha_outside, check_zones, on_image_scale
 
 TOLERANCE = {"fp32": 1e-3, "bf16": 2e-2, "fp16": 2e-2, "int8": 2e-2}
@@ -75,11 +76,13 @@ def _entry(
     alpha: float,
     progress: bool,
 ) -> CalibrationEntry:
-    found, names, peaks = [], [], []
+    found, names, peaks, looks = [], [], [], []
     with progress_bar("images", visible=progress) as bar:
         task = bar.add_task("calibrate", total=len(samples), note=engine.key)
         for sample in samples:
-            (scored,) = scorer.score([read(sample.path)])
+            image = read(sample.path)
+            (scored,) = scorer.score([image])
+            looks.append(Look.of(image))
             found.append((scored.score, scored.map_peak))
             names.append(sample.name)
             peaks.append(scored.zone_peaks)
@@ -92,7 +95,7 @@ def _entry(
         names=names,
         captures=shown,
         min_area=scorer.min_area,
-    )
+    ).model_copy(update={"looks": Looks.common(looks)})
     return _with_zone_thresholds(
         entry, [score for score, _ in found], peaks, names, shown, scorer.zones, alpha
     )

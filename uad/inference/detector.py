@@ -21,6 +21,7 @@ from uad.images import Image
 from uad.inference.engines import Engine, load_engine
 from uad.inference.engines.loading import by_speed
 from uad.scoring.conformal import conformal_threshold, p_value, shortfall_sentence, unmet_alpha
+from uad.scoring.looks import Look
 from uad.scoring.maps import Map
 from uad.scoring.parts import WORDS, Scored, Scoring
 from uad.scoring.regions import Regions, find_regions, without_small
@@ -47,6 +48,8 @@ class Detection(Scored):
     zone_verdicts: tuple[ZoneVerdict, ...] = ()
     """Of the zones with an alpha of their own. `score` and `anomaly_map` count them on the image's
     scale, so that `threshold` and `map_threshold` hold everywhere."""
+    warnings: tuple[str, ...] = ()
+    """Why the score may mean nothing: how the image differs from those of calibration."""
 
     @property
     def leading_part(self) -> str:
@@ -120,7 +123,10 @@ class Scorer:
         batch = np.stack([prepared(image, spec) for image in images])
         outputs = self.engine.outputs(batch)
         return [
-            self.scoring.one(outputs, index, image.shape[:2], self.min_area)
+            replace(
+                self.scoring.one(outputs, index, image.shape[:2], self.min_area),
+                look=Look.of(image),
+            )
             for index, image in enumerate(images)
         ]
 
@@ -220,6 +226,7 @@ class Detector:
             min_area,
             ignore=scored.ignore,
             zones=scored.zones,
+            look=scored.look,
             threshold=decision.threshold,
             alpha=decision.alpha,
             p_value=self._p_value(scored.score, zones),
@@ -227,7 +234,12 @@ class Detector:
             requested_alpha=decision.requested_alpha,
             shortfall=decision.shortfall,
             zone_verdicts=zones,
+            warnings=self._warnings(scored),
         )
+
+    def _warnings(self, scored: Scored) -> tuple[str, ...]:
+        known = self.calibration.looks
+        return known.warnings(scored.look) if known and scored.look else ()
 
     def _rescaled(self, scored: Scored, zones: tuple[ZoneVerdict, ...], marks: float) -> Map:
         values = scored.anomaly_map

@@ -52,6 +52,8 @@ class Result(dict[str, Any]):
             `centre` [x, y].
         regions_omitted: how many more there are.
         model_version: which version answered.
+        warnings: why the score may mean nothing: sentences about how the image differs from those
+            that the model was calibrated on, such as a grey image for a model of colour images.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Result(dict[str, Any]):
             regions=[region.as_json() for region in detection.regions.listed],
             regions_omitted=detection.regions.omitted,
             model_version=version,
+            warnings=list(detection.warnings),
         )
         self._shortfall = detection.shortfall
         self._image = image
@@ -101,6 +104,7 @@ class Result(dict[str, Any]):
             zones=self._zone_verdicts,
             regions=regions_of(self["regions"], self["regions_omitted"]),
             model_version=self["model_version"],
+            warnings=tuple(self["warnings"]),
             extra={
                 "size": list(label_map.shape),
                 "anomalous_pixels": int(np.count_nonzero(label_map)),

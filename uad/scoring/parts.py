@@ -20,6 +20,7 @@ import numpy as np
 from uad.config import DetectorDefinition, ScoreDefinition
 from uad.config.score import PartName
 from uad.config.training import Areas, Zones
+from uad.scoring.looks import Look
 from uad.scoring.maps import (
     LEVELS,
     MEMORY,
@@ -69,6 +70,8 @@ class Scored:
     """Ignored regions of the image."""
     zones: Zones = ()
     """Parts of the image that have a score of their own (`zone_peaks`) and count in no other."""
+    look: Look | None = None
+    """Of the image; None if only the model's outputs are known."""
 
     @property
     def map_peak(self) -> float:

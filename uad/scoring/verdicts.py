@@ -58,6 +58,8 @@ class Verdict:
     """Of the zones with an alpha of their own."""
     regions: Regions
     model_version: str
+    warnings: tuple[str, ...]
+    """Why the score may mean nothing; none from an older server or bundle."""
     extra: Mapping[str, Any]
     """More facts, for JSON alone."""
 
@@ -65,6 +67,11 @@ class Verdict:
     def word(self) -> str:
         """`normal` or `anomalous`."""
         return "anomalous" if self.is_anomalous else "normal"
+
+    @property
+    def short_name(self) -> str:
+        """The name as one line that can be printed."""
+        return one_line(self.name)
 
     def line(self) -> str:
         """One line for a person."""
@@ -74,7 +81,7 @@ class Verdict:
         if marked and not self.is_anomalous:
             marked += f" ({NO_ALARM})"
         return (
-            f"{one_line(self.name)}: {'ANOMALOUS' if self.is_anomalous else 'normal'}  "
+            f"{self.short_name}: {'ANOMALOUS' if self.is_anomalous else 'normal'}  "
             f"score {self.score:.6g}  threshold {self.threshold:.6g}  p {self.p_value:.4g}"
             f"{raised}{marked}  version {self.model_version}"
         )
@@ -94,6 +101,7 @@ class Verdict:
             "regions": [region.as_json() for region in self.regions.listed],
             "regions_omitted": self.regions.omitted,
             "model_version": self.model_version,
+            "warnings": list(self.warnings),
         }
         return json.dumps({**values, **self.extra})
 

@@ -74,6 +74,7 @@ function why(image) {
   return element("section", { class: "card" }, element("h2", {}, "Why"),
     facts([
       ["Score", `${number(image.score)}; an alarm is raised above ${number(image.threshold)}`],
+      ["Warning", image.facts.warnings?.join(" ")],
       ["Among good parts", calibration && sameVersion ? `${calibration.asHigh} of ${calibration.images} good images of calibration scored as high or higher` : null],
       ["Raised by", PARTS[image.facts.raisedBy] ?? image.facts.raisedBy],
       ...(image.facts.zones ?? []).map((zone) => [`Zone ${zone.name}`, `score ${number(zone.score)}; an alarm is raised above ${number(zone.threshold)} (at most ${percent(zone.alpha)} of good parts)`]),

@@ -63,6 +63,7 @@ export function show(main, { product, server, onLeave, trouble }) {
     status.replaceChildren(
       element("p", {}, state.ready ? `Not ready: ${state.ready}.` : `Version ${state.serving} judges the images.`),
       facts([
+        ["Warning", state.warnings.length ? `The last image: ${state.warnings.join(" ")}` : null],
         ["Since", move ? `${time(move.at)}, ${move.who}: ${move.why || "no reason given"}` : null],
         ["Alarm above", state.threshold === null ? null : `score ${number(state.threshold)}`],
         ["Guaranteed", state.alpha === null ? null : `at most ${percent(state.alpha)} of good parts raise a false alarm`],

@@ -7,6 +7,7 @@ import { fill } from "./tiles.js";
 export function verdictOf(result) {
   return [
     element("p", {}, element("span", { class: result.isAnomalous ? "verdict alarm" : "verdict good" }, result.isAnomalous ? "Alarm" : "Good"), `: score ${number(result.score)}, alarm above ${number(result.threshold)} (version ${result.modelVersion}).`),
+    ...result.warnings.map((words) => element("p", {}, `Warning: ${words}`)),
     element("figure", { class: "large" }, element("img", { src: `data:image/jpeg;base64,${result.image}`, alt: "The image with its heat map" })),
   ];
 }

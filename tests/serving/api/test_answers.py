@@ -10,7 +10,9 @@ import numpy as np
 import orjson
 import pytest
 
+from tests.images import part as grey_part
 from tests.serving.running import Running, encoded
+from uad.client import Client
 from uad.inference.detector import load_detector
 
 Bundles = Callable[[int], Path]
@@ -118,6 +120,28 @@ def test_an_alpha_that_cannot_be_promised_is_named_beside_the_one_used(
     result = server.judge(image, alpha=0.001)["result"]
     assert (result["requestedAlpha"], result["alpha"]) == (0.001, 0.05)
     assert server.judge(image, alpha=0.5)["result"]["requestedAlpha"] is None
+
+
+def test_an_image_of_another_kind_than_those_of_calibration_gets_a_warning(
+    serve: Callable[..., Running],
+    trained_bundle: Path,
+    image: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    running = serve(models=[f"cookie={trained_bundle}"], keep={"images": "all"})
+    usual, odd = running.judge(encoded(grey_part(1))), running.judge(image)
+    assert usual["result"]["warnings"] == []
+    [sentence] = odd["result"]["warnings"]
+    assert sentence.startswith("The image is in colour, but all images that set the threshold")
+    running.judge(image)
+    assert [sentence in record.getMessage() for record in caplog.records].count(True) == 1
+    with Client(running.url) as client:
+        assert client.predict(base64.b64decode(image)).warnings == (sentence,)
+    now = running.http.get("/page/models/cookie/now").json()["result"]
+    assert now["warnings"] == [sentence]
+    assert running.state.writer.flush()
+    shown = running.http.get(f"/page/models/cookie/images/{odd['logId']}").json()["result"]
+    assert shown["facts"]["warnings"] == [sentence]
 
 
 def test_a_request_may_set_its_own_threshold(server: Running, image: str) -> None:

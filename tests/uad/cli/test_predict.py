@@ -100,6 +100,16 @@ def test_too_few_images_of_too_few_captures_are_said_as_training_says_it(
     assert "show 4 captures" in said
 
 
+def test_images_of_another_kind_than_those_of_calibration_are_said_once(
+    uad: Uad, trained_bundle: Path, photos: Path
+) -> None:
+    ran = uad("predict", "-p", trained_bundle, "-i", photos, "--json")
+    assert ran.err.count("The image is in colour, but all images that set the threshold") == 1
+    assert str(photos / "a.png") in ran.err
+    assert [len(json.loads(line)["warnings"]) for line in ran.out.splitlines()] == [1, 1]
+    assert ran.status == 0
+
+
 def test_json_is_an_object_a_line(uad: Uad, random_bundle: Bundles, photos: Path) -> None:
     ran = uad("predict", "-p", random_bundle(1), "-i", photos, "--threshold", "0", "--json")
     first, second = map(json.loads, ran.out.splitlines())

@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
@@ -10,6 +11,7 @@ from uad.errors import DataError, EngineError
 from uad.evaluation import Report, evaluate, write_report
 from uad.evaluation.explanations import sentences
 from uad.images import read, read_mask
+from uad.inference.detector import load_detector
 
 from .conftest import AddSample, Brightness, Constant
 
@@ -170,3 +172,15 @@ def test_more_false_alarms_than_promised_are_said_to_be_so(tiles: list[Sample]) 
     assert "this is more" in said
     kept = " ".join(sentences(evaluate(Brightness(), tiles)))
     assert "as guaranteed" in kept
+
+
+def test_test_images_of_another_kind_than_those_of_calibration_are_said_once(
+    trained_bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = [tmp_path / "a.png", tmp_path / "b.png"]
+    for file in files:
+        cv2.imwrite(str(file), np.random.default_rng(1).integers(0, 256, (48, 64, 3), np.uint8))
+    samples = [Sample(file, 0, "good", None, "0" * 64, (48, 64), file.name) for file in files]
+    evaluate(load_detector(trained_bundle), samples)
+    [told] = [each.getMessage() for each in caplog.records if "is in colour" in each.getMessage()]
+    assert told.startswith("a.png: The image is in colour, but all images that set the threshold")

@@ -61,6 +61,26 @@ def test_an_alpha_that_cannot_be_promised_is_answered_with_the_one_used(detector
     assert detector.detect([part(1)], alpha=0.5)[0].requested_alpha is None
 
 
+def test_an_image_of_another_kind_than_those_of_calibration_gets_a_warning(
+    detector: Detector,
+) -> None:
+    grey, colour = part(1), part(1)
+    colour[..., 0] = 0
+    usual, odd = detector.detect([grey, colour])
+    assert usual.warnings == ()
+    [sentence] = odd.warnings
+    assert "all images that set the threshold are grey" in sentence
+
+
+def test_a_bundle_that_does_not_know_its_images_gives_no_warning(tiny_bundle: Path) -> None:
+    bundle = read_bundle(tiny_bundle)
+    for key, entry in bundle.manifest.calibration.items():
+        bundle = add_calibration(bundle, key, entry.model_copy(update={"looks": None}))
+    colour = part(1)
+    colour[..., 0] = 0
+    assert load_detector(tiny_bundle).detect([colour])[0].warnings == ()
+
+
 def test_the_calibration_images_are_named_in_the_order_of_their_scores(detector: Detector) -> None:
     entry = detector.calibration
     assert len(set(entry.images)) == len(entry.scores)

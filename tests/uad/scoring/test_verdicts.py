@@ -35,6 +35,7 @@ def verdict(name: str = "a.png", regions: Regions = BOTH) -> Verdict:
         zones=(ZoneVerdict("rim", 1.0, 2.0, 0.01), ZoneVerdict("logo", 3.0, 2.0, 0.02)),
         regions=regions,
         model_version="3",
+        warnings=(),
         extra={"log_id": "x"},
     )
 
