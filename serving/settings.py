@@ -89,7 +89,7 @@ class ServerSettings(Settings):
     """`uad serve`: what is served, where, and within which limits."""
 
     models: tuple[str, ...] = ()
-    """Bundle folders or registry addresses; the first also answers on the bare path."""
+    """Products, registry addresses or bundle folders; the first also answers on the bare path."""
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     hosts: tuple[str, ...] = ()

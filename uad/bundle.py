@@ -382,10 +382,10 @@ def _read_manifest(path: Path) -> Manifest:
     file = path / MANIFEST
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as exc:
+    except (FileNotFoundError, NotADirectoryError) as exc:
         raise BundleError(
-            f"{path} is not a bundle: it has no {MANIFEST}. If you mean a registered product, "
-            f"write models:/{path.name or 'NAME'}@champion"
+            f"{path} is not a bundle: it has no {MANIFEST}. `uad train` writes bundles; `uad "
+            "import` makes one from other weights."
         ) from exc
     except (OSError, ValueError) as exc:
         raise BundleError(f"{file} cannot be read as JSON: copy the bundle again") from exc

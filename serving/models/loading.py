@@ -10,6 +10,7 @@ from pathlib import Path
 
 from serving.api.access import open_access
 from serving.api.state import State
+from serving.models.model_names import existing_registry, named_as, place_of
 from serving.models.products import Product, Products
 from serving.models.registry_health import AuditedRegistry, Followed, RegistryHealth
 from serving.models.shadow import Shadow
@@ -22,7 +23,7 @@ from uad.errors import ConfigError, ServingError
 from uad.hot_reload import AliasWatcher, BundleStore, Event, ModelSlot, Served
 from uad.hot_reload.pins import pinned_version
 from uad.inference.engines.base import physical_cores
-from uad.registry import CHALLENGER, CHAMPION, ModelAddress, ModelRegistry, is_address
+from uad.registry import CHALLENGER, CHAMPION, ModelAddress, is_address
 from uad.registry.types import ModelVersion
 
 logger = logging.getLogger(__name__)
@@ -39,11 +40,6 @@ def open_state(settings: ServerSettings) -> State:
     return State(settings, open_products(settings), access)
 
 
-def existing_registry() -> ModelRegistry:
-    """The registry that the environment names; a server never makes one."""
-    return ModelRegistry(create=False)
-
-
 def open_products(
     settings: ServerSettings,
     registry: Callable[[], AuditedRegistry] = existing_registry,
@@ -56,9 +52,9 @@ def open_products(
         ServingError: no version can be had; the message says how to get one.
         BundleError: a bundle's folder cannot be loaded.
     """
-    named = [_split(model) for model in settings.models]
+    named = [named_as(model) for model in settings.models]
     if not named:
-        raise ConfigError("nothing to serve: give --model models:/NAME@champion or a folder")
+        raise ConfigError("nothing to serve: give --model NAME, models:/NAME@ALIAS or a folder")
     if len({name for name, _ in named}) < len(named):
         raise ConfigError("two models have the same name: write one as OTHER-NAME=ADDRESS")
     if unknown := sorted(set(settings.products) - {name for name, _ in named}):
@@ -72,7 +68,8 @@ def open_products(
     workers = settings.workers or max(1, places // len(named))
     opened: list[Product] = []
     with ExitStack() as if_one_fails:
-        for name, address in named:
+        for name, model in named:
+            address = place_of(model, settings, store)
             if is_address(address):
                 followed = _FollowedProduct(
                     name, ModelAddress.parse(address), settings, registry(), store()
@@ -84,16 +81,6 @@ def open_products(
             opened.append(product)
         if_one_fails.pop_all()
     return Products(opened)
-
-
-def _split(model: str) -> tuple[str, str]:
-    """`name=ADDRESS`, or an address that has a name in it."""
-    name, separator, address = model.partition("=")
-    if separator and "/" not in name:
-        return name, address
-    if is_address(model):
-        return ModelAddress.parse(model).name, model
-    return Path(model).resolve().name, model
 
 
 def _fixed(name: str, folder: str, settings: ServerSettings, workers: int) -> Product:

@@ -71,7 +71,7 @@ def test_a_port_in_use_is_one_line_and_found_before_anything_is_loaded(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--model", "no-such-folder"], "no-such-folder is not a bundle"),
+        (["--model", "no-such-folder"], "There are no products yet"),
         ([], "give --model"),
         (["--model", "x", "--set", "limits.pixel=1"], "unknown key 'limits.pixel'"),
         (["--model", "x", "--workers", "0"], "'workers'"),

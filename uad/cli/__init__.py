@@ -17,8 +17,8 @@ from typing import Annotated
 import typer
 
 from uad import __version__
-from uad.console import silence_closed_pipes
-from uad.errors import UadError, extras
+from uad.console import console, silence_closed_pipes
+from uad.errors import ConfigError, UadError, extras
 from uad.errors.redaction import clean_log_records, without_passwords
 from uad.network import spare_loopback
 from uad.processes import end_without_delay
@@ -35,6 +35,9 @@ Typical order: [b]ingest[/b] a folder of good images, [b]train[/b], [b]evaluate[
 
 All data is stored under UAD_HOME (default: .uad in the working directory).
 """
+MODEL_HELP = (
+    "A bundle's folder, a product's name (its champion), or models:/NAME@ALIAS, models:/NAME/3."
+)
 
 
 def build() -> typer.Typer:
@@ -110,6 +113,43 @@ def prepare_training(*modules: str, folder: Path | None = None) -> None:
     )
     for place in (home(), *([folder] if folder else [])):
         check_writable(place)
+
+
+def place_of_model(model: str, *, also: str = "") -> str:
+    """The bundle's folder or the address that a command's model stands for.
+
+    Says which version is taken where the bare name of a product is given. `also`: see
+    `uad.registry.named_model`.
+    """
+    from uad.registry import ModelRegistry, named_model
+
+    registry = ModelRegistry()
+    found = named_model(model, registry, also=also)
+    if found.remark:
+        console().print(found.remark)
+    if found.product is None:
+        return found.place
+    version = registry.resolve(found.place)
+    console().print(f"{found.product}: version {version.version}, the champion")
+    return version.address
+
+
+def folder_to_change(bundle: Path) -> Path:
+    """A bundle's folder, for a command that a registered version cannot be given to.
+
+    Raises:
+        ConfigError: it is a registered model, or nothing that there is.
+    """
+    from uad.registry import ModelRegistry, named_model
+    from uad.registry.named_model import is_bundle
+
+    if not is_bundle(bundle):
+        named_model(str(bundle), ModelRegistry())
+        raise ConfigError(
+            f"{bundle} is a registered model, and a registered version never changes. Give the "
+            "folder of a bundle: `uad train` and `uad retrain` print the one that they write."
+        )
+    return bundle
 
 
 def show_version(asked: bool) -> None:

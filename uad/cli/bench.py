@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from uad.cli import MODEL_HELP, place_of_model
 from uad.config import TrainingConfig, load_settings
 from uad.console import console, print_table
 
@@ -87,8 +88,8 @@ def quality(
 
 def inference(
     bundle: Annotated[
-        Path | None,
-        typer.Option(help="The bundle with the weights to run. Default: random weights."),
+        str | None,
+        typer.Option(help=f"The model to run. {MODEL_HELP} Default: random weights."),
     ] = None,
     engine: Annotated[
         list[str] | None,
@@ -128,11 +129,12 @@ def inference(
     from uad.bench import inference as measure
     from uad.bench.tables import cost, floors, parts, speed, workers
     from uad.bundle import read_bundle
+    from uad.hot_reload import open_bundle
     from uad.inference.engines.base import physical_cores
 
     cores = physical_cores()
     found = measure.run(
-        read_bundle(bundle) if bundle else None,
+        read_bundle(open_bundle(place_of_model(bundle))) if bundle else None,
         engines=engine,
         sizes=size or [256],
         batches=batch or [1, 8],

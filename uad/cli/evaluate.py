@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from uad.cli import MODEL_HELP, place_of_model
 from uad.cli.data import Defects, Masks, Normal, split_with
 from uad.config import SplitConfig
 from uad.config.choices import ENGINE_NAMES, PRECISION_NAMES
@@ -23,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    bundle: Annotated[str, typer.Argument(help="A bundle's folder, or models:/NAME@champion.")],
+    bundle: Annotated[str, typer.Argument(help=MODEL_HELP)],
     data: Annotated[
         str, typer.Option(help="A dataset that was ingested (NAME or NAME@VERSION), or a folder.")
     ],
@@ -34,7 +35,7 @@ def evaluate(
     ] = None,
     compare: Annotated[
         str | None,
-        typer.Option(help="Another bundle. The report then compares both on the same images."),
+        typer.Option(help="Another model. The report then compares both on the same images."),
     ] = None,
     alpha: Annotated[
         float | None,
@@ -63,8 +64,8 @@ def evaluate(
     version are stored in MLflow. Those of a folder are stored there by `uad register`.
 
         uad evaluate bundles/cookie --data cookie --report report
-        uad evaluate models:/cookie@champion --data ./new-images --json figures.json
-        uad evaluate new --compare models:/cookie@champion --data cookie --report report
+        uad evaluate cookie --data ./new-images --json figures.json
+        uad evaluate bundles/new --compare cookie --data cookie --report report
     """
     if compare and not report:
         raise DataError("--compare needs a folder for the page: add --report DIR")
@@ -78,8 +79,8 @@ def evaluate(
     from uad.operations.evaluation import keep_figures, open_version
 
     load = partial(load_detector, engine=engine, precision=precision, device=device, alpha=alpha)
-    folder, version = open_version(bundle)
-    other = open_bundle(compare) if compare else None
+    folder, version = open_version(place_of_model(bundle))
+    other = open_bundle(place_of_model(compare)) if compare else None
     dataset = load_test_set(
         data,
         split_with(SplitConfig(), data, normal, defects, masks),

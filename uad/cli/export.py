@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from uad.cli import MODEL_HELP, folder_to_change, place_of_model
 from uad.cli.data import Defects, Masks, Normal, split_with
 from uad.config.choices import ENGINE_NAMES, PRECISION_NAMES
 from uad.console import console, print_table
@@ -71,7 +72,7 @@ def calibrate(
     from uad.inference.export import prepare
     from uad.inference.prepare import split_of
 
-    found = read_bundle(bundle)
+    found = read_bundle(folder_to_change(bundle))
     ready = prepare(
         found,
         load_dataset(data, split_with(split_of(found), data, normal, defects, masks)),
@@ -100,7 +101,7 @@ def calibrate(
 
 
 def export(
-    bundle: Annotated[Path, typer.Argument(help="The bundle's folder.")],
+    bundle: Annotated[str, typer.Argument(help=MODEL_HELP)],
     output: Annotated[Path, typer.Option(help="The folder to write.")],
     target: Annotated[
         str, typer.Option(help="edge: an 8-bit model with its score, and a C++ program.")
@@ -114,14 +115,16 @@ def export(
 
         uad calibrate bundles/cookie --data cookie --engine onnxruntime --precision int8
         uad export bundles/cookie --target edge --output device
+        uad export cookie --output device
     """
     from uad.bundle import read_bundle
     from uad.errors import EngineError
+    from uad.hot_reload import open_bundle
     from uad.inference.export import export_edge
 
     if target != "edge":
         raise EngineError(f"'{target}' is not a target. The only target is edge.")
-    written = export_edge(read_bundle(bundle), output)
+    written = export_edge(read_bundle(open_bundle(place_of_model(bundle))), output)
     rows = [(file.name, f"{file.stat().st_size / 1e6:.2f} MB") for file in written]
     print_table(f"device folder written: {output}", ("file", "size"), rows)
     console().print(f"next: see {output / 'README.md'}")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from uad.cli import show_version
+from uad.cli import MODEL_HELP, place_of_model, show_version
 from uad.config.choices import ENGINE_NAMES, PRECISION_NAMES
 from uad.console import console
 from uad.errors import ConfigError, ImageError
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from uad.scoring.verdicts import Verdict, VerdictFile
 
 PIPELINE_HELP = (
-    "anomaly_detection (the champion, if there is only one product), a YAML file, a bundle's "
-    "folder, models:/NAME@champion, or a product's name."
+    f"{MODEL_HELP} Or anomaly_detection (the champion, if there is only one product), or a YAML "
+    "file."
 )
 PADDLEX = "PaddleX's form: uad --pipeline anomaly_detection --input PATH"
 
@@ -105,14 +105,17 @@ def predict(
     If a picture cannot be read, it is reported, the others are judged, and the exit status is 1.
 
         uad predict --pipeline cookie --input photos/ --save_path out
-        uad predict --pipeline models:/cookie@champion --input part.png --alpha 0.01
+        uad predict --pipeline models:/cookie/3 --input part.png --alpha 0.01
         uad predict --pipeline cookie --input photos/ --csv verdicts.csv
     """
     from uad.pipeline import create_pipeline
+    from uad.pipeline.source import ALSO, names_model
     from uad.scoring.verdicts import verdict_file
 
     if not inputs:
         raise ConfigError("No input was given. Add --input PICTURE, FOLDER or URL.")
+    if names_model(pipeline):
+        pipeline = place_of_model(pipeline, also=ALSO)
     errors: list[ImageError] = []
     loaded = create_pipeline(
         pipeline,

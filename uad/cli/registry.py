@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from uad.cli import prepare_training
+from uad.cli import folder_to_change, prepare_training
 from uad.cli.retrain import Gate, Recent, gate_rule
 from uad.console import console, print_table
 from uad.errors import RegistryError
@@ -70,7 +70,7 @@ def register_bundle(
     from uad.operations.evaluation import kept_figures
     from uad.registry import ModelRegistry
 
-    figures = kept_figures(read_bundle(bundle).path)
+    figures = kept_figures(read_bundle(folder_to_change(bundle)).path)
     version = ModelRegistry().register(
         bundle, ProductName(name), description=description, metrics=figures
     )

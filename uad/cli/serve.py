@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from uad.cli import MODEL_HELP
 from uad.config.choices import ENGINE_NAMES, PRECISION_NAMES
 from uad.storage.names import ModelVersionNumber, ProductName
 
@@ -24,8 +25,8 @@ def serve(
         typer.Option(
             "--model",
             "-m",
-            help="models:/NAME@champion, models:/NAME/3, or a bundle's folder. NAME=... gives it "
-            "another name. Repeat it to serve several.",
+            help=f"{MODEL_HELP} OTHER=MODEL serves it under another name. Repeat it to serve "
+            "several.",
         ),
     ] = None,
     host: Annotated[
@@ -88,7 +89,7 @@ def serve(
     [b]Try it[/b]
 
         uad promote cookie 1
-        uad serve --model models:/cookie@champion
+        uad serve --model cookie
 
         echo "{\"image\": \"$(base64 -w0 part.png)\"}" > body.json
         curl -s localhost:8080/image-anomaly-detection -d @body.json
@@ -177,7 +178,7 @@ def api_key(
     [b]Try it[/b]
 
         uad api-key line4 >> keys.txt
-        uad serve --model models:/cookie@champion --set access.keys=keys.txt
+        uad serve --model cookie --set access.keys=keys.txt
     """
     from serving.api.access import new_key
 

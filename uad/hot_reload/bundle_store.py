@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 
 from uad.bundle import MANIFEST, read_bundle, sha256
 from uad.errors import BundleError
-from uad.registry import ModelAddress, ModelRegistry, ModelVersion, is_address
+from uad.registry import ModelAddress, ModelRegistry, ModelVersion, is_address, named_model
 from uad.registry.types import BUNDLE_SHA256
 from uad.storage.atomic_writes import UNFINISHED, new_folder, put_in_place, write_file
 from uad.storage.names import ModelVersionNumber, ProductName, place_of
@@ -283,7 +283,8 @@ def open_bundle(
     """The folder of the bundle that `address` stands for now.
 
     Args:
-        address: a bundle's folder, `models:/cookie@champion`, or `models:/cookie/3`.
+        address: a bundle's folder, `models:/cookie@champion`, `models:/cookie/3`, or a product's
+            name, which means its champion.
         registry: where to look it up; by default MLFLOW_TRACKING_URI or the one under UAD_HOME.
         store: where to keep what is fetched; by default under UAD_HOME.
 
@@ -291,8 +292,11 @@ def open_bundle(
         RegistryError: unreachable, or no such product, version or alias.
         BundleError: what was fetched is altered or incomplete.
     """
-    if not is_address(address):
-        return Path(address)
+    if isinstance(address, Path):
+        return address
     registry = registry or ModelRegistry()
+    place = named_model(address, registry).place
+    if not is_address(place):
+        return Path(place)
     store = store or BundleStore()
-    return store.ensure(registry.resolve(str(address)), registry.fetch)
+    return store.ensure(registry.resolve(place), registry.fetch)

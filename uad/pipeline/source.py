@@ -5,7 +5,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from uad.bundle import MANIFEST
 from uad.config.loading import read_yaml
 from uad.config.pipeline import (
     ANOMALY_DETECTION,
@@ -13,9 +12,12 @@ from uad.config.pipeline import (
     PipelineConfig,
     parse_pipeline,
 )
-from uad.errors import BundleError, ConfigError, RegistryError
-from uad.registry import ModelAddress, ModelRegistry, is_address
+from uad.errors import ConfigError, RegistryError
+from uad.registry import ModelAddress, ModelRegistry, named_model
+from uad.registry.named_model import NO_PRODUCTS, is_bundle
 from uad.storage.names import ProductName
+
+ALSO = f" A pipeline can also be {ANOMALY_DETECTION} or a YAML file."
 
 
 def shipped_config(name: str) -> str:
@@ -43,6 +45,11 @@ def read_pipeline(
     return settings.model_copy(update={"model": _model(settings.model, folder, registry)})
 
 
+def names_model(pipeline: str) -> bool:
+    """Whether it is a model, and no settings that name one."""
+    return pipeline != ANOMALY_DETECTION and not pipeline.lower().endswith((".yaml", ".yml"))
+
+
 def _settings(
     pipeline: str | Path | None, config: Mapping[str, Any] | None
 ) -> tuple[PipelineConfig, Path]:
@@ -59,42 +66,21 @@ def _settings(
         import yaml
 
         return parse_pipeline(yaml.safe_load(shipped_config(text)), origin=text), here
-    if text.lower().endswith((".yaml", ".yml")):
+    if not names_model(text):
         return parse_pipeline(read_yaml(Path(text)), origin=text), Path(text).parent
     return PipelineConfig(model=text), here
 
 
 def _model(model: str, folder: Path, registry: ModelRegistry) -> str:
-    if is_address(model):
-        return model
-    paths = (Path(model), folder / model)
-    for path in paths:
-        if (path / MANIFEST).is_file():
-            return str(path)
-    products = registry.products()
-    if model == DEFAULT_MODEL:
-        return str(ModelAddress.champion(_only(products)))
-    if model in products:
-        return str(ModelAddress.champion(ProductName(model)))
-    for path in paths:
-        if path.exists():
-            raise BundleError(
-                f"{path} is not a bundle: it has no {MANIFEST}. `uad train` writes bundles; `uad "
-                "import` makes one from other weights."
-            )
-    raise ConfigError(
-        f"'{model}' is not a pipeline, file, bundle or product (products: "
-        f"{', '.join(products) or 'none'}). Give {ANOMALY_DETECTION}, a YAML file, a bundle's "
-        "folder, models:/NAME@champion, or a product's name."
-    )
+    paths = (Path(), folder)
+    if model == DEFAULT_MODEL and not any(is_bundle(path / model) for path in paths):
+        return str(ModelAddress.champion(_only([] if registry.is_new else registry.products())))
+    return named_model(model, registry, folders=paths, also=ALSO).place
 
 
 def _only(products: list[ProductName]) -> ProductName:
     if not products:
-        raise RegistryError(
-            "There are no products yet. Train one: `uad retrain --data FOLDER --name NAME`. `uad "
-            "demo` shows everything on generated images."
-        )
+        raise RegistryError(NO_PRODUCTS)
     if len(products) > 1:
         raise RegistryError(
             f"{ANOMALY_DETECTION} (model {DEFAULT_MODEL}) could be any of {len(products)} "

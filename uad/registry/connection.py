@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -86,6 +86,12 @@ class RegistryClient:
     @cached_property
     def _connection(self) -> Connection:
         return connect(self.uri)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it is a database that nobody has made yet; nothing is in it."""
+        file = _sqlite_file(self.uri)
+        return file is not None and not _has_tables(self.uri)
 
     @contextmanager
     def _open(self) -> Iterator[Connection]:
@@ -265,6 +271,24 @@ def _has_tables(uri: str) -> bool:
         ) from exc
     finally:
         database.close()
+
+
+def named_in_file(uri: str, product: str) -> bool | None:
+    """Whether the SQLite database at `uri` names the product; None: it is no such file.
+
+    Raises:
+        RegistryUnreachableError: the file is damaged.
+    """
+    import sqlite3
+
+    file = _sqlite_file(uri)
+    if file is None:
+        return None
+    if not _has_tables(uri):
+        return False
+    query = "SELECT count(*) FROM registered_models WHERE name = ?"
+    with closing(sqlite3.connect(file)) as database:
+        return bool(database.execute(query, (product,)).fetchone()[0])
 
 
 def _first_line(exc: Exception) -> str:

@@ -2,6 +2,7 @@
 
 import difflib
 import shlex
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from uad.errors import BundleError, RegistryError
 from uad.registry.address import CHALLENGER, CHAMPION, ModelAddress
-from uad.registry.connection import Connection, RegistryClient
+from uad.registry.connection import Connection, RegistryClient, named_in_file
 from uad.registry.types import DATASET, EVALUATED_ON, METRIC_TAG, MODEL_ID, PRODUCT, ModelVersion
 from uad.storage.names import DatasetAddress, ModelVersionNumber, ProductName, RunId, check_name
 
@@ -115,6 +116,14 @@ class Versions(RegistryClient):
         with self._open() as connection:
             search = connection.client.search_registered_models
             return sorted(model.name for model in _pages(search))
+
+    def has_product(self, name: ProductName) -> bool:
+        """Whether it has the product, as far as it answers: for a remark, never for a decision."""
+        try:
+            known = named_in_file(self.uri, name)  # MLflow takes seconds to load
+            return name in self.products() if known is None else known
+        except (RegistryError, sqlite3.Error):
+            return False
 
     def experiments(self) -> dict[str, str]:
         """By product the id of MLflow's experiment that holds its runs."""

@@ -105,7 +105,7 @@ def test_a_product_without_a_champion_says_how_to_promote(
 
 
 def test_an_unknown_name_is_answered_with_what_there_is(served: ModelRegistry) -> None:
-    with pytest.raises(ConfigError, match=r"'OCR' is not a pipeline.*products: cookie"):
+    with pytest.raises(ConfigError, match=r"'OCR' is neither a product.*Products: cookie"):
         create_pipeline("OCR")
     with pytest.raises(ConfigError, match=r"missing\.yaml"):
         create_pipeline("missing.yaml")
