@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from uad.bundle import MANIFEST, read_bundle
 from uad.errors import ConfigError, RegistryError
 from uad.registry.address import ModelAddress, is_address
 from uad.registry.models import ModelRegistry
@@ -61,6 +60,8 @@ def named_model(
         return NamedModel(str(ModelAddress.champion(name)), name)
     for path in paths:
         if path.exists():
+            from uad.bundle import read_bundle
+
             read_bundle(path)  # says what is missing
     known = f"Products: {', '.join(products)}." if products else NO_PRODUCTS
     raise ConfigError(f"'{text}' is neither a product nor the folder of a bundle. {known}{also}")
@@ -68,6 +69,8 @@ def named_model(
 
 def is_bundle(folder: Path) -> bool:
     """Whether a bundle lies there; its files are not verified."""
+    from uad.bundle import MANIFEST  # with all that a model needs
+
     return (folder / MANIFEST).is_file()
 
 
