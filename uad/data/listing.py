@@ -52,6 +52,8 @@ class Listing:
     images: tuple[ListedImage, ...]
     missing: tuple[Path, ...] = ()
     """Files that a list names and that are not there."""
+    unlabelled: tuple[Path, ...] = ()
+    """Test images that a list names without saying whether they are good; they are not used."""
     folders: tuple[FolderUse, ...] = ()
     remarks: tuple[str, ...] = field(default=())
     """What a person should know about how the folder was read."""

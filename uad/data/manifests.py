@@ -3,9 +3,11 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from uad.data.label_columns import says_label
 from uad.data.listing import TEST, TRAIN, ListedImage, Listing, folder_uses, relative_name
 from uad.data.samples import GOOD
 from uad.data.words import meaning
@@ -24,6 +26,9 @@ _SPLITS = {"train": TRAIN, "test": TEST, "val": TEST, "valid": TEST, "validation
 _NORMAL = frozenset({"0", "0.0", "false"})
 _ANOMALOUS = frozenset({"1", "1.0", "true"})
 
+_NONE = frozenset({"", "-", "none", "nan", "null", "na", "n/a"})
+"""What tools write into a cell without a value."""
+
 Row = Mapping[str, str]
 
 
@@ -31,9 +36,10 @@ def read_paddlex_lists(root: Path) -> Listing:
     """PaddleX's and PaddleSeg's train.txt, val.txt (and test.txt): `image mask` per line.
 
     There are no labels: an image is anomalous if its mask marks something. PaddleX's own converter
-    gives a training image itself as its mask, which says nothing and is ignored.
+    gives a training image itself as its mask, which says nothing and is ignored. A test image
+    without a mask is not used: nothing says whether it is good.
     """
-    images, missing = [], []
+    images, missing, silent = [], [], []
     for file, split in (("train.txt", TRAIN), ("val.txt", TEST), ("test.txt", TEST)):
         for line in _lines(root / file):
             image, mask = _two_paths(root, line)
@@ -43,8 +49,9 @@ def read_paddlex_lists(root: Path) -> Listing:
             mask = None if mask is not None and mask.is_file() and mask.samefile(image) else mask
             name = relative_name(root, image)
             decides = mask is not None
-            images.append(ListedImage(image, name, split, GOOD, mask, mask_decides=decides))
-    return _listing(root, root / "train.txt", "PaddleX lists", images, missing)
+            listed = ListedImage(image, name, split, GOOD, mask, mask_decides=decides)
+            (images if decides or split == TRAIN else silent).append(listed)
+    return _listing(root, root / "train.txt", "PaddleX lists", images, missing, silent)
 
 
 def read_manifest(root: Path, file: Path) -> Listing:
@@ -53,16 +60,25 @@ def read_manifest(root: Path, file: Path) -> Listing:
     Paths are relative to the manifest. `label` is 0/1, good/bad, or the defect's name; without a
     split, normal images train and anomalous ones test.
     """
-    images, missing = [], []
-    for number, row in _rows(file):
+    images, missing, silent = [], [], []
+    rows = list(_rows(file))
+    labelled = _check_columns(file, [row for _, row in rows])
+    for number, row in rows:
+        where = f"{file} line {number}"
         if not row.get("path"):
-            raise DataError(f"{file} line {number} has no path; every line names an image")
+            raise DataError(f"{where} has no path; every line names an image")
         path = place(root, row["path"])
         if not path.is_file():
             missing.append(path)
             continue
-        images.append(_image(root, path, row, f"{file} line {number}"))
-    return _listing(root, file, f"manifest {file.name}", images, missing)
+        image = _image(root, path, row, where)
+        if labelled and not _says_class(row):
+            raise DataError(
+                f"{where} has no label, but other lines have one. Write good, or what the defect "
+                "is called; or remove the line."
+            )
+        (images if _says_class(row) or image.split == TRAIN else silent).append(image)
+    return _listing(root, file, f"manifest {file.name}", images, missing, silent)
 
 
 def manifest_in(root: Path) -> Path | None:
@@ -104,11 +120,13 @@ def labels_file(file: Path) -> bool:
 
 
 def place(root: Path, text: str) -> Path:
-    r"""The file that a list means; `images\000.png`, as Windows writes it, is images/000.png."""
-    path = root / text
-    if "\\" in text and not path.is_file():
-        return root / text.replace("\\", "/")
-    return path
+    r"""The file that a list means; `images\000.png`, as Windows writes it, is images/000.png.
+
+    A letter with an accent is one character or two, as the system wrote it: both mean the same.
+    """
+    plain = text.replace("\\", "/")
+    spellings = (text, plain, *(unicodedata.normalize(form, plain) for form in ("NFC", "NFD")))
+    return next((root / each for each in spellings if (root / each).is_file()), root / plain)
 
 
 def _image(root: Path, path: Path, row: Row, where: str) -> ListedImage:
@@ -123,16 +141,46 @@ def _image(root: Path, path: Path, row: Row, where: str) -> ListedImage:
         split=_SPLITS[split],
         defect=defect,
         mask=place(root, row["mask"]) if row.get("mask") else None,
-        mask_decides=not row.get("label") and not row.get("defect") and bool(row.get("mask")),
+        mask_decides=not _cell(row, "label") and not row.get("defect") and bool(row.get("mask")),
         split_given=bool(given),
     )
 
 
+def _check_columns(file: Path, rows: Sequence[Row]) -> bool:
+    """Whether the lines have labels; refuses a list whose labels stand in a column not read."""
+    known = {key for row in rows for key in row} & set(_COLUMNS.values())
+    if known & {"label", "defect", "mask"}:
+        return any(_cell(row, "label") for row in rows) or "label" in known
+    for name in dict.fromkeys(key for row in rows for key in row if key not in known):
+        if says_label(name, [row.get(name, "") for row in rows]):
+            raise DataError(
+                f"{file}: the column '{name}' seems to say which images are good, but is not read. "
+                "Write a column 'label' instead: good or 0, bad or 1, or what the defect is "
+                "called. If it means something else, remove it."
+            )
+    return False
+
+
+def _says_class(row: Row) -> bool:
+    return bool(_cell(row, "label") or row.get("defect") or row.get("mask"))
+
+
+def _cell(row: Row, column: str) -> str:
+    """The cell; empty where it holds no value."""
+    text = row.get(column, "")
+    return "" if text.lower() in _NONE else text
+
+
 def _defect(row: Row, where: str) -> str:
-    label, defect = row.get("label", ""), row.get("defect", "")
+    label, defect = _cell(row, "label"), _cell(row, "defect")
     if UNCLEAR in (label, defect):
         raise DataError(
             f"{where}: the label is '{UNCLEAR}'; write good, or what the defect is called"
+        )
+    if label and defect and _is_normal(label) != _is_normal(defect):
+        raise DataError(
+            f"{where}: the label is '{label}' but the defect is '{defect}'. One says good, the "
+            "other defective. Correct one."
         )
     if (not label or _is_normal(label)) and (not defect or _is_normal(defect)):
         return GOOD
@@ -151,7 +199,7 @@ def _is_normal(text: str) -> bool:
 
 
 def _rows(file: Path) -> Iterator[tuple[int, Row]]:
-    """Line numbers and rows with lower-case column names and text values."""
+    """Line numbers and rows with lower-case column names and text values, read or not."""
     kind = file.suffix.lower()
     if kind not in (".csv", ".jsonl", ".ndjson"):
         raise DataError(
@@ -164,7 +212,8 @@ def _rows(file: Path) -> Iterator[tuple[int, Row]]:
         return
     header = text.partition("\n")[0]
     reader = csv.DictReader(io.StringIO(text), delimiter=";" if ";" in header else ",")
-    columns = [_COLUMNS.get((name or "").strip().lower(), "") for name in reader.fieldnames or ()]
+    names = [(name or "").strip().lower() for name in reader.fieldnames or ()]
+    columns = [_COLUMNS.get(name, name) for name in names]
     if "path" not in columns:
         raise DataError(
             f"{file} has no column 'path'; its first line names the columns, of which these are "
@@ -185,7 +234,7 @@ def _json_rows(file: Path, text: str) -> Iterator[tuple[int, Row]]:
             raise DataError(f"{file} line {number} is not JSON: {exc}") from exc
         if not isinstance(row, dict):
             raise DataError(f'{file} line {number} is not a JSON object; write {{"path": ...}}')
-        known = {_COLUMNS.get(str(key).lower()): value for key, value in row.items()}
+        known = {_COLUMNS.get(str(k).lower(), str(k).lower()): v for k, v in row.items()}
         yield number, {k: str(v).strip() for k, v in known.items() if k and v is not None}
 
 
@@ -228,13 +277,28 @@ def _text(file: Path) -> str:
 
 
 def _listing(
-    root: Path, file: Path, layout: str, images: list[ListedImage], missing: list[Path]
+    root: Path,
+    file: Path,
+    layout: str,
+    images: list[ListedImage],
+    missing: list[Path],
+    silent: list[ListedImage],
 ) -> Listing:
-    if not images:
+    """`silent` are test images of which nothing says whether they are good."""
+    if not images and not silent:
         gone = f"; {missing[0]} does not exist" if missing else ""
         raise DataError(f"none of the images in {file} exists{gone}; paths are relative to {root}")
-    uses = folder_uses(root, ((image.path, _use(image), False) for image in images))
-    return Listing(root, layout, tuple(images), tuple(missing), uses)
+    told = "used for nothing: nothing says whether they are good"
+    uses = [(image.path, _use(image), False) for image in images]
+    uses += [(image.path, told, True) for image in silent]
+    return Listing(
+        root,
+        layout,
+        tuple(images),
+        missing=tuple(missing),
+        unlabelled=tuple(image.path for image in silent),
+        folders=folder_uses(root, uses),
+    )
 
 
 def _use(image: ListedImage) -> str:

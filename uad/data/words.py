@@ -262,6 +262,14 @@ def words_of(name: str) -> tuple[str, ...]:
     return tuple(match[1] for match in found if match)
 
 
+def folded(name: str) -> str:
+    """The name as names are compared: case does not count, nor how accents are written.
+
+    macOS writes a letter with an accent as two characters, other systems as one.
+    """
+    return unicodedata.normalize("NFC", name).lower()
+
+
 def mask_stems(stem: str) -> list[str]:
     """The name of the picture that a mask of this name may belong to: itself, then without `_mask`.
 

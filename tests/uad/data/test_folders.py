@@ -277,3 +277,16 @@ def test_silhouettes_before_a_lamp_are_no_masks(tmp_path: Path) -> None:
     found = scan(tmp_path / "set")
     assert len(found.entries) == 6
     assert {problem.kind for problem in found.problems} == {"flat"}
+
+
+def test_a_table_whose_cells_say_defect_stops_images_from_being_taken_for_good(
+    tmp_path: Path, draw: Draw
+) -> None:
+    for index in range(6):
+        draw(f"set/{index}.png", seed=index)
+    rows = [f"{index}.png;{'NOK' if index > 3 else 'OK'}" for index in range(6)]
+    (tmp_path / "set/shift.csv").write_text("\n".join(["file;lamp 3", *rows]))
+    with pytest.raises(DataError, match=r"shift.csv says what pictures show"):
+        find(tmp_path / "set")
+    (tmp_path / "set/shift.csv").write_text("\n".join(["file;lamp", *(r[:-1] for r in rows)]))
+    assert len(find(tmp_path / "set").images) == 6

@@ -244,3 +244,89 @@ def test_a_jsonl_line_that_is_not_json_is_refused_by_line(tmp_path: Path) -> Non
 def test_an_image_file_is_no_dataset(draw: Draw) -> None:
     with pytest.raises(DataError, match="name the folder that holds the images"):
         find(draw("one.png", seed=1))
+
+
+@pytest.mark.parametrize(
+    ("header", "good", "bad", "column"),
+    [
+        ("path,is_defect", "0", "1", "is_defect"),
+        ("filename,good", "1", "0", "good"),
+        ("image,quality", "OK", "NOK", "quality"),
+        ("path,result", "1", "2", "result"),
+        ("path,comment", "", "scratch", "comment"),
+    ],
+)
+def test_labels_in_a_column_that_is_not_read_are_never_taken_for_good(
+    tmp_path: Path, draw: Draw, header: str, good: str, bad: str, column: str
+) -> None:
+    for index in range(6):
+        draw(f"set/{index}.png", seed=index)
+    rows = [f"{index}.png,{bad if index > 3 else good}" for index in range(6)]
+    (tmp_path / "set/manifest.csv").write_text("\n".join([header, *rows]))
+    with pytest.raises(DataError, match=f"'{column}' seems to say .* a column 'label' instead"):
+        find(tmp_path / "set")
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["path,label", "0.png,good", "1.png,"], "line 3 has no label, but other lines have one"),
+        (["path,label", "0.png,good", "1.png,nan"], "line 3 has no label"),
+        (
+            ["path,label,defect", "0.png,1,good"],
+            "line 2: the label is '1' but the defect is 'good'",
+        ),
+        (["path,label,defect", "0.png,0,crack"], "One says good, the other defective"),
+    ],
+)
+def test_a_label_that_is_missing_or_contradicted_is_refused_by_line(
+    tmp_path: Path, draw: Draw, rows: list[str], message: str
+) -> None:
+    for index in range(2):
+        draw(f"set/{index}.png", seed=index)
+    (tmp_path / "set/manifest.csv").write_text("\n".join(rows))
+    with pytest.raises(DataError, match=message):
+        find(tmp_path / "set")
+
+
+def test_a_defect_of_none_is_no_defect(tmp_path: Path, draw: Draw) -> None:
+    rows = ["path,label,defect", "0.png,0,none", "1.png,0,-", "2.png,0,", "3.png,1,crack"]
+    for index in range(4):
+        draw(f"set/{index}.png", seed=index)
+    (tmp_path / "set/manifest.csv").write_text("\n".join(rows))
+    found = [image.defect for image in find(tmp_path / "set").images]
+    assert found == ["good", "good", "good", "crack"]
+
+
+@pytest.mark.parametrize(
+    "lists",
+    [
+        {"manifest.csv": "path,split\n0.png,train\n1.png,train\n2.png,train\n3.png,test\n"},
+        {"train.txt": "0.png\n1.png\n2.png\n", "val.txt": "3.png\n"},
+    ],
+)
+def test_listed_test_images_without_a_label_are_not_taken_for_good(
+    tmp_path: Path, draw: Draw, lists: dict[str, str]
+) -> None:
+    for index in range(4):
+        draw(f"set/{index}.png", seed=index)
+    for name, text in lists.items():
+        (tmp_path / "set" / name).write_text(text)
+    dataset = load_dataset(tmp_path / "set")
+    assert (len(dataset.normals), dataset.test) == (3, ())
+    assert [problem.message for problem in dataset.problems] == [
+        "1 picture in . is used for nothing: nothing says whether they are good"
+    ]
+
+
+def test_accents_written_as_one_character_or_two_name_the_same_file(
+    tmp_path: Path, draw: Draw, draw_mask: Draw
+) -> None:
+    for index in range(3):
+        draw(f"set/train/good/{index}.png", seed=index)
+    draw("set/test/défaut/é.png".replace("é", "e\N{COMBINING ACUTE ACCENT}"), seed=9)
+    draw_mask("set/ground_truth/défaut/é_mask.png")
+    assert [sample.mask is not None for sample in load_dataset(tmp_path / "set").test] == [True]
+    rows = ["path,label", *(f"train/good/{i}.png,good" for i in range(3)), "test/défaut/é.png,1"]
+    (tmp_path / "set/manifest.csv").write_text("\n".join(rows), encoding="utf-8")
+    assert load_dataset(tmp_path / "set").counts["test_anomalous"] == 1

@@ -55,9 +55,8 @@ def find(
 
 def _with_unlisted(listing: Listing, files: FolderFiles) -> Listing:
     """The listing, and the pictures of the folder that its list does not name."""
-    named = {
-        path.resolve() for image in listing.images for path in (image.path, image.mask) if path
-    }
+    listed = [path for image in listing.images for path in (image.path, image.mask) if path]
+    named = {path.resolve() for path in (*listed, *listing.unlabelled)}
     left = [file for file in files.images if file.resolve() not in named]
     unlisted = ((file, "used for nothing: the list does not name them", True) for file in left)
     unused = folder_uses(listing.root, unlisted)

@@ -7,17 +7,13 @@ so that their pictures are not taken for good ones.
 import json
 import re
 from collections import defaultdict
+from collections.abc import Container
 from pathlib import Path
 
-from uad.data.words import words_of
+from uad.data.label_columns import says_label
 from uad.images.folders import FolderFiles
 
 _YOLO = re.compile(r"\s*\d+(\s+-?\d*\.?\d+(e-?\d+)?){4,}\s*", re.IGNORECASE)
-_LABEL_COLUMNS = frozenset(
-    {"label", "labels", "class", "classid", "category", "target", "encodedpixels", "pixels"}
-    | {"defect", "defects", "defective", "anomaly", "anomalous", "good", "ok", "ng", "klasse"}
-    | {"fehler", "defaut", "classe", "defecto", "difetto"}
-)
 _SHORTEST_STEM = 5
 """Shorter names of files may be any other number or word of a table."""
 _MOST_BYTES = 64 * 2**20
@@ -39,14 +35,18 @@ def find_annotations(files: FolderFiles, images: set[Path]) -> tuple[Path, set[P
             found |= by_stem[file.stem]
         named = _coco_names(file) if suffix == ".json" else ()
         if suffix in (".csv", ".tsv"):
-            named = _table_names(file)
+            named = _table_names(file, by_name.keys() | {s for s in by_stem if _is_long(s)})
         for name in named:
             found |= by_name.get(name, set())
-            if len(name) >= _SHORTEST_STEM:  # a table may leave out the suffix
+            if _is_long(name):  # a table may leave out the suffix
                 found |= by_stem.get(name, set())
         if found:
             first, marked = first or file, marked | found
     return None if first is None else (first, marked)
+
+
+def _is_long(stem: str) -> bool:
+    return len(stem) >= _SHORTEST_STEM
 
 
 def _marks_objects(file: Path) -> bool:
@@ -60,13 +60,21 @@ def _marks_objects(file: Path) -> bool:
     return isinstance(content, dict) and bool(content.get("shapes"))
 
 
-def _table_names(file: Path) -> set[str]:
-    """File names in the cells of a table that has a column of labels."""
+def _table_names(file: Path, images: Container[str]) -> set[str]:
+    """The cells of a table that has a column of labels; `images` are names of images."""
     lines = _text(file).splitlines()
-    words = {word for name in _cells(lines[0]) for word in words_of(name)} if lines else set()
-    if not words & _LABEL_COLUMNS:
-        return set()
-    return {Path(cell.replace("\\", "/")).name for line in lines[1:] for cell in _cells(line)}
+    header, rows = (_cells(lines[0]), [_cells(line) for line in lines[1:]]) if lines else ([], [])
+    names = {Path(cell.replace("\\", "/")).name for row in rows for cell in row}
+    columns = (
+        (name, [row[index] for row in rows if index < len(row)])
+        for index, name in enumerate(header)
+    )
+    others = (
+        (name, cells)
+        for name, cells in columns
+        if not any(Path(cell.replace("\\", "/")).name in images for cell in cells)
+    )
+    return names if any(says_label(name, cells) for name, cells in others) else set()
 
 
 def _cells(line: str) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from uad.data.layouts.pictures import PHOTOGRAPHS, Folder, FoundImage, Use
 from uad.data.samples import GOOD
-from uad.data.words import mask_stems, meaning
+from uad.data.words import folded, mask_stems, meaning
 
 
 def give_masks(folder: Folder) -> None:
@@ -22,7 +22,7 @@ def give_masks(folder: Folder) -> None:
 
 def _owner(mask: FoundImage, pictures: dict[str, list[FoundImage]]) -> FoundImage | None:
     if mask.folders:  # several masks of one picture lie in a folder of its name, as in MVTec LOCO
-        named = pictures.get(mask.folders[-1].lower(), [])
+        named = pictures.get(folded(mask.folders[-1]), [])
         found = _agreeing(mask, mask.key[:-1], [p for p in named if p.key == mask.key[:-1]])
         if found is not None:
             return found

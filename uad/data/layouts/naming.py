@@ -10,7 +10,7 @@ from uad.data.layouts.masks import decide_by_masks, expect_masks, give_masks
 from uad.data.layouts.pictures import PHOTOGRAPHS, Folder, FoundImage, Use
 from uad.data.listing import TEST, TRAIN, FolderRoles, relative_name
 from uad.data.samples import GOOD, natural
-from uad.data.words import Meaning, class_words, mask_stems, meaning
+from uad.data.words import Meaning, class_words, folded, mask_stems, meaning
 from uad.errors import DataError
 from uad.images import looks_like_mask
 from uad.images.folders import FolderFiles, image_files
@@ -66,7 +66,7 @@ def _say_by_folders(picture: FoundImage, spoken: Spoken) -> None:
     validates = split == "validation"
     picture.split = None if split is None else TRAIN if split == "train" else TEST
     named = zip(picture.folders, says, strict=True)
-    picture.key = tuple(name.lower() for name, said in named if not said.structural)
+    picture.key = tuple(folded(name) for name, said in named if not said.structural)
     good, defect = any(said.good for said in says), any(said.defect for said in says)
     if any(said.mask for said in says):
         picture.use = Use.MASK
@@ -263,7 +263,7 @@ def _say_by_roles(picture: FoundImage, said: dict[Path, Use]) -> bool:
     below = picture.path.relative_to(nearest).parts[:-1]
     inside = [meaning(name) for name in below]
     picture.use, picture.by_role = said[nearest], True
-    picture.key = tuple(name.lower() for name in below)
+    picture.key = tuple(folded(name) for name in below)
     if any(each.mask for each in inside):
         picture.use = Use.MASK
     picture.split = {Use.GOOD: TRAIN, Use.DEFECT: TEST}.get(picture.use)

@@ -7,7 +7,7 @@ from pathlib import Path
 from uad.data.listing import TEST, TRAIN, ListedImage, Listing, folder_uses, relative_name
 from uad.data.manifests import labels_file
 from uad.data.samples import GOOD
-from uad.data.words import meaning
+from uad.data.words import folded, meaning
 from uad.errors import DataError
 from uad.images.folders import FolderFiles, told_unreadable
 
@@ -63,8 +63,8 @@ class FoundImage:
 
     @property
     def stem(self) -> str:
-        """The file's name without its suffix, in lower case."""
-        return self.path.stem.lower()
+        """The file's name without its suffix, as names are compared."""
+        return folded(self.path.stem)
 
     def listed(self, root: Path) -> ListedImage:
         """The picture as `checks` takes it."""
