@@ -11,7 +11,7 @@ import numpy as np
 from uad.data.file_index import Facts
 from uad.data.layouts import find
 from uad.data.listing import TEST, TRAIN, FolderRoles, FolderUse, Listing, relative_name
-from uad.data.near_duplicates import similar_across_splits
+from uad.data.near_duplicates import copies_among_good, similar_across_splits
 from uad.data.outliers import outliers
 from uad.data.reading import Checked, Reading, image_facts, mask_facts, merged_mask, read_all
 from uad.data.samples import GOOD, Problem, natural
@@ -89,7 +89,8 @@ def scan(
     checked, twins = _without_duplicates(checked)
     late = _unfinished(listing.root, {**read.unfinished, **read_masks.unfinished})
     ahead = [*read.from_the_future, *read_masks.from_the_future]
-    remarks = (*_remarks(checked), *similar_across_splits(checked), *outliers(checked))
+    copies = (*copies_among_good(checked), *similar_across_splits(checked))
+    remarks = (*_remarks(checked), *copies, *outliers(checked))
     told = (*_of_folders(listing), *_from_the_future(listing.root, ahead))
     problems = (*told, *broken, *late, *unmerged, *mask_problems, *moved, *twins, *remarks)
     if trains:

@@ -37,8 +37,8 @@ class Problem:
 
     path: Path
     kind: str
-    """`broken`, `unfinished`, `missing`, `duplicate`, `leak`, `similar`, `conflict`, `mask`,
-    `moved`, `unused`, `folders`, `clock`, `blank`, `flat`, `dark`, `size`, `brightness` or
+    """`broken`, `unfinished`, `missing`, `duplicate`, `leak`, `similar`, `copy`, `conflict`,
+    `mask`, `moved`, `unused`, `folders`, `clock`, `blank`, `flat`, `dark`, `size`, `brightness` or
     `excluded`."""
     message: str
     """What is wrong and what was done about it."""

@@ -29,6 +29,10 @@ MEANINGS = {
         "a test image is nearly a training image; kept; the measured figures may look "
         "better than they are"
     ),
+    "copy": (
+        "good images are copies of one another; kept; good parts may raise more false alarms "
+        "than asked for"
+    ),
     "moved": "a defective image was listed for training; used for testing",
     "mask": "missing, damaged, empty, of another size, or marking more than half; see each",
     "unused": "pictures that are not used: no folder or file name says what they are",

@@ -71,9 +71,21 @@ def test_another_file_of_a_training_picture_in_test_is_named_with_its_twin(
     assert "nearly the same picture as train/good/003.png" in twins[0].message
 
 
-def test_near_duplicates_within_training_are_no_matter(castings: Path, write: Write) -> None:
+def test_one_copy_among_the_good_images_is_no_matter(castings: Path, write: Write) -> None:
     write("train/good/other.jpg", read(castings / "train/good/003.png"))
     assert found(castings) == []
+
+
+def test_good_images_that_are_saved_twice_are_counted_because_they_lower_the_threshold(
+    castings: Path, write: Write
+) -> None:
+    for file in sorted((castings / "train/good").iterdir()):
+        write(f"train/good/{file.stem}.jpg", read(file))
+    (problem,) = scan(castings).problems
+    assert problem.kind == "copy"
+    assert f"{len(list((castings / 'train/good').glob('*.png')))} good images" in problem.message
+    assert problem.other is not None
+    assert problem.other.stem == problem.path.stem
 
 
 def test_an_image_of_another_size_is_named(castings: Path, write: Write) -> None:
