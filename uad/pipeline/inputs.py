@@ -65,7 +65,9 @@ def items(value: Any) -> Iterator[InputImage]:
 
 
 def from_array(array: NDArray[Any], *, name: str = "the array") -> Image:
-    """An array as (H, W, 3) uint8 BGR, by the same rules as a file of its kind.
+    """A copy of an array as (H, W, 3) uint8 BGR, by the same rules as a file of its kind.
+
+    A camera may fill its buffer with the next picture while this one waits in a batch or a result.
 
     Args:
         array: (H, W), (H, W, 1), (H, W, 3) BGR or (H, W, 4) BGRA; uint8, or uint16 of full range.
@@ -84,7 +86,7 @@ def from_array(array: NDArray[Any], *, name: str = "the array") -> Image:
             f"{name} has shape {array.shape}: an image is (H, W), (H, W, 3) or (H, W, 4)"
         )
     if array.dtype == np.uint8 and not flat and array.shape[2] == 3:
-        return np.ascontiguousarray(array)
+        return np.array(array, order="C", subok=False)
     done, png = cv2.imencode(".png", array, [cv2.IMWRITE_PNG_COMPRESSION, 0])
     if not done:
         raise ImageError(f"{name} of shape {array.shape} cannot be converted to colour")

@@ -84,6 +84,34 @@ def test_results_do_not_depend_on_the_batch_size(
         np.testing.assert_allclose(one["anomaly_map"], other["anomaly_map"], rtol=1e-4)
 
 
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_a_camera_may_fill_one_buffer_again_and_again(
+    pipeline: Pipeline, picture: Pictures, batch_size: int
+) -> None:
+    frames = [cv2.resize(picture(seed), (48, 48)) for seed in range(3)]
+    buffer = np.empty((48, 48, 3), np.uint8)
+
+    def filled() -> Iterator[Picture]:
+        for frame in frames:
+            buffer[:] = frame
+            yield buffer
+
+    found = list(pipeline.predict(filled(), batch_size=batch_size))
+    own = list(pipeline.predict(frames, batch_size=batch_size))
+    assert [each["score"] for each in found] == [each["score"] for each in own]
+    drawn = [[np.asarray(each.img["res"]) for each in results] for results in (found, own)]
+    assert all(np.array_equal(one, other) for one, other in zip(*drawn, strict=True))
+
+
+def test_a_smallest_defect_larger_than_the_picture_is_refused_since_nothing_could_raise_an_alarm(
+    pipeline: Pipeline, picture: Pictures
+) -> None:
+    with pytest.raises(CalibrationError, match=r"min_area\) is 2495 pixels, .* 58 x 43 = 2494"):
+        list(pipeline.predict(picture(3), min_area=2495))
+    (whole,) = pipeline.predict(picture(3), min_area=2494)
+    assert whole["min_area"] == 2494
+
+
 def test_batches_reach_the_engine_as_batches(
     random_bundle: Callable[[int], Path], folder: Path
 ) -> None:
