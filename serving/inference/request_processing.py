@@ -23,7 +23,7 @@ from serving.inference.encoding import array_bytes, encoded_label_map, encoded_p
 from serving.inference.image_input import decoded, from_base64, is_url, known_size
 from serving.settings import Limits
 from serving.workers.messages import ImageVerdict, Job, KeptImage, Reply, Stopwatch, refusal
-from uad.errors import RequestRefused
+from uad.errors import CalibrationError, RequestRefused
 from uad.images import Image
 from uad.inference.detector import Detection, Detector
 from uad.scoring.parts import Scored
@@ -261,9 +261,12 @@ class RequestProcessor:
             raise RequestRefused(
                 422, f"'minArea' must be at least {least}: this model is calibrated for it"
             )
-        return self.detector.judge(
-            scored, alpha=asked.alpha, threshold=asked.threshold, min_area=asked.min_area
-        )
+        try:
+            return self.detector.judge(
+                scored, alpha=asked.alpha, threshold=asked.threshold, min_area=asked.min_area
+            )
+        except CalibrationError as exc:  # what is asked does not fit this image
+            raise RequestRefused(422, str(exc)) from exc
 
     def _show(
         self, picture: _Picture, image: Image, detection: Detection, result: dict[str, Any]

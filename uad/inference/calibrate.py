@@ -12,6 +12,7 @@ from uad.inference.detector import Scorer
 from uad.inference.engines import Engine, load_engine
 from uad.scoring.conformal import conformal_threshold, dependence, shortfall_sentence
 from uad.scoring.looks import Look, Looks
+from uad.scoring.regions import check_fits
 from uad.scoring.zone_alpha import alpha_outside, check_zones, on_image_scale
 
 TOLERANCE = {"fp32": 1e-3, "bf16": 2e-2, "fp16": 2e-2, "int8": 2e-2}
@@ -51,10 +52,13 @@ def calibrate(
             or that the threshold depends on one image.
 
     Raises:
-        CalibrationError: no images, or too few for the zones' alphas.
+        CalibrationError: no images, too few for the zones' alphas, or one is smaller than
+            `min_area`.
     """
     if not samples:
         raise CalibrationError("calibration needs normal images: none were given")
+    for sample in samples:
+        check_fits(min_area, sample.size)
     check_zones(zones, alpha, len(samples))
     loaded = load_engine(bundle, engine, device=device, precision=precision, threads=threads)
     try:

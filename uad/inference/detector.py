@@ -24,7 +24,7 @@ from uad.scoring.conformal import conformal_threshold, p_value, shortfall_senten
 from uad.scoring.looks import Look
 from uad.scoring.maps import Map
 from uad.scoring.parts import WORDS, Scored, Scoring
-from uad.scoring.regions import Regions, find_regions, without_small
+from uad.scoring.regions import Regions, check_fits, find_regions, without_small
 from uad.scoring.zone_alpha import ZoneVerdict, combined_p_value, rescaled
 from uad.scoring.zones import prepared, zone_numbers
 
@@ -194,7 +194,8 @@ class Detector:
                 the bundle was calibrated for. A larger one keeps alpha's guarantee.
 
         Raises:
-            CalibrationError: alpha and threshold are given, or one of the three is impossible.
+            CalibrationError: alpha and threshold are given, or one of the three is impossible:
+                `min_area` also where it is larger than an image.
         """
         decision, smallest = self._decision(alpha, threshold), self._smallest(min_area)
         return [self._judged(scored, decision, smallest) for scored in self.scorer.score(images)]
@@ -212,6 +213,7 @@ class Detector:
         return self._judged(scored, decision, self._smallest(min_area))
 
     def _judged(self, scored: Scored, decision: "_Decision", min_area: int) -> Detection:
+        check_fits(min_area, scored.anomaly_map.shape)
         scored = self.scorer.scoring.reopened(scored, min_area)
         zones = tuple(
             ZoneVerdict(zone.name, peak, threshold, alpha)

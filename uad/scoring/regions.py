@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from uad.errors import CalibrationError
+
 Map = NDArray[np.float32]
 Labels = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
@@ -67,6 +69,21 @@ class Regions:
     def largest(self) -> Region | None:
         """The listed region with the most pixels; None if there is no region."""
         return max(self.listed, key=lambda region: region.area, default=None)
+
+
+def check_fits(min_area: int, size: tuple[int, ...]) -> None:
+    """Refuse a smallest defect that no region of an image of `size` = (H, W) can have.
+
+    Raises:
+        CalibrationError: says both areas.
+    """
+    height, width = size[:2]
+    if min_area > height * width:
+        raise CalibrationError(
+            f"the smallest defect (min_area) is {min_area} pixels, but an image has {width} x "
+            f"{height} = {width * height}: no region could raise an alarm. Give the area of the "
+            "smallest defect in pixels of the image."
+        )
 
 
 def find_regions(anomaly_map: Map, label_map: Labels, *, most: int = MOST_REGIONS) -> Regions:

@@ -16,6 +16,7 @@ from uad.errors import DataError
 from uad.inference.calibrate import calibrate
 from uad.inference.quantization.automatic import add_int8_where_accepted
 from uad.models.parts import EpochMetrics, Teacher, TrainedStudent
+from uad.scoring.regions import check_fits
 from uad.scoring.zone_alpha import check_zones
 from uad.scoring.zones import with_zones
 from uad.storage.paths import checkpoints_dir
@@ -60,6 +61,8 @@ def train(
             "at least 3, and 30 or more work well"
         )
     check_zones(dataset.zones, config.data.alpha, len(dataset.calibration))
+    for sample in dataset.calibration:
+        check_fits(config.data.min_area, sample.size)
     config = settled(config, dataset)
     for remark in remarks(config.input.spec(), dataset.normals):
         log.warning(remark)

@@ -99,6 +99,12 @@ def test_a_smallest_defect_takes_the_alarm_and_the_mark_away(server: Running, im
     assert larger["labelMap"] == [48 * 64]
 
 
+def test_a_smallest_defect_larger_than_the_image_is_refused(server: Running, image: str) -> None:
+    answer = server.judge(image, minArea=48 * 64 + 1)
+    assert answer["errorCode"] == 422
+    assert "3073 pixels, but an image has 64 x 48 = 3072" in answer["errorMsg"]
+
+
 def test_each_product_may_have_a_threshold_of_its_own(
     serve: Callable[..., Running], random_bundle: Bundles, image: str
 ) -> None:
