@@ -1,14 +1,18 @@
 """Remember what was read: a file that has not changed is neither hashed nor decoded again."""
 
+import logging
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from uad.storage.paths import cache_dir
 
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS files (path TEXT, role TEXT, bytes INTEGER, mtime_ns INTEGER, "
     "inode INTEGER, sha256 TEXT, height INTEGER, width INTEGER, format TEXT, remark TEXT, "
@@ -59,27 +63,11 @@ class Index:
 
     def __init__(self, file: Path | None = None) -> None:
         self._file = file or cache_dir() / INDEX_FILE
-        try:
-            self._create()
-        except sqlite3.OperationalError:
-            raise
-        except sqlite3.DatabaseError:  # not a database any more; nothing in it is worth keeping
-            self._file.unlink()
-            self._create()
+        self._repaired(self._create)
 
     def known(self, stamps: Mapping[Path, Stamp], role: str) -> dict[Path, Facts]:
         """Facts of those files whose stamp is the one remembered."""
-        found = {}
-        with self._connected() as connection:
-            for path, stamp in stamps.items():
-                row = connection.execute(
-                    "SELECT bytes, mtime_ns, inode, sha256, height, width, format, remark, "
-                    "brightness, thumbnail FROM files WHERE path = ? AND role = ?",
-                    (str(path), role),
-                ).fetchone()
-                if row and row[:3] == (stamp.bytes, stamp.mtime_ns, stamp.inode):
-                    found[path] = Facts(row[3], (row[4], row[5]), row[0], *row[6:])
-        return found
+        return self._repaired(lambda: self._known(stamps, role))
 
     def remember(self, read: Iterable[tuple[Path, Stamp, Facts]], role: str) -> None:
         """Store facts, except of files too fresh to be told apart from a later change."""
@@ -99,6 +87,35 @@ class Index:
             for path, stamp, facts in read
             if stamp.mtime_ns < settled
         ]
+        self._repaired(lambda: self._insert(rows))
+
+    def _repaired(self, work: Callable[[], T]) -> T:
+        """The result of `work`; a damaged file is replaced first: all in it can be read again."""
+        try:
+            return work()
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError:
+            log.warning("%s was damaged. It is made again: files are read once more.", self._file)
+            for file in (self._file, *self._file.parent.glob(f"{self._file.name}-*")):
+                file.unlink(missing_ok=True)
+            self._create()
+            return work()
+
+    def _known(self, stamps: Mapping[Path, Stamp], role: str) -> dict[Path, Facts]:
+        found = {}
+        with self._connected() as connection:
+            for path, stamp in stamps.items():
+                row = connection.execute(
+                    "SELECT bytes, mtime_ns, inode, sha256, height, width, format, remark, "
+                    "brightness, thumbnail FROM files WHERE path = ? AND role = ?",
+                    (str(path), role),
+                ).fetchone()
+                if row and row[:3] == (stamp.bytes, stamp.mtime_ns, stamp.inode):
+                    found[path] = Facts(row[3], (row[4], row[5]), row[0], *row[6:])
+        return found
+
+    def _insert(self, rows: Sequence[tuple[object, ...]]) -> None:
         with self._connected() as connection:
             marks = ", ".join("?" * 12)
             connection.executemany(f"INSERT OR REPLACE INTO files VALUES ({marks})", rows)

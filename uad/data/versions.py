@@ -10,6 +10,7 @@ deleted but by `uad gc`.
 """
 
 import json
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +39,7 @@ from uad.storage.atomic_writes import write_file
 from uad.storage.names import place_of
 from uad.storage.paths import datasets_dir
 
+log = logging.getLogger(__name__)
 _RESERVED = frozenset({"objects"})
 
 
@@ -193,8 +195,22 @@ def history(name: str) -> list[dict[str, str]]:
     file = _folder(name) / "history.json"
     if not file.is_file():
         return []
-    rows: list[dict[str, str]] = json.loads(file.read_text(encoding="utf-8"))
-    return rows
+    try:
+        rows = json.loads(file.read_text(encoding="utf-8"))
+        return [{key: str(row[key]) for key in ("version", "time", "source")} for row in rows]
+    except (ValueError, TypeError, LookupError):
+        log.warning("%s is damaged. The versions beside it say what was ingested when.", file)
+        return _history_by_versions(name)
+
+
+def _history_by_versions(name: str) -> list[dict[str, str]]:
+    """What the versions themselves say of when they were made; ingests of old images are lost."""
+    found = (_read_if_whole(file) for file in (_folder(name) / "versions").glob("*.json"))
+    made = sorted((each for each in found if each), key=lambda version: version.created)
+    return [
+        {"version": each.version, "time": each.created.isoformat(), "source": each.source}
+        for each in made
+    ]
 
 
 def is_stored(data: str) -> bool:

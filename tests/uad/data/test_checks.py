@@ -162,11 +162,13 @@ def test_files_that_did_not_change_are_not_read_again(parts: Path, draw: Draw) -
     assert scan(parts).files_read == 1
 
 
-def test_a_damaged_index_is_made_anew(parts: Path, uad_home: Path) -> None:
+@pytest.mark.parametrize("first_byte", [0, 4096])
+def test_a_damaged_index_is_made_anew(parts: Path, uad_home: Path, first_byte: int) -> None:
     aged(parts)
     scan(parts)
     (index,) = (uad_home / "cache").glob("*.sqlite")
-    index.write_bytes(b"no database at all" * 100)
+    content = index.read_bytes()
+    index.write_bytes(content[:first_byte] + b"\xffno database at all" * (len(content) // 18))
     assert scan(parts).files_read == 23
     assert scan(parts).files_read == 0
 

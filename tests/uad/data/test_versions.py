@@ -173,6 +173,20 @@ def test_a_damaged_version_file_is_refused_and_healed_by_the_next_ingest(
     assert load_dataset("parts").version == version.version
 
 
+@pytest.mark.parametrize("content", ["", "{torn", '["no row"]'])
+def test_a_damaged_history_is_made_again_from_the_versions(
+    parts: Path, uad_home: Path, draw: Draw, content: str
+) -> None:
+    versions = [ingest(parts, "parts").version]
+    draw("parts/train/good/new.png", seed=90)
+    versions.append(ingest(parts, "parts").version)
+    (uad_home / "datasets/parts/history.json").write_text(content)
+    assert sorted(row["version"] for row in history("parts")) == sorted(versions)
+    assert load_dataset(f"parts@{versions[0]}").version == versions[0]
+    ingest(parts, "parts")
+    assert [row["version"] for row in history("parts")][-1] == versions[1]
+
+
 def test_a_version_is_never_rewritten_but_reports_this_ingests_problems(
     parts: Path, uad_home: Path
 ) -> None:
