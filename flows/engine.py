@@ -15,7 +15,15 @@ from contextlib import contextmanager
 from importlib import import_module
 
 from flows import environment
-from flows.server import LOOPBACK, START_SECONDS, answers, free_port, reachable, stop
+from flows.server import (
+    LOOPBACK,
+    START_SECONDS,
+    answers,
+    free_port,
+    reachable,
+    stop,
+    why_not_started,
+)
 from uad.console import console
 from uad.errors import FlowError
 from uad.network import spare_loopback
@@ -98,7 +106,7 @@ def _start(meanwhile: Callable[[], object] | None) -> None:
     if meanwhile is not None:
         meanwhile()
     if not answers(process, f"{url}/health", START_SECONDS):
-        raise FlowError(f"Prefect's engine did not start. Its log is {log}")
+        raise FlowError(why_not_started("engine", log))
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 from uad.errors import FlowError
 from uad.network import http_get, spare_loopback
 from uad.storage.atomic_writes import write_file
-from uad.storage.paths import prefect_dir
+from uad.storage.paths import damage_of, prefect_dir
 
 PORT = 4200
 """Prefect's own port; if it is in use, another free one is taken."""
@@ -76,13 +76,25 @@ def own_server(port: int | None = None) -> Iterator[Server]:
         server, process = _start(_port(port))
         try:
             if not answers(process, f"{server.api_url}/health", START_SECONDS):
-                raise FlowError(f"Prefect's server did not start; its log is {_log()}")
+                raise FlowError(why_not_started("server", _log()))
             yield server
         finally:
             stop(process)
             _record().unlink(missing_ok=True)
     finally:
         lock.release()
+
+
+def why_not_started(what: str, log: Path) -> str:
+    """What a person is told when Prefect's engine or server does not start."""
+    database = prefect_dir() / "prefect.db"
+    if damage := damage_of(database):
+        return (
+            f"Prefect's {what} did not start, because its database {database} is damaged "
+            f"({damage}). Put a backup in its place, or move it away: it holds the runs' history "
+            "and the schedules, no images and no models."
+        )
+    return f"Prefect's {what} did not start. Its log is {log}"
 
 
 def _port(wanted: int | None) -> int:

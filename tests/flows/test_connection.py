@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -6,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from flows.server import own_server, reachable
+from flows.server import own_server, reachable, why_not_started
 from tests.flows.conftest import QUICK
 from uad.errors import FlowError
 
@@ -34,6 +35,19 @@ def test_a_port_that_is_taken_is_said(
     port = int(prefect_api.removesuffix("/api").rpartition(":")[2])
     with pytest.raises(FlowError, match=f"port {port} is in use"), own_server(port):
         pass
+
+
+def test_a_damaged_database_of_prefect_is_named_with_the_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UAD_HOME", str(tmp_path))
+    log = tmp_path / "engine.log"
+    assert why_not_started("engine", log).endswith(f"Its log is {log}")
+    (tmp_path / "prefect/prefect.db").write_bytes(b"junk" * 1000)
+    assert re.search(
+        r"prefect.db is damaged .* move it away: .* no images and no models",
+        why_not_started("engine", log),
+    )
 
 
 @pytest.mark.slow  # two and a half minutes: Prefect tries the registry again three times

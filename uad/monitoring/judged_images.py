@@ -286,10 +286,22 @@ class JudgedImages:
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
-        """A connection whose changes are committed; other processes may write at the same time."""
+        """A connection whose changes are committed; other processes may write at the same time.
+
+        Raises:
+            DataError: the file is damaged.
+        """
         file = self.root / INDEX
-        with closing(sqlite3.connect(file, timeout=30)) as connection, connection:
-            yield connection
+        try:
+            with closing(sqlite3.connect(file, timeout=30)) as connection, connection:
+                yield connection
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as exc:
+            raise DataError(
+                f"{file}, which lists the kept images and what people said about them, is damaged "
+                f"({exc}). Put a backup in its place, or move it away to begin with an empty one."
+            ) from exc
 
 
 def _image(row: Sequence[Any], words: tuple[Word, ...] = ()) -> JudgedImage:

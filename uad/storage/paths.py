@@ -4,6 +4,7 @@ import errno
 import getpass
 import os
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 from uad.errors import ConfigError, DiskError
@@ -74,6 +75,22 @@ def disk_error(exc: OSError, path: Path | str | None = None) -> DiskError:
     if isinstance(exc, FileExistsError | NotADirectoryError):
         return DiskError(f"{place} is a file where a folder is needed: move it, or choose another")
     return DiskError(f"{place} cannot be read or written: {exc.strerror or exc}")
+
+
+def damage_of(database: Path) -> str | None:
+    """What is wrong with a SQLite file, in SQLite's words; None if it is whole, or not there."""
+    import sqlite3
+
+    if not database.is_file():
+        return None
+    try:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError:  # locked, or not to be read: another matter
+        return None
+    except sqlite3.DatabaseError as exc:
+        return str(exc)
+    return None if found == "ok" else str(found)
 
 
 def database_error(message: str) -> DiskError | None:

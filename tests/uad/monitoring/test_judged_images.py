@@ -80,3 +80,10 @@ def test_no_name_of_a_product_leads_out_of_the_folder(store: JudgedImages) -> No
         kept = keep(store, product.replace("/", "_"), alarm=True, product=product)
         assert store.root.resolve() in store.file(kept).resolve().parents
         assert store.file(kept).parent.parent.parent == store.root
+
+
+def test_a_damaged_list_of_kept_images_is_named_with_the_cure(tmp_path: Path) -> None:
+    JudgedImages(tmp_path)
+    (tmp_path / "index.sqlite").write_bytes(b"junk" * 1000)
+    with pytest.raises(DataError, match=r"index.sqlite, .* is damaged .* Put a backup"):
+        JudgedImages(tmp_path)

@@ -1,13 +1,15 @@
 import errno
 import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from uad.errors import ConfigError, DiskError
 from uad.registry import ModelRegistry
-from uad.storage.paths import check_writable, database_error, disk_error, home
+from uad.storage.paths import check_writable, damage_of, database_error, disk_error, home
 
 
 def test_an_empty_uad_home_is_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,3 +80,17 @@ def test_each_refusal_of_the_system_has_a_cure(number: int, cure: str) -> None:
 def test_a_database_that_cannot_be_written_has_a_cure(message: str, cure: str) -> None:
     assert cure in str(database_error(message))
     assert database_error("no such table: images") is None
+
+
+def test_a_damaged_database_is_told_from_a_whole_one_and_none(tmp_path: Path) -> None:
+    file = tmp_path / "a b.db"
+    assert damage_of(file) is None
+    with closing(sqlite3.connect(file)) as made, made:
+        made.execute("CREATE TABLE runs (name TEXT)")
+        made.executemany("INSERT INTO runs VALUES (?)", [("x" * 3000,)] * 20)
+    assert damage_of(file) is None
+    content = file.read_bytes()
+    file.write_bytes(content[:8192] + b"\xff" * (len(content) - 8192))
+    assert damage_of(file)
+    file.write_bytes(b"junk" * 1000)
+    assert damage_of(file) == "file is not a database"
