@@ -18,7 +18,7 @@ from uad.errors.redaction import without_passwords
 from uad.storage.names import DatasetAddress, ModelVersionNumber, ProductName
 
 if TYPE_CHECKING:
-    from uad.registry import ModelVersion, Promotion
+    from uad.registry import ModelRegistry, ModelVersion, Promotion
 
 COLUMNS = ("product", "version", "alias", "registered", "dataset")
 FIGURES = {
@@ -153,11 +153,24 @@ def promote(
     if data or gate or recent:
         raise typer.BadParameter("--data, --gate and --recent need --if-better")
     product, number = ProductName(name), ModelVersionNumber(version)
-    made = ModelRegistry().promote(product, number, alias=alias, reason=reason, actor=actor)
+    registry = ModelRegistry()
+    _refuse_unusable(registry, product, number)
+    made = registry.promote(product, number, alias=alias, reason=reason, actor=actor)
     if made.from_version == made.to_version:
         typer.echo(f"{name}: version {made.to_version} is already {alias}.")
     else:
         _say(made)
+
+
+def _refuse_unusable(
+    registry: "ModelRegistry", name: ProductName, version: ModelVersionNumber
+) -> None:
+    """Raise if the version is not a bundle: no server could load it."""
+    known = registry.version(name, version)
+    if known.bundle_sha256 is None:  # not registered by uad
+        from uad.hot_reload import BundleStore
+
+        BundleStore().ensure(known, registry.fetch)
 
 
 def _promote_if_better(

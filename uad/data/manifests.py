@@ -39,7 +39,9 @@ def read_paddlex_lists(root: Path) -> Listing:
     gives a training image itself as its mask, which says nothing and is ignored. A test image
     without a mask is not used: nothing says whether it is good.
     """
-    images, missing, silent = [], [], []
+    images: list[ListedImage] = []
+    missing: list[Path] = []
+    silent: list[ListedImage] = []
     for file, split in (("train.txt", TRAIN), ("val.txt", TEST), ("test.txt", TEST)):
         for line in _lines(root / file):
             image, mask = _two_paths(root, line)
@@ -60,7 +62,9 @@ def read_manifest(root: Path, file: Path) -> Listing:
     Paths are relative to the manifest. `label` is 0/1, good/bad, or the defect's name; without a
     split, normal images train and anomalous ones test.
     """
-    images, missing, silent = [], [], []
+    images: list[ListedImage] = []
+    missing: list[Path] = []
+    silent: list[ListedImage] = []
     rows = list(_rows(file))
     labelled = _check_columns(file, [row for _, row in rows])
     for number, row in rows:

@@ -1,7 +1,8 @@
 """Follow an address of the registry: load what it names now, and swap when it names another.
 
 A version that cannot be fetched, verified, loaded or reproduced leaves the old one serving and is
-tried again later, after ever longer waits.
+tried again later, after ever longer waits. After a restart the old one is the saved copy of what
+served last.
 """
 
 import logging
@@ -173,9 +174,12 @@ class AliasWatcher(Generic[D]):
         self._desired = version.version
         self._try_again_if_moved(version)
         copy = copy_name(version)
-        if self._serves(copy) or self._quarantined(copy):
+        if self._serves(copy):
             return False
-        return self._attempt(version)
+        if not self._quarantined(copy) and self._attempt(version):
+            return True
+        error = self._last_error
+        return self.slot.current is None and error is not None and self._start_with_saved(error)
 
     def _try_again_if_moved(self, version: ModelVersion) -> None:
         """After a promotion, rollback, pin or poll by hand, failed versions are tried again."""
@@ -310,9 +314,10 @@ class AliasWatcher(Generic[D]):
         self._desired = self._desired if down else None
         if self.slot.current is not None:
             return False
-        return self._start_offline(error)
+        return self._start_with_saved(str(error))
 
-    def _start_offline(self, error: RegistryError) -> bool:
+    def _start_with_saved(self, error: str) -> bool:
+        """Serve what served last, because of `error`; True if it does."""
         stored = self._store.last_served(self._target)
         if stored is None:
             return False
@@ -321,7 +326,7 @@ class AliasWatcher(Generic[D]):
             return False
         loaded = self._attempt(version)
         if loaded:
-            self._last_error = str(error)
+            self._last_error = error
             told = f"version {stored.version} serves from the saved copy"
             self._tell("offline", stored.version, told)
         return loaded

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import secrets
+import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -249,7 +250,15 @@ def _is_sound(folder: Path) -> bool:
 
 
 def _verify(version: ModelVersion, folder: Path) -> None:
-    bundle = read_bundle(folder)
+    try:
+        bundle = read_bundle(folder)
+    except BundleError as exc:
+        reason = str(exc).replace(f"{folder}/", "").partition(": copy the whole")[0]
+        raise BundleError(
+            f"Version {version.version} of '{version.name}' is damaged in the artifact store: "
+            f"{reason}. Restore its files from a backup, or go back: "
+            f"`uad rollback {shlex.quote(version.name)}`"
+        ) from exc
     expected = version.bundle_sha256
     if expected is not None and sha256(bundle.path / MANIFEST) != expected:
         raise BundleError(

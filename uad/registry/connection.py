@@ -163,7 +163,7 @@ def translated(uri: str) -> Iterator[None]:
         yield
     except MlflowException as exc:
         message = _first_line(exc)
-        if any(sign in message for sign in ("Max retries exceeded", "timed out", "Timeout")):
+        if is_silence(str(exc)):
             raise unreachable(uri, "it does not answer") from exc
         if "out-of-date database schema" in message:
             raise RegistryError(
@@ -183,6 +183,11 @@ def translated(uri: str) -> Iterator[None]:
         raise RegistryError(
             f"the registry at {uri} cannot read or write its files: {disk_error(exc)}"
         ) from exc
+
+
+def is_silence(message: str) -> bool:
+    """Whether MLflow says that a server did not answer."""
+    return any(sign in message for sign in ("Max retries exceeded", "timed out", "Timeout"))
 
 
 def _of_database(uri: str, reason: str) -> RegistryError:

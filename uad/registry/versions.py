@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from uad.errors import BundleError, RegistryError
 from uad.registry.address import CHALLENGER, CHAMPION, ModelAddress
-from uad.registry.connection import Connection, RegistryClient, named_in_file
+from uad.registry.connection import Connection, RegistryClient, is_silence, named_in_file
 from uad.registry.types import DATASET, EVALUATED_ON, METRIC_TAG, MODEL_ID, PRODUCT, ModelVersion
 from uad.storage.names import DatasetAddress, ModelVersionNumber, ProductName, RunId, check_name
 
@@ -190,15 +190,27 @@ class Versions(RegistryClient):
 
         Raises:
             BundleError: the version's content is not a bundle.
+            RegistryError: it cannot be downloaded.
         """
         from mlflow.artifacts import download_artifacts
+        from mlflow.exceptions import MlflowException
 
         from uad.bundle import MANIFEST
 
         with self._open() as connection:
-            downloaded = download_artifacts(
-                artifact_uri=version.source, dst_path=str(into), tracking_uri=connection.uri
-            )
+            try:
+                downloaded = download_artifacts(
+                    artifact_uri=version.source, dst_path=str(into), tracking_uri=connection.uri
+                )
+            except MlflowException as exc:
+                reason = " ".join(str(exc).split())
+                if is_silence(reason):
+                    raise
+                raise RegistryError(
+                    f"The files of version {version.version} of '{version.name}' cannot be "
+                    f"fetched from {version.source} ({reason[:300]}). Restore them from a backup, "
+                    f"or go back: `uad rollback {shlex.quote(version.name)}`"
+                ) from exc
         for manifest in Path(downloaded).rglob(MANIFEST):
             return manifest.parent
         raise BundleError(

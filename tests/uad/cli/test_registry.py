@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from mlflow import MlflowClient
 
 from uad.cli.registry import training_page, ui_command, ui_environment
 from uad.registry import ModelRegistry
@@ -33,6 +34,29 @@ def test_from_a_bundle_to_a_champion_and_back(
     nothing = uad("rollback", "cookie")
     assert nothing.status == 1
     assert nothing.err.startswith("error: 'cookie' has no earlier champion")
+
+
+def test_a_version_that_is_no_bundle_never_becomes_champion(
+    uad: Uad, cookie: ModelRegistry, tmp_path: Path
+) -> None:
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign/MLmodel").write_text("flavors: {}")
+    MlflowClient(cookie.uri).create_model_version("cookie", str(tmp_path / "foreign"))
+    refused = uad("promote", "cookie", "4")
+    assert refused.status == 1
+    assert "Version 4 of 'cookie' has no bundle.json" in refused.err
+    assert cookie.champion("cookie") is None
+
+
+def test_a_version_whose_files_are_gone_is_named_with_the_cure(
+    uad: Uad, registry: ModelRegistry, random_bundle: Bundles
+) -> None:
+    source = registry.register(random_bundle(1), "cookie").source.removeprefix("file://")
+    Path(source).rename(Path(source).with_name("moved"))
+    gone = uad("predict", "--pipeline", "models:/cookie/1", "--input", "x.png")
+    assert gone.status == 1
+    assert "The files of version 1 of 'cookie' cannot be fetched from" in gone.err
+    assert "uad rollback cookie" in gone.err
 
 
 def test_models_shows_versions_aliases_and_the_history_of_a_product(

@@ -178,6 +178,31 @@ def test_a_start_while_the_registry_is_down_serves_the_last_known_good(world: Wo
     assert again.status().serving == "2"
 
 
+def test_a_start_while_the_champion_cannot_be_loaded_serves_the_last_known_good(
+    world: World, random_bundle: Bundles
+) -> None:
+    world.registry.promote("cookie", "1")
+    world.watcher().poll()
+    source = world.registry.register(random_bundle(2), "cookie").source
+    (model,) = Path(source.removeprefix("file://")).rglob("model.onnx")
+    whole = model.read_bytes()
+    model.write_bytes(b"altered")
+    world.registry.promote("cookie", "4")
+    again = world.watcher()
+    assert again.poll()
+    status = again.status()
+    assert (status.desired, status.serving) == ("4", "1")
+    assert status.last_error is not None
+    assert "Version 4 of 'cookie' is damaged in the artifact store: model.onnx" in status.last_error
+    assert world.kinds()[-3:] == ["failed", "swapped", "offline"]
+    assert not again.poll()
+    assert again.status().serving == "1"
+    model.write_bytes(whole)
+    world.now = 31
+    assert again.poll()
+    assert (again.status().serving, again.status().last_error) == ("4", None)
+
+
 def test_an_altered_local_copy_does_not_serve_either(world: World) -> None:
     world.registry.promote("cookie", "1")
     world.watcher().poll()
