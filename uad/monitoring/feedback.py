@@ -132,13 +132,14 @@ def kind_of(image: JudgedImage) -> Kind:
 
 def _opinion(images: Sequence[JudgedImage]) -> Opinion:
     newest = tuple(sorted(images, key=lambda image: image.at, reverse=True))
-    words = sorted((word for image in images for word in image.words), key=lambda word: word.at)
+    spoken = (word for image in images for word in image.words)
+    words = sorted(spoken, key=lambda word: word.number)
     last = {(word.who, word.client): word for word in words}
     said = {word.said for word in last.values()}
     return Opinion(
         newest,
         said.pop() if len(said) == 1 else None,
-        tuple(sorted(last.values(), key=lambda word: word.at)),
+        tuple(sorted(last.values(), key=lambda word: word.number)),
     )
 
 

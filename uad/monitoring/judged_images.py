@@ -70,6 +70,8 @@ class Word:
     client: str
     """The API key's name or the address that it came from."""
     at: datetime
+    number: int = 0
+    """In the order in which words were said, from 1; clocks may jump. 0: not recorded yet."""
 
     @property
     def author(self) -> str:
@@ -314,10 +316,10 @@ def _image(row: Sequence[Any], words: tuple[Word, ...] = ()) -> JudgedImage:
 
 def _words(connection: sqlite3.Connection, identifier: str) -> tuple[Word, ...]:
     rows = connection.execute(
-        "SELECT said, note, who, client, at FROM words WHERE image = ? ORDER BY number",
+        "SELECT said, note, who, client, at, number FROM words WHERE image = ? ORDER BY number",
         (identifier,),
     )
     return tuple(
-        Word(said, note, who, client, datetime.fromtimestamp(at, UTC))
-        for said, note, who, client, at in rows
+        Word(said, note, who, client, datetime.fromtimestamp(at, UTC), number)
+        for said, note, who, client, at, number in rows
     )

@@ -47,6 +47,15 @@ def test_the_last_word_of_each_person_counts_and_two_who_disagree_are_a_disagree
     assert kinds(store) == {"a": "disagreement"}
 
 
+def test_a_correction_counts_though_the_clock_was_set_back_before_it(store: JudgedImages) -> None:
+    first, again = (keep(store, name, alarm=True) for name in "ab")
+    store.say(first, word("good", minute=60))
+    store.say(again, word("defective", minute=5))
+    assert list(kinds(store).values()) == ["confirmed defect"]
+    store.say(first, word("good", minute=0))
+    assert list(kinds(store).values()) == ["false alarm"]
+
+
 def test_the_same_picture_judged_twice_is_one_opinion(store: JudgedImages) -> None:
     store.say(keep(store, "a", alarm=True, minute=0), word("good", "anna"))
     store.say(keep(store, "b", alarm=True, minute=1), word("defective", "ben"))
