@@ -188,24 +188,38 @@ def read_version(address: str) -> DatasetVersion:
     return _read(_file(name, matches[0]))
 
 
+def images_of(name: str, version: str) -> tuple[StoredImage, ...]:
+    """The images of one version, whether the history names it or not.
+
+    Raises:
+        DataError: its file is gone or damaged.
+    """
+    return _read(_file(name, version)).images
+
+
 def history(name: str) -> list[dict[str, str]]:
     """Ingests of a dataset, oldest first: `version`, `time` and `source`; empty if unknown."""
     if not names.is_name(name) or name in _RESERVED:
         return []
     file = _folder(name) / "history.json"
-    if not file.is_file():
-        return []
     try:
         rows = json.loads(file.read_text(encoding="utf-8"))
         return [{key: str(row[key]) for key in ("version", "time", "source")} for row in rows]
+    except FileNotFoundError:
+        pass  # a new dataset; or it was lost
     except (ValueError, TypeError, LookupError):
         log.warning("%s is damaged. The versions beside it say what was ingested when.", file)
-        return _history_by_versions(name)
+    return _history_by_versions(name)
+
+
+def versions_on_disk(name: str) -> list[str]:
+    """The versions of a dataset that have a file, whether the history names them or not."""
+    return sorted(file.stem for file in (_folder(name) / "versions").glob("*.json"))
 
 
 def _history_by_versions(name: str) -> list[dict[str, str]]:
     """What the versions themselves say of when they were made; ingests of old images are lost."""
-    found = (_read_if_whole(file) for file in (_folder(name) / "versions").glob("*.json"))
+    found = (_read_if_whole(_file(name, version)) for version in versions_on_disk(name))
     made = sorted((each for each in found if each), key=lambda version: version.created)
     return [
         {"version": each.version, "time": each.created.isoformat(), "source": each.source}
@@ -220,7 +234,9 @@ def is_stored(data: str) -> bool:
 
 def dataset_names() -> list[str]:
     """Names of all stored datasets."""
-    return sorted(unquote(file.parent.name) for file in datasets_dir().glob("*/history.json"))
+    named = {file.parent.name for file in datasets_dir().glob("*/history.json")}
+    made = {file.parent.parent.name for file in datasets_dir().glob("*/versions/*.json")}
+    return sorted(unquote(folder) for folder in named | made)
 
 
 def forget(name: str, version: str, before: datetime) -> None:
@@ -258,7 +274,7 @@ def _record(version: DatasetVersion) -> DatasetVersion:
     What is returned has the problems of this ingest, also where the version is an earlier one.
     """
     file = _file(version.name, version.version)
-    first = _read_if_whole(file)
+    first, before = _read_if_whole(file), history(version.name)
     if first is None:
         write_file(file, version.model_dump_json(indent=1))
     row = {
@@ -266,8 +282,7 @@ def _record(version: DatasetVersion) -> DatasetVersion:
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "source": version.source,
     }
-    log = [*history(version.name), row]
-    write_file(_folder(version.name) / "history.json", json.dumps(log, indent=1))
+    write_file(_folder(version.name) / "history.json", json.dumps([*before, row], indent=1))
     if first is None:
         return version
     return first.model_copy(update={"reported": version.reported, "folders": version.folders})

@@ -9,7 +9,7 @@ from pathlib import Path
 from uad.data.file_index import INDEX_FILE
 from uad.data.object_store import sweep, sweepable
 from uad.data.reading import merged_masks_dir
-from uad.data.versions import dataset_names, forget, history, read_version
+from uad.data.versions import dataset_names, forget, history, images_of, versions_on_disk
 from uad.gc.in_use import InUse, Removable, Retention, size_bytes, touched_before
 from uad.storage.atomic_writes import UNFINISHED
 from uad.storage.names import dataset_address
@@ -66,20 +66,25 @@ def dataset_items(
     """Versions that are not the newest ones and made no kept model or run; then their files.
 
     `after`: the models and runs that go, which may have been made of them.
+
+    Raises:
+        DataError: a version that stays cannot be read, so it is not known which files it needs.
     """
     referenced: set[str] = set()
     leaving: list[Removable] = []
     for name in dataset_names():
-        log = history(name)
+        listed = dict.fromkeys(row["version"] for row in history(name))
         stay = _staying(name, in_use, rule, now)
-        for version in dict.fromkeys(row["version"] for row in log):
-            if version in stay:
-                images = read_version(dataset_address(name, version)).images
-                referenced |= {file.sha256 for image in images for file in image.files}
-            else:
-                remove = partial(forget, name, version, now - rule.in_use)
-                address = dataset_address(name, version)
-                leaving.append(Removable("dataset version", address, 0, remove, after))
+        going = [version for version in listed if version not in stay]
+        # A version that the history does not name keeps its files: the history may be damaged.
+        for version in {*listed, *versions_on_disk(name)} - set(going):
+            referenced |= {
+                file.sha256 for image in images_of(name, version) for file in image.files
+            }
+        for version in going:
+            remove = partial(forget, name, version, now - rule.in_use)
+            address = dataset_address(name, version)
+            leaving.append(Removable("dataset version", address, 0, remove, after))
     yield from leaving
     for file in sweepable(referenced, now - rule.in_use):
         remove = partial(sweep, file, now - rule.in_use)

@@ -168,6 +168,32 @@ def test_dataset_versions_that_nobody_refers_to_go_with_their_files(
         load_dataset(grown[0])
 
 
+def test_a_dataset_without_its_history_keeps_its_images(
+    registry: ModelRegistry, tmp_path: Path, uad_home: Path
+) -> None:
+    version = ingest(write_mvtec(tmp_path / "parts", train=12, good=2, bad=2), "parts")
+    (uad_home / "datasets/parts/history.json").unlink()
+    planned(registry).carry_out()
+    assert verify(version) == []
+    assert load_dataset("parts").version == version.version
+
+
+@pytest.mark.parametrize("history_is", ["whole", "damaged", "gone"])
+def test_nothing_goes_while_a_version_of_a_dataset_cannot_be_read(
+    registry: ModelRegistry, tmp_path: Path, uad_home: Path, history_is: str
+) -> None:
+    version = ingest(write_mvtec(tmp_path / "parts", train=12, good=2, bad=2), "parts")
+    folder = uad_home / "datasets/parts"
+    (folder / f"versions/{version.version}.json").write_text("torn")
+    if history_is == "damaged":
+        (folder / "history.json").write_text("torn")
+    elif history_is == "gone":
+        (folder / "history.json").unlink()
+    with pytest.raises(DataError, match="is missing or damaged"):
+        planned(registry)
+    assert verify(version) == []
+
+
 def test_what_was_ingested_today_stays(registry: ModelRegistry, grown: list[str]) -> None:
     assert not make_plan(registry, FEW).items
 
