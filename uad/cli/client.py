@@ -109,7 +109,7 @@ def client(
 
 
 def _expanded(names: list[str]) -> list[str]:
-    from uad.images.folders import list_files, no_images, told_unreadable
+    from uad.images.folders import list_files, no_images, told_unreadable, without_results
 
     found: list[str] = []
     for name in names:
@@ -122,7 +122,7 @@ def _expanded(names: list[str]) -> list[str]:
             raise ServingError(no_images(folder, files))
         if unreadable := told_unreadable(files):
             console().print(f"{folder}: {unreadable}", markup=False, highlight=False)
-        found += [str(file) for file in files.images]
+        found += [str(file) for file in without_results(files).images]
     return found
 
 

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from uad.data import DatasetVersion
 
 
+MUCH = 0.5
+"""Whoever ignores more than this share of the image may have painted the mask inverted."""
+
+
 def register(app: typer.Typer) -> None:
     """Add this module's commands to `app`."""
     app.command()(zones)
@@ -67,7 +71,7 @@ def zones(
     """
     from uad.data.versions import read_version, with_zones
     from uad.scoring.zone_files import read_areas, read_zones
-    from uad.scoring.zones import described
+    from uad.scoring.zones import described, share
 
     if sum((ignore is not None, file is not None, clear)) > 1:
         raise ConfigError("give one of --ignore, --file and --clear")
@@ -85,6 +89,12 @@ def zones(
     if changed:
         version = with_zones(version, areas, own)
     typer.echo(f"{version.address}: zones: {described(areas, own)}")
+    if share(areas) > MUCH:
+        console().print(
+            "warning: More than half of the image is ignored: no defect there is ever found. In a "
+            "mask white is ignored. If yours is the other way round, invert it.",
+            style="yellow",
+        )
     if show is not None:
         _show(version, show)
         console().print(f"picture: {show}", soft_wrap=True)

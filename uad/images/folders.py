@@ -5,10 +5,11 @@ a state folder (UAD_HOME) inside, and anything that is not an ordinary file, suc
 """
 
 import os
+import re
 import stat
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from uad.errors import DataError
@@ -22,6 +23,10 @@ UNREADABLE_SUFFIXES = frozenset(
     | {".mp4", ".avi", ".mov", ".mkv", ".wmv"}
 )
 """Pictures and films of formats that are not read; a folder that holds some says so."""
+
+
+OF_PREDICT = re.compile(r"(.+?)(?:-\d+)?_res")
+"""Names of the pictures that `uad predict` writes, without suffix: 1 is that of the image."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,25 @@ def list_files(folder: Path) -> FolderFiles:
 def image_files(folder: Path) -> list[Path]:
     """The image files of `folder`; see `list_files`."""
     return list(list_files(folder).images)
+
+
+def without_results(files: FolderFiles) -> FolderFiles:
+    """Without the pictures that `uad predict` or `uad client` wrote of others in the folder.
+
+    Such a picture has its verdict beside it: `000_res.png` and `000_res.json`, of `000.png`.
+    """
+    verdicts = {file.with_suffix("") for file in files.others if file.suffix == ".json"}
+    stems = {file.stem for file in files.images}
+    kept = tuple(
+        file
+        for file in files.images
+        if not (
+            file.with_suffix("") in verdicts
+            and (match := OF_PREDICT.fullmatch(file.stem))
+            and match[1] in stems
+        )
+    )
+    return replace(files, images=kept)
 
 
 def no_images(folder: Path, files: FolderFiles) -> str:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from uad.errors import DataError, ImageError
 from uad.images import Image, decode, read
-from uad.images.folders import list_files, no_images, told_unreadable
+from uad.images.folders import list_files, no_images, told_unreadable, without_results
 from uad.network import http_client
 
 log = logging.getLogger(__name__)
@@ -155,7 +155,10 @@ def _folder(folder: Path) -> Iterator[InputImage]:
         raise DataError(no_images(folder, files))
     if unreadable := told_unreadable(files):
         log.warning("%s: %s", folder, unreadable)
-    for path in files.images:
+    images = without_results(files).images
+    if made := len(files.images) - len(images):
+        log.warning("%s: %d pictures that an earlier run wrote are left out", folder, made)
+    for path in images:
         yield _item(str(path), path, partial(read, path))
 
 

@@ -53,6 +53,14 @@ def test_zones_make_a_new_version_and_are_shown(
     assert not changed[24:, 28:].any()
 
 
+def test_a_mask_that_may_be_inverted_is_said(uad: Uad, dataset: str, mask: Path) -> None:
+    assert "warning" not in uad("zones", dataset, "--ignore", mask).err
+    cv2.imwrite(str(mask), 255 - cv2.imread(str(mask)))
+    told = " ".join(uad("zones", dataset, "--ignore", mask).err.split())
+    assert "More than half of the image is ignored" in told
+    assert "invert it" in told
+
+
 def test_the_same_zones_again_change_nothing_and_clearing_gives_the_first_version(
     uad: Uad, dataset: str, mask: Path
 ) -> None:

@@ -59,6 +59,17 @@ def test_a_folder_is_read_with_its_subfolders_in_order(pipeline: Pipeline, folde
     assert paths(pipeline.predict(str(folder))) == [str(folder / name) for name in NAMES]
 
 
+def test_pictures_that_an_earlier_run_saved_there_are_not_judged(
+    pipeline: Pipeline, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cv2.imwrite(str(folder / "y_res.png"), read(folder / "x.png"))  # of nothing: a photograph
+    names = sorted([*NAMES, "y_res.png"])
+    for result in pipeline.predict(folder):
+        result.save_all(folder)
+    assert paths(pipeline.predict(folder)) == [str(folder / name) for name in names]
+    assert "6 pictures that an earlier run wrote are left out" in caplog.text
+
+
 def test_all_kinds_of_input_mix_in_one_list(
     pipeline: Pipeline, folder: Path, picture: Pictures
 ) -> None:

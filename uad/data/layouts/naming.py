@@ -1,6 +1,5 @@
 """Give every picture of a folder its use, by what people said and what names and files say."""
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +12,8 @@ from uad.data.samples import GOOD, natural
 from uad.data.words import Meaning, class_words, folded, mask_stems, meaning
 from uad.errors import DataError
 from uad.images import looks_like_mask
-from uad.images.folders import FolderFiles, image_files
+from uad.images.folders import OF_PREDICT, FolderFiles, image_files
 
-_OF_PREDICT = re.compile(r"(.+?)(?:-\d+)?_res")
-"""Names of the pictures that `uad predict` writes."""
 Spoken = dict[tuple[str, ...], dict[str, Meaning]]
 """By folder, what the names of the folders directly inside say."""
 
@@ -158,7 +155,7 @@ def _say_by_file_names(folder: Folder, masks_by_content: frozenset[Path]) -> Non
         twin = stems[picture.stem] > 1 and looks_like_mask(picture.path)  # x.png beside x.jpg
         if owners or twin or picture.path in masks_by_content:
             picture.use = Use.MASK
-        elif (match := _OF_PREDICT.fullmatch(picture.stem)) and match[1] in everywhere:
+        elif (match := OF_PREDICT.fullmatch(picture.stem)) and match[1] in everywhere:
             picture.use = Use.DERIVED
     for use in (Use.ASSUMED, Use.UNLABELLED):
         _classes_in_file_names(folder, folder.of(use))
