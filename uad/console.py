@@ -28,7 +28,7 @@ LINE_SECONDS = 30.0
 """Without a terminal, long work says in a line how far it is, this far apart at least."""
 _WIDE = 10_000
 """Columns where no terminal limits them, so that nothing breaks a path in a file or a pipe."""
-_CELL = 80
+_CELL = 100
 """Then text in a table wraps between words at this width. A longer word, or a path, stays whole."""
 
 
