@@ -210,7 +210,20 @@ def _with_masks(checked: Sequence[Checked], masks: Reading) -> tuple[list[Checke
         result.append(masked)
         if complaint:
             problems.append(Problem(where, "mask", complaint))
-    return result, problems
+    return result, [*problems, *_turned(result)]
+
+
+def _turned(checked: Sequence[Checked]) -> list[Problem]:
+    """Masks of images that EXIF turns: drawn on the turned picture, or on the one as stored?"""
+    found = [e for e in checked if e.mask is not None and e.facts.remark == "turned"]
+    if not found:
+        return []
+    message = (
+        f"{len(found)} images with a mask are turned by their EXIF mark when they are read, for "
+        f"example {found[0].item.name}. Their masks have the right size either way. Check that "
+        "they are drawn on the turned pictures, as viewers show them"
+    )
+    return [Problem(found[0].mask or found[0].item.path, "mask", message)]
 
 
 def _left_out(entry: Checked, masks: Reading) -> str:
@@ -310,6 +323,7 @@ def _remarks(checked: Sequence[Checked]) -> list[Problem]:
         "flat": (
             "{} has only a few flat colours, as masks have; kept; check whether it is a picture"
         ),
+        "frames": "{} holds several pictures; only the first is used; save each as its own file",
         "dark": "{} uses at most 12 of its 16 bits and is nearly black; scale it up when exporting",
     }
     return [

@@ -18,7 +18,7 @@ _SCHEMA = (
     "inode INTEGER, sha256 TEXT, height INTEGER, width INTEGER, format TEXT, remark TEXT, "
     "brightness REAL, thumbnail BLOB, PRIMARY KEY (path, role)) WITHOUT ROWID"
 )
-INDEX_FILE = "files-v3.sqlite"
+INDEX_FILE = "files-v4.sqlite"
 THUMBNAIL_PX = 16
 Pixels = bytes
 _SETTLED_NS = 2_000_000_000

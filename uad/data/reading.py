@@ -16,7 +16,16 @@ from uad.data.file_index import THUMBNAIL_PX, Facts, Index, Stamp, stamp_of
 from uad.data.listing import ListedImage
 from uad.data.samples import GOOD, Sample, readable
 from uad.errors import ImageError
-from uad.images import decode, decode_mask, header, is_flat, read_bytes, resize
+from uad.images import (
+    decode,
+    decode_mask,
+    fits_either_way,
+    frames,
+    header,
+    is_flat,
+    read_bytes,
+    resize,
+)
 from uad.storage.atomic_writes import write_file
 from uad.storage.paths import cache_dir
 
@@ -78,7 +87,8 @@ class Reading:
 def image_facts(path: Path, name: str) -> Facts:
     """Read and decode an image.
 
-    Remark `blank` (one colour), `dark` (at most 12 of 16 bits) or `flat` (few colours, as a mask).
+    Remark `blank` (one colour), `dark` (at most 12 of 16 bits), `flat` (few colours, as a mask),
+    `frames` (several pictures in one file) or `turned` (by EXIF, and a mask fits either way).
     """
     data = read_bytes(path)
     head = header(data, name=name)
@@ -88,6 +98,10 @@ def image_facts(path: Path, name: str) -> Facts:
         remark = "dark"
     elif not remark and is_flat(image):
         remark = "flat"
+    elif not remark and frames(data, name=name) > 1:
+        remark = "frames"
+    elif not remark and fits_either_way(data, name=name):
+        remark = "turned"
     small = cv2.cvtColor(resize(image, (THUMBNAIL_PX, THUMBNAIL_PX)), cv2.COLOR_BGR2GRAY)
     return Facts(
         sha256=hashlib.sha256(data).hexdigest(),

@@ -38,8 +38,8 @@ class Problem:
     path: Path
     kind: str
     """`broken`, `unfinished`, `missing`, `duplicate`, `leak`, `similar`, `copy`, `conflict`,
-    `mask`, `moved`, `unused`, `folders`, `clock`, `blank`, `flat`, `dark`, `size`, `brightness` or
-    `excluded`."""
+    `mask`, `moved`, `unused`, `folders`, `clock`, `blank`, `flat`, `dark`, `frames`, `size`,
+    `brightness` or `excluded`."""
     message: str
     """What is wrong and what was done about it."""
     other: Path | None = None

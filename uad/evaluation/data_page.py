@@ -34,7 +34,10 @@ MEANINGS = {
         "than asked for"
     ),
     "moved": "a defective image was listed for training; used for testing",
-    "mask": "missing, damaged, empty, of another size, or marking more than half; see each",
+    "mask": (
+        "missing, damaged, empty, of another size, marking more than half, or perhaps drawn on an "
+        "unturned picture; see each"
+    ),
     "unused": "pictures that are not used: no folder or file name says what they are",
     "folders": "how the folders were understood; if that is wrong, say what they hold",
     "clock": "the file's time is in the future; used, because its age is not known",
@@ -43,6 +46,7 @@ MEANINGS = {
     "brightness": "far from the other good images' mean grey level; kept",
     "blank": "all of one colour; kept",
     "flat": "only a few flat colours, as masks have; kept",
+    "frames": "several pictures in one file; the first is used",
     "dark": "16-bit with at most 12 bits used; kept",
 }
 """By kind of problem, the worst first."""

@@ -132,6 +132,22 @@ def header(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXELS) ->
         return Header(_format(picture), size, _bits(picture))
 
 
+def frames(data: bytes, *, name: str = "image") -> int:
+    """How many pictures a file holds, of which the first is used: pages, or frames of a film.
+
+    The second picture of a phone's JPEG, a preview, does not count.
+    """
+    with _opened(data, name, MAX_PIXELS) as picture:
+        return 1 if _format(picture) == "jpeg" else int(getattr(picture, "n_frames", 1))
+
+
+def fits_either_way(data: bytes, *, name: str = "image") -> bool:
+    """Whether EXIF turns or mirrors the picture, and it has the same size as before."""
+    with _opened(data, name, MAX_PIXELS) as picture:
+        turned = _orientation(picture)
+        return turned != 1 and (turned < 5 or picture.size[0] == picture.size[1])
+
+
 def read_mask(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
     """Read a defect mask that belongs to an image of `size` = (H, W); it is never resized.
 

@@ -20,7 +20,13 @@ from uad.errors import BundleError, CalibrationError, EngineError
 from uad.images import Image
 from uad.inference.engines import Engine, load_engine
 from uad.inference.engines.loading import by_speed
-from uad.scoring.conformal import conformal_threshold, p_value, shortfall_sentence, unmet_alpha
+from uad.scoring.conformal import (
+    conformal_threshold,
+    is_number,
+    p_value,
+    shortfall_sentence,
+    unmet_alpha,
+)
 from uad.scoring.looks import Look
 from uad.scoring.maps import Map
 from uad.scoring.parts import WORDS, Scored, Scoring
@@ -290,6 +296,10 @@ class Detector:
     def _smallest(self, min_area: int | None) -> int:
         if min_area is None:
             return getattr(self, "_min_area", self.calibration.min_area)
+        if not is_number(min_area) or min_area != int(min_area):
+            raise CalibrationError(
+                f"the smallest defect must be a whole number of pixels, not {min_area!r}"
+            )
         if min_area < self.calibration.min_area:
             raise CalibrationError(
                 f"the smallest defect cannot be {min_area} pixels: this model is calibrated for "
@@ -339,8 +349,8 @@ class Detector:
 
     def _at(self, threshold: float) -> "_Decision":
         """The thresholds for a threshold set by the caller, and the alpha that follows from it."""
-        if not math.isfinite(threshold):
-            raise CalibrationError(f"the threshold must be a finite number, not {threshold}")
+        if not is_number(threshold):
+            raise CalibrationError(f"the threshold must be a finite number, not {threshold!r}")
         entry = self.calibration
         if not entry.zones:
             return self._with_map(threshold, _alpha_at(threshold, entry.scores))

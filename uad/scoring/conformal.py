@@ -12,6 +12,7 @@ Wasserman and Ramdas, JASA 2023, arXiv 1809.07441); what it keeps is `guaranteed
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -235,8 +236,13 @@ def _false_alarm_law(n_calibration: int, n_normal: int, alpha: float, captures: 
     return betabinom(n_normal, n_calibration + 1 - rank, rank)
 
 
+def is_number(value: object) -> bool:
+    """Whether it is a finite number, numpy's too; callers from Python may pass anything."""
+    return isinstance(value, Real) and math.isfinite(value)
+
+
 def _check_alpha(alpha: float) -> None:
-    if not 0.0 < alpha < 1.0:
+    if not is_number(alpha) or not 0.0 < alpha < 1.0:
         raise CalibrationError(
-            f"The false alarm rate alpha must be between 0 and 1, not {alpha}. Try 0.05."
+            f"The false alarm rate alpha must be a number between 0 and 1, not {alpha!r}. Try 0.05."
         )

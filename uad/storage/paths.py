@@ -13,6 +13,7 @@ NAME_ERRORS = frozenset({errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL})
 """The disk does not take a file's name; other files can be written."""
 DISK_ERRORS = frozenset(
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EIO}
+    | {errno.EFBIG}
 )
 """Errors of the operating system that a user can fix."""
 LEAST_FREE_BYTES = 200_000_000
@@ -67,6 +68,11 @@ def disk_error(exc: OSError, path: Path | str | None = None) -> DiskError:
         return _full(exc.filename or path)
     if exc.errno == errno.EROFS:
         return DiskError(f"{place} is on a disk that cannot be written: choose another folder")
+    if exc.errno == errno.EFBIG:
+        return DiskError(
+            f"{place} would be larger than this disk or this user's limit allows: see `ulimit -f`, "
+            "or choose a folder on another disk"
+        )
     if isinstance(exc, PermissionError):
         return DiskError(
             f"the user {_user()} may not read or write {place}: change its rights (chmod, chown), "

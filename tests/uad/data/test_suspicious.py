@@ -5,6 +5,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 
 from uad.data import make_demo_images
@@ -102,3 +103,32 @@ def test_a_dark_defect_is_no_outlier(castings: Path, write: Write) -> None:
     dark = np.asarray(casting(99) // 8, np.uint8)
     write("test/cracked/dark.png", dark)
     assert found(castings) == []
+
+
+def test_a_file_with_several_pictures_is_named_because_only_the_first_is_used(
+    castings: Path,
+) -> None:
+    pages = [PIL.Image.fromarray(casting(seed)[:, :, ::-1]) for seed in (97, 98)]
+    pages[0].save(castings / "train/good/stack.tif", save_all=True, append_images=pages[1:])
+    pages[1].save(castings / "train/good/one page.tif")
+    assert found(castings) == [("frames", "stack.tif")]
+
+
+@pytest.mark.parametrize(
+    ("orientation", "shape", "is_said"), [(1, (48, 48), 0), (6, (48, 48), 1), (3, (48, 96), 1)]
+)
+def test_a_mask_that_fits_an_image_turned_by_exif_either_way_is_said(
+    castings: Path, orientation: int, shape: tuple[int, int], is_said: int
+) -> None:
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    picture = cv2.resize(casting(99), shape[::-1])
+    for folder in ("test/bent", "ground_truth/bent"):
+        (castings / folder).mkdir(parents=True)
+    PIL.Image.fromarray(picture).save(castings / "test/bent/0.png", exif=exif)
+    mask = np.zeros(shape, np.uint8)
+    mask[:9, :9] = 255
+    cv2.imwrite(str(castings / "ground_truth/bent/0_mask.png"), mask)
+    told = [p.message for p in scan(castings).problems if p.kind == "mask"]
+    assert len(told) == is_said
+    assert all("are turned by their EXIF mark" in message for message in told)

@@ -232,6 +232,16 @@ def test_wrong_arguments_are_refused_at_once(pipeline: Pipeline, picture: Pictur
             pipeline.predict(picture(0), batch_size=size)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"alpha": "0.1"}, {"threshold": "1"}, {"min_area": "9"}, {"min_area": 2.5}]
+)
+def test_a_setting_of_another_type_is_refused_in_words(
+    pipeline: Pipeline, picture: Pictures, wrong: dict[str, Any]
+) -> None:
+    with pytest.raises(CalibrationError, match="number"):
+        list(pipeline.predict(picture(0), **wrong))
+
+
 def test_a_closed_pipeline_says_so(pipeline: Pipeline, picture: Pictures) -> None:
     pipeline.close()
     with pytest.raises(ServingError, match="closed"):

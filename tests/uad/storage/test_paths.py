@@ -62,6 +62,7 @@ def test_a_folder_without_rights_is_refused_before_the_work(tmp_path: Path) -> N
         (errno.ENOSPC, "run `uad gc`"),
         (errno.EROFS, "choose another folder"),
         (errno.EACCES, "change its rights"),
+        (errno.EFBIG, "see `ulimit -f`"),
     ],
 )
 def test_each_refusal_of_the_system_has_a_cure(number: int, cure: str) -> None:
