@@ -45,8 +45,9 @@ class Options(BaseModel):
         ge=0,
         le=10**9,
         alias="minArea",
-        description="Smallest defect that raises the alarm and is marked, in pixels of the image; "
-        "at least the one that the model is calibrated for.",
+        description="Smallest defect: regions of fewer pixels of the image neither raise the alarm "
+        "nor are marked. A region is larger than its defect. At least the value that the model is "
+        "calibrated for.",
     )
 
 
@@ -80,7 +81,7 @@ class BatchUpload(Options):
 
 
 class Region(BaseModel):
-    """One connected region that the label map marks."""
+    """One connected region that the label map marks: where to look, larger than the defect."""
 
     box: tuple[int, int, int, int] = Field(
         description="x, y, width and height in the image's own pixels."

@@ -40,7 +40,7 @@ def client(
     ] = None,
     min_area: Annotated[
         int | None,
-        typer.Option("--min-area", min=0, help="Smallest defect that raises the alarm, in pixels."),
+        typer.Option("--min-area", min=0, help="Smallest region that raises the alarm, in pixels."),
     ] = None,
     csv: Csv = None,
     as_json: AsJson = False,

@@ -41,7 +41,7 @@ def calibrate(
         typer.Option(
             "--min-area",
             min=0,
-            help="Smallest defect that raises the alarm, in pixels. Default: the one chosen in "
+            help="Smallest region that raises the alarm, in pixels. Default: the one chosen in "
             "training.",
         ),
     ] = None,

@@ -89,7 +89,7 @@ def predict(
         typer.Option(
             "--min-area",
             min=0,
-            help="Smallest defect that raises the alarm, in pixels. At least the model's own.",
+            help="Smallest region that raises the alarm, in pixels. At least the model's own.",
             show_default="the model's own",
         ),
     ] = None,

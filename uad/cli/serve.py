@@ -67,7 +67,7 @@ def serve(
         list[str] | None,
         typer.Option(
             "--min-area",
-            help="Smallest defect that raises the alarm, in pixels. NAME=PIXELS for one product.",
+            help="Smallest region that raises the alarm, in pixels. NAME=PIXELS for one product.",
         ),
     ] = None,
     config: Annotated[
