@@ -16,6 +16,7 @@ from pydantic import Field, TypeAdapter
 
 from serving.api.schemas import envelope
 from serving.settings import Keep, Limits, ServerSettings
+from uad.bundle import MANIFEST, sha256
 from uad.config import Settings
 from uad.errors import RequestRefused
 
@@ -28,6 +29,9 @@ class EngineSpec(Settings):
     """One bundle on one engine, within limits."""
 
     bundle: str
+    manifest_sha256: str = ""
+    """Of its bundle.json when it was first loaded: an engine that is started again answers under
+    the same version, so it must load the same model. Empty: whatever is there."""
     engine: str = "auto"
     device: str = "cpu"
     precision: str | None = None
@@ -44,6 +48,12 @@ class EngineSpec(Settings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+def manifest_digest(bundle: Path) -> str:
+    """The hash of a bundle.json, which names the hashes of the other files; empty without one."""
+    file = bundle / MANIFEST
+    return sha256(file) if file.is_file() else ""
+
+
 def engine_spec(
     bundle: Path, settings: ServerSettings, niceness: int = 0, *, product: str = ""
 ) -> EngineSpec:
@@ -51,6 +61,7 @@ def engine_spec(
     decision = settings.decision(product)
     return EngineSpec(
         bundle=str(bundle.absolute()),
+        manifest_sha256=manifest_digest(bundle),
         engine=settings.engine,
         device=settings.device,
         precision=settings.precision,

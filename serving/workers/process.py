@@ -22,7 +22,7 @@ import orjson
 from serving.inference.request_processing import RequestProcessor
 from serving.settings import Limits
 from serving.telemetry.logs import set_up_engine
-from serving.workers.messages import EngineSpec, Job
+from serving.workers.messages import EngineSpec, Job, manifest_digest
 from uad.bundle import Bundle
 from uad.errors import BundleError, UadError
 from uad.inference.detector import Detector
@@ -79,6 +79,12 @@ def _load(spec: EngineSpec) -> RequestProcessor:
 
     from uad.inference.detector import load_detector
 
+    found = manifest_digest(Path(spec.bundle))
+    if spec.manifest_sha256 and found and found != spec.manifest_sha256:
+        raise BundleError(
+            f"{spec.bundle} was changed since this server loaded it. Restart the server to use the "
+            "changed model, or put the old one back."
+        )
     os.nice(spec.niceness)
     cv2.setNumThreads(1)
     detector = load_detector(

@@ -19,7 +19,7 @@ from serving.workers.pool import WorkerPool
 from serving.workers.worker import WorkerProcess
 from tests.serving.running import PATIENCE_SECONDS, Running, until
 from tests.serving.test_start import started
-from uad.errors import EngineLostError
+from uad.errors import BundleError, EngineLostError
 
 Bundles = Callable[[int], Path]
 QUIET = {"visualize": False, "labelMap": "rle"}
@@ -56,6 +56,20 @@ def is_there(engine: psutil.Process) -> bool:
         return engine.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def test_an_engine_that_is_started_again_never_answers_with_another_model_under_the_old_version(
+    random_bundle: Bundles, tmp_path: Path
+) -> None:
+    folder = tmp_path / "cookie"
+    shutil.copytree(random_bundle(1), folder)
+    spec = engine_spec(folder, ServerSettings())
+    WorkerProcess(spec).close()
+    shutil.rmtree(folder)
+    shutil.copytree(random_bundle(2), folder)
+    with pytest.raises(BundleError, match=r"was changed since this server loaded it\. Restart"):
+        WorkerProcess(spec)
+    WorkerProcess(engine_spec(folder, ServerSettings())).close()
 
 
 def test_the_front_hides_its_environment_from_its_engines(
