@@ -10,7 +10,15 @@ import numpy as np
 
 from uad.data.file_index import Facts
 from uad.data.layouts import find
-from uad.data.listing import TEST, TRAIN, FolderRoles, FolderUse, Listing, relative_name
+from uad.data.listing import (
+    TEST,
+    TRAIN,
+    FolderRoles,
+    FolderUse,
+    Listing,
+    relative_name,
+    uses_in_words,
+)
 from uad.data.near_duplicates import copies_among_good, similar_across_splits
 from uad.data.outliers import outliers
 from uad.data.reading import Checked, Reading, image_facts, mask_facts, merged_mask, read_all
@@ -347,7 +355,8 @@ def _refuse_without_normals(
     hint = f" ({len(broken)} could not be read: {broken[0].message})" if broken else ""
     defects = sorted({entry.item.defect for entry in checked if entry.label})
     found = f", only {natural(defects)}" if defects else ""
+    uses = f". Its folders are taken for: {uses_in_words(listing.folders)}"
     raise DataError(
-        f"{listing.root} has no normal image to train on{found}{hint}; "
-        "put images of good parts into train/good, or name a folder of good images"
+        f"{listing.root} has no normal image to train on{found}{hint}; put images of good parts "
+        f"into train/good, or name a folder of good images{uses if listing.folders else ''}"
     )

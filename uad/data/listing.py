@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 TRAIN, TEST = "train", "test"
+_SHOWN = 12
+"""Folders that a refusal lists."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,12 @@ def folder_uses(root: Path, uses: Iterable[tuple[Path, str, bool]]) -> tuple[Fol
         key = (relative_name(root, file.parent), use, unused)
         counts[key] = counts.get(key, 0) + 1
     return tuple(FolderUse(f, count, u, n) for (f, u, n), count in sorted(counts.items()))
+
+
+def uses_in_words(rows: Sequence[FolderUse]) -> str:
+    """`good: 6 good, for training; bad: 2 defective (bad), for testing`, for a refusal."""
+    told = "; ".join(f"{row.folder}: {row.images} {row.use}" for row in rows[:_SHOWN])
+    return told + (f"; and {len(rows) - _SHOWN} more folders" if len(rows) > _SHOWN else "")
 
 
 def together(rows: Sequence[FolderUse], most: int) -> list[FolderUse]:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.uad.data.conftest import run
-from uad.data import FolderRoles, load_dataset
+from uad.data import FolderRoles, load_dataset, load_test_set
 from uad.data.checks import scan
 from uad.data.layouts import find
 from uad.data.listing import FolderUse, together
@@ -290,3 +290,19 @@ def test_a_table_whose_cells_say_defect_stops_images_from_being_taken_for_good(
         find(tmp_path / "set")
     (tmp_path / "set/shift.csv").write_text("\n".join(["file;lamp", *(r[:-1] for r in rows)]))
     assert len(find(tmp_path / "set").images) == 6
+
+
+def test_a_folder_that_is_named_for_two_uses_is_refused(parts: Path) -> None:
+    roles = FolderRoles(normal=("train/good", "test/good"), defects=("test/good",))
+    with pytest.raises(DataError, match="test/good was named for two uses: good and defect"):
+        find(parts, roles)
+
+
+def test_a_folder_of_defects_alone_measures_a_detector_and_trains_none(
+    tmp_path: Path, draw: Draw
+) -> None:
+    for index in range(3):
+        draw(f"set/test/scratch/{index}.png", seed=index)
+    assert load_test_set(tmp_path / "set").counts["test_anomalous"] == 3
+    with pytest.raises(DataError, match=r"no normal image .* test/scratch: 3 defective"):
+        load_dataset(tmp_path / "set")

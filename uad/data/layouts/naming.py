@@ -248,7 +248,15 @@ def _remark_on_unknown_folders(folder: Folder, spoken: Spoken) -> None:
 def _said(root: Path, roles: FolderRoles) -> dict[Path, Use]:
     """By folder, what a person said that it holds."""
     named = ((roles.normal, Use.GOOD), (roles.defects, Use.DEFECT), (roles.masks, Use.MASK))
-    return {_role_folder(root, text): use for texts, use in named for text in texts}
+    said: dict[Path, Use] = {}
+    for text, use in ((text, use) for texts, use in named for text in texts):
+        folder = _role_folder(root, text)
+        if said.setdefault(folder, use) != use:
+            raise DataError(
+                f"{folder} was named for two uses: {said[folder].value} and {use.value}. Name each "
+                "folder for one."
+            )
+    return said
 
 
 def _say_by_roles(picture: FoundImage, said: dict[Path, Use]) -> bool:

@@ -4,15 +4,20 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
-from uad.data.listing import TEST, TRAIN, ListedImage, Listing, folder_uses, relative_name
+from uad.data.listing import (
+    TEST,
+    TRAIN,
+    ListedImage,
+    Listing,
+    folder_uses,
+    relative_name,
+    uses_in_words,
+)
 from uad.data.manifests import labels_file
 from uad.data.samples import GOOD
 from uad.data.words import folded, meaning
 from uad.errors import DataError
 from uad.images.folders import FolderFiles, told_unreadable
-
-_SHOWN = 12
-"""Folders that a refusal lists."""
 
 
 class Use(Enum):
@@ -118,7 +123,7 @@ class Folder:
         trains = [p for p in self.of(Use.GOOD, Use.ASSUMED, Use.BY_MASK) if p.split != TEST]
         if not unclear and (trains or any(p.split == TRAIN for p in self.pictures)):
             return
-        if not unclear and self.of(Use.GOOD):
+        if not unclear and self.of(Use.GOOD, Use.DEFECT):
             return  # test images alone: what reads the pictures says what is missing
         reason = (
             f"nothing says whether {len(unclear)} of its pictures are good"
@@ -129,13 +134,11 @@ class Folder:
 
     def _refusal(self, reason: str) -> str:
         rows = folder_uses(self.root, ((p.path, _told(p), False) for p in self.pictures))
-        told = "; ".join(f"{row.folder}: {row.images} {row.use}" for row in rows[:_SHOWN])
-        more = f"; and {len(rows) - _SHOWN} more folders" if len(rows) > _SHOWN else ""
         why = f" ({'; '.join(self.remarks)})" if self.remarks else ""
         labels = next((f for f in self.files.others if labels_file(f)), None)
         by_list = f", or name {labels}, which labels pictures" if labels else ""
         return (
-            f"{self.root}: {reason}{why}. Its folders would be taken for: {told}{more}. "
+            f"{self.root}: {reason}{why}. Its folders would be taken for: {uses_in_words(rows)}. "
             "Put good images into train/good; or say what the folders hold: "
             "--normal DIR --defects DIR --masks DIR; or correct a list of the pictures that "
             f"`uad ingest --write-manifest FILE.csv` writes{by_list}"
