@@ -63,9 +63,10 @@ class Looks(Settings):
         least, most = self.ratios
         if least / SQUEEZED <= image.ratio <= most * SQUEEZED:
             return ()
+        known = " to ".join(dict.fromkeys((f"{least:.2f}", f"{most:.2f}")))
         return (
             "The image has another shape than the images that set the threshold (width / height "
-            f"{least:.2f} to {most:.2f}). It is squeezed, so its score may mean nothing. {_CURE}",
+            f"{known}). It is squeezed, so its score may mean nothing. {_CURE}",
         )
 
 

@@ -34,7 +34,7 @@ function report(product, server, picture) {
       for (const each of buttons) each.disabled = false;
     }
   }
-  return element("div", {}, element("p", {}, "What is this part really? If you say it, the picture is kept, and the next version can be trained with it."), element("div", { class: "row" }, buttons), said);
+  return element("div", {}, element("p", {}, "What is this part really? If you say it, the picture is kept as feedback for the next version."), element("div", { class: "row" }, buttons), said);
 }
 
 export function show(main, { product, server }) {
@@ -66,7 +66,9 @@ export function show(main, { product, server }) {
   async function judged(picture) {
     answer.replaceChildren("Judging.");
     try {
-      answer.replaceChildren(...verdictOf(await judge(product, picture)), report(product, server, picture));
+      const shown = verdictOf(await judge(product, picture));
+      // Above the picture, which may be longer than the screen.
+      answer.replaceChildren(...shown.slice(0, -1), report(product, server, picture), shown.at(-1));
     } catch (error) {
       answer.replaceChildren(element("p", {}, error.message));
     }

@@ -37,6 +37,7 @@ def test_an_image_of_another_shape_is_told() -> None:
     for odd in (0.5, 3.0):
         [sentence] = looks.warnings(Look("grey", odd))
         assert "(width / height 1.00 to 1.33)" in sentence
+    assert "(width / height 1.00)" in Looks.common([GREY]).warnings(Look("grey", 2.0))[0]
 
 
 def test_a_warning_is_told_once_however_often_it_comes() -> None:
