@@ -220,7 +220,7 @@ def test_two_bundles_are_compared_on_the_same_images(
     [
         (["--data", "{empty}"], "{empty}"),
         (["--data", "{demo}", "--compare", "x"], "--report DIR"),
-        (["--data", "{demo}", "--alpha", "7"], "alpha must be between 0 and 1"),
+        (["--data", "{demo}", "--alpha", "7"], "alpha must be a number between 0 and 1"),
         (["--data", "{demo}", "--engine", "abacus"], "abacus"),
     ],
 )
