@@ -39,7 +39,7 @@ class Problem:
     kind: str
     """`broken`, `unfinished`, `missing`, `duplicate`, `leak`, `similar`, `copy`, `conflict`,
     `mask`, `moved`, `unused`, `folders`, `clock`, `blank`, `flat`, `dark`, `frames`, `size`,
-    `brightness` or `excluded`."""
+    `brightness`, `fewer` or `excluded`."""
     message: str
     """What is wrong and what was done about it."""
     other: Path | None = None

@@ -39,6 +39,8 @@ from uad.storage.atomic_writes import write_file
 from uad.storage.names import place_of
 from uad.storage.paths import datasets_dir
 
+FEWER = 0.5
+"""A version with less than this share of the good images of the one before is said."""
 log = logging.getLogger(__name__)
 _RESERVED = frozenset({"objects"})
 
@@ -71,10 +73,27 @@ def store(
         images = stored_images(kept)
         if not any(image.split == "train" and not image.label for image in images):
             raise DataError(f"all normal images of {source} are being written; ingest again later")
-        fresh = _version(found, images, late, name, source, group_pattern)
-        if before := _latest(name):
+        before = _latest(name)
+        told = [*late, *_fewer(images, before, source)]
+        fresh = _version(found, images, told, name, source, group_pattern)
+        if before:
             fresh = _zoned(fresh, before.ignore, before.zones)
         return _record(fresh)
+
+
+def _fewer(
+    images: Sequence[StoredImage], before: DatasetVersion | None, source: Path
+) -> list[Problem]:
+    """A folder that lost most of its images may be on a disk that is not there now."""
+    had, has = (before.counts if before else {}).get("normal", 0), counts_of(images)["normal"]
+    if has >= FEWER * had:
+        return []
+    message = (
+        f"{has} good images to learn from, but the version before had {had}; stored all the same. "
+        "If images are missing by mistake (a disk that is not connected, a wrong folder), ingest "
+        "again when they are back. The earlier version is kept"
+    )
+    return [Problem(source, "fewer", message)]
 
 
 def _latest(name: str) -> DatasetVersion | None:
@@ -87,7 +106,7 @@ def _latest(name: str) -> DatasetVersion | None:
 def _version(
     found: Scan,
     images: tuple[StoredImage, ...],
-    late: Sequence[Problem],
+    told: Sequence[Problem],
     name: str,
     source: Path,
     group_pattern: str | None,
@@ -105,7 +124,7 @@ def _version(
             StoredFolder(folder=readable(row.folder), images=row.images, use=readable(row.use))
             for row in found.folders
         ),
-        reported=tuple(StoredProblem.of(problem) for problem in (*found.problems, *late)),
+        reported=tuple(StoredProblem.of(problem) for problem in (*told, *found.problems)),
     )
 
 

@@ -33,6 +33,7 @@ MEANINGS = {
         "good images are copies of one another; kept; good parts may raise more false alarms "
         "than asked for"
     ),
+    "fewer": "less than half of the good images of the version before; are some missing?",
     "moved": "a defective image was listed for training; used for testing",
     "mask": (
         "missing, damaged, empty, of another size, marking more than half, or perhaps drawn on an "
@@ -54,7 +55,7 @@ _FOLDERS = 50
 """Rows of the table of folders; if there are more, those with one use share a row."""
 SHOWN = 12
 """Pictures of a kind."""
-_UNSEEN = ("broken", "missing", "unfinished", "unused", "folders", "clock")
+_UNSEEN = ("broken", "missing", "unfinished", "unused", "folders", "clock", "fewer")
 
 
 def write_dataset_page(

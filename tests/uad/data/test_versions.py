@@ -187,6 +187,18 @@ def test_a_damaged_history_is_made_again_from_the_versions(
     assert [row["version"] for row in history("parts")][-1] == versions[1]
 
 
+def test_a_folder_that_lost_most_of_its_images_is_said_first(parts: Path) -> None:
+    ingest(parts, "parts")
+    for index in range(5):
+        (parts / f"train/good/{index:03}.png").unlink()
+    assert not ingest(parts, "parts").problems
+    for index in range(5, 9):
+        (parts / f"train/good/{index:03}.png").unlink()
+    problem = ingest(parts, "parts").problems[0]
+    assert (problem.kind, problem.path) == ("fewer", parts)
+    assert "3 good images to learn from, but the version before had 7" in problem.message
+
+
 def test_a_version_is_never_rewritten_but_reports_this_ingests_problems(
     parts: Path, uad_home: Path
 ) -> None:
