@@ -1,12 +1,14 @@
 """How much is kept, and what must stay: worked out before anything is removed."""
 
 import os
+import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from uad.errors import ConfigError
 from uad.hot_reload.pins import pinned
 from uad.registry import ModelRegistry, ModelVersion, Remover, TrackedRun
 from uad.storage.names import ModelVersionNumber, ProductName
@@ -111,7 +113,23 @@ def protected(
     aliased = [version.version for version in versions if version.aliases]
     back = registry.earlier(product)[: rule.keep] if own else []
     left = registry.left(product) if own else None
-    return {*others, *newest, *aliased, *back, pinned(product) or "", left or ""}
+    return {*others, *newest, *aliased, *back, _pinned(product), left or ""}
+
+
+def _pinned(product: ProductName) -> str:
+    """The version pinned on this machine; empty without a pin.
+
+    Raises:
+        ConfigError: the pin cannot be read, so it is not known which version must stay.
+    """
+    try:
+        return pinned(product) or ""
+    except OSError as exc:
+        command = f"uad pin {shlex.quote(product)}"
+        raise ConfigError(
+            f"the pin of '{product}' cannot be read ({exc}). Set it again with `{command} "
+            f"VERSION`, or end it with `{command} --off`"
+        ) from exc
 
 
 def size_bytes(path: Path) -> int:

@@ -103,6 +103,7 @@ class BundleStore:
         try:
             if not _is_sound(lease.path):
                 self._fetch_alone(version, fetch, lease.path)
+            _tell_if_changed(version, lease.path)
             with contextlib.suppress(OSError):  # only its place in the order of removal
                 os.utime(lease.path / MARKER)
         except BaseException:
@@ -161,7 +162,7 @@ class BundleStore:
         """All complete bundles, except those in use or that served last under an alias."""
         found = []
         for home in sorted(folder for folder in self.root.iterdir() if folder.is_dir()):
-            aliased = {file.read_text(encoding="utf-8") for file in home.glob("@*")}
+            aliased = _last_served(home)
             folders = sorted(each for each in home.iterdir() if each.name not in aliased)
             found += [
                 stored for each in folders if (stored := _stored(each)) and not is_in_use(each)
@@ -191,7 +192,7 @@ class BundleStore:
             shutil.rmtree(unfinished, ignore_errors=True)
 
     def _prune(self, home: Path) -> None:
-        aliased = {file.read_text(encoding="utf-8") for file in home.glob("@*")}
+        aliased = _last_served(home)
         markers = sorted(home.glob(f"*/{MARKER}"), key=lambda file: file.stat().st_mtime_ns)
         for marker in markers[: -self.keep]:
             if marker.parent.name not in aliased and not is_in_use(marker.parent):
@@ -207,6 +208,11 @@ def copy_name(version: ModelVersion) -> str:
         return version.tags[LOCAL_COPY]
     known = version.bundle_sha256 or hash_bytes(version.source.encode()).hexdigest()
     return f"{version.version}-{known[:8]}"
+
+
+def _last_served(home: Path) -> set[str]:
+    """The folders that served last, one an alias; a damaged record names none."""
+    return {file.read_text(encoding="utf-8", errors="replace") for file in home.glob("@*")}
 
 
 def is_in_use(copy: Path) -> bool:
@@ -247,6 +253,19 @@ def _is_sound(folder: Path) -> bool:
     except BundleError:
         return False
     return True
+
+
+def _tell_if_changed(version: ModelVersion, copy: Path) -> None:
+    """Warn of a copy that `uad calibrate` or a person changed: it is not what was registered."""
+    known = version.bundle_sha256
+    if known is not None and sha256(copy / MANIFEST) != known:
+        logger.warning(
+            "The local copy of %s was changed after it was fetched, for example by "
+            "`uad calibrate`. It is used as it is, so this machine judges otherwise than others. To use what was "
+            "registered, delete %s",
+            version.address,
+            copy,
+        )
 
 
 def _verify(version: ModelVersion, folder: Path) -> None:

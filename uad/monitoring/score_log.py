@@ -74,7 +74,7 @@ class ScoreLog:
         found = [
             scored
             for file in place_of(self.root, product).glob("*/*.jsonl")
-            if _day(file) >= first and start in file.read_bytes()
+            if (_day(file) or date.min) >= first and start in file.read_bytes()
             for scored in _lines(file)
         ]
         return [each for each in found if each.image.partition(".")[0] == log_id]
@@ -84,18 +84,23 @@ class ScoreLog:
     ) -> Iterator[tuple[Path, date]]:
         """The days' files of a version, oldest first."""
         for file in sorted(self._folder(product, version).glob("*.jsonl")):
-            yield file, _day(file)
+            if (day := _day(file)) is not None:
+                yield file, day
 
     def _folder(self, product: ProductName, version: ModelVersionNumber) -> Path:
         return place_of(self.root, product) / version
 
 
-def _day(file: Path) -> date:
-    return date.fromisoformat(file.stem)
+def _day(file: Path) -> date | None:
+    """The day that a file is named after; None of a file that is somebody else's."""
+    try:
+        return date.fromisoformat(file.stem)
+    except ValueError:
+        return None
 
 
 def _lines(file: Path) -> Iterator[LoggedScore]:
-    for line in file.read_text(encoding="utf-8").splitlines():
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             at, score, alarm, engine, *image = json.loads(line)
             when = datetime.fromtimestamp(at, UTC)

@@ -14,7 +14,7 @@ from uad.cli import main
 from uad.data import ingest, load_dataset
 from uad.data.file_index import INDEX_FILE
 from uad.data.versions import history, verify
-from uad.errors import DataError, RegistryError
+from uad.errors import ConfigError, DataError, RegistryError
 from uad.gc import Plan, Retention, make_plan
 from uad.hot_reload import BundleStore
 from uad.hot_reload.pins import pin_file
@@ -100,6 +100,13 @@ def test_a_pinned_version_stays(line: ModelRegistry) -> None:
     pin_file("cookie").parent.mkdir(parents=True)
     pin_file("cookie").write_text("1")
     assert of(planned(line), "model version") == []
+
+
+def test_nothing_goes_while_a_pin_cannot_be_read(line: ModelRegistry) -> None:
+    pin_file("cookie").parent.mkdir(parents=True)
+    pin_file("cookie").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match=r"pin of 'cookie' cannot be read .*uad pin cookie --off"):
+        planned(line)
 
 
 @pytest.mark.parametrize("options", [(), ("--dry-run",)])

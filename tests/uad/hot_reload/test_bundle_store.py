@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from uad.bundle import MANIFEST, read_bundle, sha256
+from uad.bundle import MANIFEST, add_calibration, read_bundle, sha256
 from uad.errors import BundleError
 from uad.hot_reload import BundleStore
 from uad.registry.types import BUNDLE_SHA256, ModelVersion
@@ -49,6 +49,29 @@ def test_what_is_fetched_must_be_what_was_registered(
         store.ensure(version("1", random_bundle(1)), copier(random_bundle(2)))
     assert store.find("cookie", "1") is None
     assert store.ensure(version("1", random_bundle(1)), copier(random_bundle(1))).is_dir()
+
+
+def test_a_copy_that_was_calibrated_again_is_used_and_said(
+    tmp_path: Path, random_bundle: Bundles, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, wanted = BundleStore(tmp_path), version("1", random_bundle(1))
+    copy = store.ensure(wanted, copier(random_bundle(1)))
+    store.ensure(wanted, refuse)
+    assert not caplog.records
+    bundle = read_bundle(copy)
+    (entry,) = bundle.manifest.calibration.values()
+    add_calibration(bundle, "openvino/fp32", entry)
+    assert store.ensure(wanted, refuse) == copy
+    assert "The local copy of models:/cookie/1 was changed after it was fetched" in caplog.text
+
+
+def test_a_damaged_record_of_what_served_last_costs_only_itself(
+    tmp_path: Path, random_bundle: Bundles
+) -> None:
+    store = BundleStore(tmp_path)
+    copy = store.ensure(version("1", random_bundle(1)), copier(random_bundle(1)))
+    (copy.parent / "@champion").write_bytes(b"\xff\xfe")
+    assert [each.path for each in store.copies()] == [copy]
 
 
 def test_an_altered_bundle_never_enters_the_store(tmp_path: Path, random_bundle: Bundles) -> None:

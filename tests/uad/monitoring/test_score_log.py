@@ -25,7 +25,8 @@ def test_a_line_cut_short_by_a_crash_costs_only_itself() -> None:
     journal = ScoreLog()
     journal.add("cookie", "3", "paddle/fp32", [(0.5, True), (0.2, False)], at=MIDNIGHT)
     [(file, _)] = journal.files("cookie", "3")
-    file.write_text(file.read_text() + "[17956")
+    file.write_bytes(file.read_bytes() + b"[17956\xff\xfe\0\n")
+    file.with_name("copy of today.jsonl").write_bytes(file.read_bytes())
     assert len(journal.read("cookie", "3", MIDNIGHT)) == 2
 
 
