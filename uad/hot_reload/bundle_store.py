@@ -261,8 +261,8 @@ def _tell_if_changed(version: ModelVersion, copy: Path) -> None:
     if known is not None and sha256(copy / MANIFEST) != known:
         logger.warning(
             "The local copy of %s was changed after it was fetched, for example by "
-            "`uad calibrate`. It is used as it is, so this machine judges otherwise than others. To use what was "
-            "registered, delete %s",
+            "`uad calibrate`. It is used as it is, so this machine judges otherwise than others. "
+            "To use what was registered, delete %s",
             version.address,
             copy,
         )
