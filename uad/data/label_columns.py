@@ -18,19 +18,23 @@ _LIKELY = frozenset(
 )
 """A column with one of these words says it if its cells tell images apart into a few classes."""
 _MOST_CLASSES = 10
+_FLAGS = frozenset({"0", "1", "true", "false"})
+"""A column without a name says it if it holds two of these."""
 
 
 def says_label(name: str, cells: Sequence[str]) -> bool:
     """Whether a column says which images are good.
 
     Args:
-        name: of the column.
+        name: of the column; empty if it has none.
         cells: of the other lines; names of images say nothing here, so leave their columns out.
     """
     words = set(words_of(name))
     if words & _SURE:
         return True
     found = {cell.strip().lower() for cell in cells} - {""}
+    if not name and len(found) == 2 and found <= _FLAGS:
+        return True
     if words & _LIKELY and 1 < len(found) <= _MOST_CLASSES and len(found) < len(cells):
         return True
     return any(_says_defect(cell) for cell in found)

@@ -306,3 +306,42 @@ def test_a_folder_of_defects_alone_measures_a_detector_and_trains_none(
     assert load_test_set(tmp_path / "set").counts["test_anomalous"] == 3
     with pytest.raises(DataError, match=r"no normal image .* test/scratch: 3 defective"):
         load_dataset(tmp_path / "set")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("labels.txt", "0.png 0\n1.png 0\n2.png 1\n"),
+        ("list.csv", "0.png,0\n1.png,0\n2.png,1\n"),
+        ("labels.json", '{"0.png": "ok", "1.png": "ok", "2.png": "scratch"}'),
+        ("labels.json", '{"0.png": {"faulty": 0}, "1.png": {"faulty": 0}, "2.png": {"faulty": 1}}'),
+        ("all.jsonl", '{"file": "0.png", "label": 0}\n{"file": "2.png", "label": 1}\n'),
+    ],
+)
+def test_labels_in_any_kind_of_table_stop_images_from_being_taken_for_good(
+    tmp_path: Path, draw: Draw, name: str, text: str
+) -> None:
+    for index in range(3):
+        draw(f"set/{index}.png", seed=index)
+    (tmp_path / "set" / name).write_text(text)
+    with pytest.raises(DataError, match=f"{name} says what pictures show"):
+        find(tmp_path / "set")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("camera.txt", "0.png 12.5 ms\n1.png 12.5 ms\n2.png 13.1 ms\n"),
+        ("exposure.json", '{"0.png": 12.5, "1.png": 12.5, "2.png": 13.1}'),
+        ("times.csv", "file,time\n0.png,11:02\n1.png,11:03\n2.png,11:03\n"),
+        ("readme.txt", "Defects are in another folder.\n"),
+        ("verdicts.csv", "file,p_value,verdict,model_version\n0.png,.05,anomalous,3\n"),
+    ],
+)
+def test_a_table_of_other_facts_is_no_matter(
+    tmp_path: Path, draw: Draw, name: str, text: str
+) -> None:
+    for index in range(3):
+        draw(f"set/{index}.png", seed=index)
+    (tmp_path / "set" / name).write_text(text)
+    assert len(find(tmp_path / "set").images) == 3

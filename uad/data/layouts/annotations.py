@@ -7,10 +7,9 @@ so that their pictures are not taken for good ones.
 import json
 import re
 from collections import defaultdict
-from collections.abc import Container
 from pathlib import Path
 
-from uad.data.label_columns import says_label
+from uad.data.layouts.tables import SUFFIXES, labelled_names
 from uad.images.folders import FolderFiles
 
 _YOLO = re.compile(r"\s*\d+(\s+-?\d*\.?\d+(e-?\d+)?){4,}\s*", re.IGNORECASE)
@@ -20,8 +19,13 @@ _MOST_BYTES = 64 * 2**20
 """Of a file of annotations; larger ones are of another kind."""
 
 
-def find_annotations(files: FolderFiles, images: set[Path]) -> tuple[Path, set[Path]] | None:
-    """A file of annotations and the images in which such files mark something; None without any."""
+def find_annotations(
+    files: FolderFiles, images: set[Path], *, reads_text: bool = True
+) -> tuple[Path, set[Path]] | None:
+    """A file of annotations and the images in which such files mark something; None without any.
+
+    `reads_text`: whether text files may be tables. Beside masks they say which mask is whose.
+    """
     by_stem, by_name = defaultdict(set), defaultdict(set)
     for image in images:
         by_stem[image.stem].add(image)
@@ -33,9 +37,10 @@ def find_annotations(files: FolderFiles, images: set[Path]) -> tuple[Path, set[P
         found: set[Path] = set()
         if suffix in (".json", ".xml", ".txt") and file.stem in by_stem and _marks_objects(file):
             found |= by_stem[file.stem]
-        named = _coco_names(file) if suffix == ".json" else ()
-        if suffix in (".csv", ".tsv"):
-            named = _table_names(file, by_name.keys() | {s for s in by_stem if _is_long(s)})
+        named = _coco_names(file) if suffix == ".json" else set()
+        if suffix in SUFFIXES and (suffix != ".txt" or reads_text):
+            known = by_name.keys() | {stem for stem in by_stem if _is_long(stem)}
+            named = {*named, *labelled_names(suffix, _text(file), known)}
         for name in named:
             found |= by_name.get(name, set())
             if _is_long(name):  # a table may leave out the suffix
@@ -58,27 +63,6 @@ def _marks_objects(file: Path) -> bool:
         return "<annotation" in text and "<object" in text
     content = _json(text)
     return isinstance(content, dict) and bool(content.get("shapes"))
-
-
-def _table_names(file: Path, images: Container[str]) -> set[str]:
-    """The cells of a table that has a column of labels; `images` are names of images."""
-    lines = _text(file).splitlines()
-    header, rows = (_cells(lines[0]), [_cells(line) for line in lines[1:]]) if lines else ([], [])
-    names = {Path(cell.replace("\\", "/")).name for row in rows for cell in row}
-    columns = (
-        (name, [row[index] for row in rows if index < len(row)])
-        for index, name in enumerate(header)
-    )
-    others = (
-        (name, cells)
-        for name, cells in columns
-        if not any(Path(cell.replace("\\", "/")).name in images for cell in cells)
-    )
-    return names if any(says_label(name, cells) for name, cells in others) else set()
-
-
-def _cells(line: str) -> list[str]:
-    return [cell.strip().strip('"') for cell in re.split(r"[,;\t]", line)]
 
 
 def _coco_names(file: Path) -> set[str]:

@@ -189,7 +189,8 @@ def _say_by_annotations(folder: Folder) -> None:
     """Pictures with annotated objects belong to a class, but it is not known to which."""
     if not folder.of(Use.ASSUMED, Use.UNLABELLED):
         return
-    found = find_annotations(folder.files, {p.path for p in folder.of(Use.ASSUMED, Use.UNLABELLED)})
+    silent = {picture.path for picture in folder.of(Use.ASSUMED, Use.UNLABELLED)}
+    found = find_annotations(folder.files, silent, reads_text=not folder.of(Use.MASK))
     if found is None:
         return
     file, marked = found
