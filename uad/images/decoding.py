@@ -135,10 +135,15 @@ def header(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXELS) ->
 def frames(data: bytes, *, name: str = "image") -> int:
     """How many pictures a file holds, of which the first is used: pages, or frames of a film.
 
-    The second picture of a phone's JPEG, a preview, does not count.
+    The second picture of a phone's JPEG, a preview, does not count; nor does what is damaged.
     """
     with _opened(data, name, MAX_PIXELS) as picture:
-        return 1 if _format(picture) == "jpeg" else int(getattr(picture, "n_frames", 1))
+        if _format(picture) == "jpeg":
+            return 1
+        try:
+            return int(getattr(picture, "n_frames", 1))
+        except _DAMAGED:
+            return 1
 
 
 def fits_either_way(data: bytes, *, name: str = "image") -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uad.errors import DataError, ImageError
-from uad.images import Image, decode, read
+from uad.images import Image, decode, frames, read_bytes
 from uad.images.folders import list_files, no_images, told_unreadable, without_results
 from uad.network import http_client
 
@@ -126,7 +126,18 @@ def download(
 
 
 def _fetch(url: str) -> Image:
-    return decode(download(url), name=url)
+    return _decoded(download(url), url)
+
+
+def _read(path: Path) -> Image:
+    return _decoded(read_bytes(path), str(path))
+
+
+def _decoded(data: bytes, name: str) -> Image:
+    image = decode(data, name=name)
+    if (count := frames(data, name=name)) > 1:
+        log.warning("%s holds %d pictures. Only the first is judged.", name, count)
+    return image
 
 
 def _unwrapped(value: Mapping[Any, Any]) -> Any:
@@ -146,7 +157,7 @@ def _named(value: str | Path) -> Iterator[InputImage]:
     elif Path(text).is_dir():
         yield from _folder(Path(text))
     else:
-        yield _item(text, Path(text), partial(read, Path(text)))
+        yield _item(text, Path(text), partial(_read, Path(text)))
 
 
 def _folder(folder: Path) -> Iterator[InputImage]:
@@ -159,7 +170,7 @@ def _folder(folder: Path) -> Iterator[InputImage]:
     if made := len(files.images) - len(images):
         log.warning("%s: %d pictures that an earlier run wrote are left out", folder, made)
     for path in images:
-        yield _item(str(path), path, partial(read, path))
+        yield _item(str(path), path, partial(_read, path))
 
 
 def _item(text: str, path: Path, load: Callable[[], Image]) -> InputImage:

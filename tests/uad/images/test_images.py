@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from uad.errors import DataError, ImageError
-from uad.images import decode, header, read, read_mask, resize
+from uad.images import decode, frames, header, read, read_mask, resize
 
 LOSSLESS = {"PNG": "x.png", "BMP": "x.bmp", "TIFF": "x.tiff", "WEBP": "x.webp"}
 
@@ -359,3 +359,17 @@ def test_resize_takes_height_first_and_leaves_a_fitting_image_alone() -> None:
     image = colours()
     assert resize(image, (12, 80)).shape == (12, 80, 3)
     assert resize(image, (24, 40)) is image
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_a_damaged_second_page_does_not_count_and_costs_nothing() -> None:
+    page = PIL.Image.new("RGB", (20, 20), (1, 2, 3))
+    stream = io.BytesIO()
+    page.save(stream, "TIFF", save_all=True, append_images=[page])
+    whole = stream.getvalue()
+    (first,) = struct.unpack("<I", whole[4:8])
+    (tags,) = struct.unpack("<H", whole[first : first + 2])
+    following = first + 2 + 12 * tags
+    torn = whole[:following] + struct.pack("<I", len(whole) + 999) + whole[following + 4 :]
+    assert (frames(whole), frames(torn)) == (2, 1)
+    assert decode(torn).shape == (20, 20, 3)

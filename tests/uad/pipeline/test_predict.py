@@ -6,6 +6,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 from numpy.typing import NDArray
 
@@ -68,6 +69,16 @@ def test_pictures_that_an_earlier_run_saved_there_are_not_judged(
         result.save_all(folder)
     assert paths(pipeline.predict(folder)) == [str(folder / name) for name in names]
     assert "6 pictures that an earlier run wrote are left out" in caplog.text
+
+
+def test_a_file_with_several_pictures_is_said_because_only_the_first_is_judged(
+    pipeline: Pipeline, tmp_path: Path, picture: Pictures, caplog: pytest.LogCaptureFixture
+) -> None:
+    pages = [PIL.Image.fromarray(picture(seed)[:, :, ::-1]) for seed in (1, 2)]
+    pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
+    (result,) = pipeline.predict(tmp_path / "stack.tif")
+    assert result["score"] == next(pipeline.predict(picture(1)))["score"]
+    assert "stack.tif holds 2 pictures. Only the first is judged." in caplog.text
 
 
 def test_all_kinds_of_input_mix_in_one_list(
