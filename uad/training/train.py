@@ -12,6 +12,7 @@ from uad.config import TrainingConfig
 from uad.console import step
 from uad.data import Dataset
 from uad.data.input_shape import fitted_input, remarks
+from uad.data.samples import natural
 from uad.errors import DataError
 from uad.inference.calibrate import calibrate
 from uad.inference.quantization.automatic import add_int8_where_accepted
@@ -63,6 +64,13 @@ def train(
     check_zones(dataset.zones, config.data.alpha, len(dataset.calibration))
     for sample in dataset.calibration:
         check_fits(config.data.min_area, sample.size)
+    if unknown := excluded_in_vain(config, dataset):
+        log.warning(
+            "data.exclude names %s, but there is no such good image: it excludes nothing. Names "
+            "are relative to the dataset's folder, for example %s",
+            natural(unknown),
+            dataset.train[0].name,
+        )
     config = settled(config, dataset)
     for remark in remarks(config.input.spec(), dataset.normals):
         log.warning(remark)
@@ -107,6 +115,16 @@ def train(
     )
     forget_checkpoint(folder)
     return bundle
+
+
+def excluded_in_vain(config: TrainingConfig, dataset: Dataset) -> list[str]:
+    """Names in `data.exclude` that no image of the dataset has."""
+    left_out = [p.message for p in dataset.problems if p.kind == "excluded"]
+    return [
+        name
+        for name in config.data.exclude
+        if not any(message.startswith(f"{name} is left out") for message in left_out)
+    ]
 
 
 def training_key(dataset: Dataset, config: TrainingConfig, teacher: Teacher) -> str:

@@ -101,6 +101,15 @@ def test_excluded_images_are_used_for_nothing_and_named(mixed: Path) -> None:
     assert left_out == ["planted 0.png"]
 
 
+def test_a_misspelt_name_of_an_excluded_image_is_said_before_the_training(
+    mixed: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = f"data.exclude=[{PLANTED[0]}, planted 1.png]"
+    command = ["train", "--data", str(mixed), "--output", str(tmp_path / "bundle"), "--quick"]
+    assert run(*command, *SMALL, "--set", names) == 0
+    assert "data.exclude names planted 1.png, but there is no such good image" in caplog.text
+
+
 def test_the_command_names_the_suspects_and_shows_them(
     mixed: Path,
     tmp_path: Path,
