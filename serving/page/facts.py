@@ -155,7 +155,7 @@ def versions(product: Product, *, may_promote: bool) -> dict[str, Any]:
                 "gate": each.tags.get("gate.reason"),
                 "decision": each.tags.get("gate.decision"),
                 "dataset": each.tags.get("uad.dataset"),
-                "description": each.description,
+                "description": each.summary,
             }
             for each in registry.versions(name)
         ],

@@ -15,7 +15,14 @@ from uad import __version__
 from uad.bundle import MANIFEST, Bundle, sha256
 from uad.registry import pyfunc, runs
 from uad.registry.connection import Connection
-from uad.registry.types import BUNDLE_ID, BUNDLE_SHA256, DATASET, METRIC_TAG, ModelVersion
+from uad.registry.types import (
+    BUNDLE_ID,
+    BUNDLE_SHA256,
+    DATASET,
+    METRIC_TAG,
+    PROMOTE_IN_MLFLOW,
+    ModelVersion,
+)
 from uad.storage.names import DatasetAddress, ProductName, RunId
 
 if TYPE_CHECKING:
@@ -172,7 +179,7 @@ def sentence(bundle: Bundle, metrics: Mapping[str, float], version: ModelVersion
     told = f"{manifest.model} with the teacher {manifest.teacher.id}{learned}"
     command = shlex.join(["uad", "promote", version.name, version.version])
     return (
-        f"{told}; {figures or NO_FIGURES}. To let it serve, give it the alias `champion` or run "
+        f"{told}; {figures or NO_FIGURES}{PROMOTE_IN_MLFLOW}give it the alias `champion` or run "
         f'`{command}` (the button "Promote model" only makes a copy).'
     )
 

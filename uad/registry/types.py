@@ -21,6 +21,8 @@ MODEL_ID = "uad.model_id"
 """Tag of versions: the LoggedModel that it is, as MLflow 3 shows it in its Models tab."""
 PRODUCT = "uad.product"
 """Tag of runs and versions: the product they were made for."""
+PROMOTE_IN_MLFLOW = ". To let it serve, "
+"""Begins the part of a description that is for readers of MLflow's pages only."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,11 @@ class ModelVersion:
     def bundle_sha256(self) -> str | None:
         """sha256 of its bundle.json; None if it was not registered by uad."""
         return self.tags.get(BUNDLE_SHA256)
+
+    @property
+    def summary(self) -> str:
+        """The description without its part for readers of MLflow's pages."""
+        return self.description.partition(PROMOTE_IN_MLFLOW)[0]
 
     @property
     def is_own(self) -> bool:

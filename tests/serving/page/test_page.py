@@ -229,6 +229,8 @@ def test_versions_show_who_serves_who_waits_and_why(stocked: Running) -> None:
     assert aliases == {"1": [], "2": ["champion"], "3": ["challenger"]}
     [move] = told["history"]
     assert (move["to"], move["who"], move["why"]) == ("2", "anna", "the first")
+    for each in told["versions"]:  # a version that serves is told to nobody how to serve it
+        assert each["description"].endswith("not evaluated on test images yet")
 
 
 def test_promotion_is_on_the_administrators_port_alone(
