@@ -29,6 +29,8 @@ COPIES_SHARE = 0.05
 _SAMPLE = 500
 """Number of training images from which the median is computed."""
 _ROWS = 1000
+_FEWER_ROWS = 200
+"""Where several tables of that many rows are made at once."""
 _Vectors = NDArray[np.float32]
 
 
@@ -59,8 +61,8 @@ def copies_among_good(entries: Sequence[Checked]) -> list[Problem]:
     vectors, contrast = _vectors(good), _contrasts(good)
     limit = min(FARTHEST, SHARE * _typical_distance(vectors))
     found: list[tuple[Checked, Checked]] = []
-    for start in range(0, len(good), _ROWS):
-        rows = slice(start, start + _ROWS)
+    for start in range(0, len(good), _FEWER_ROWS):
+        rows = slice(start, start + _FEWER_ROWS)
         distances = _distances(vectors[rows], vectors)
         levels = distances * np.minimum(contrast[rows, None], contrast)
         near = np.tril((distances < limit) & (levels < COPY_LEVELS), start - 1)

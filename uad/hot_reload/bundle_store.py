@@ -8,6 +8,7 @@ A process killed at any point leaves at most a `.new-*` folder, which the next o
 """
 
 import contextlib
+import errno
 import glob
 import json
 import logging
@@ -66,12 +67,17 @@ class Lease:
         name = f"{IN_USE}{path.name}-{os.getpid()}-{secrets.token_hex(4)}"
         # Acquired and released in different threads.
         self._lock = FileLock(path.parent / name, thread_local=False)
-        self._lock.acquire()
+        try:
+            self._lock.acquire()
+        except OSError as exc:
+            if exc.errno != errno.EROFS:  # from such a disk nobody removes anything
+                raise
 
     def release(self) -> None:
         """Release the copy; a second call does nothing."""
-        self._lock.release()
-        Path(self._lock.lock_file).unlink(missing_ok=True)
+        if self._lock.is_locked:
+            self._lock.release()
+            Path(self._lock.lock_file).unlink(missing_ok=True)
 
 
 class BundleStore:

@@ -67,7 +67,10 @@ def disk_error(exc: OSError, path: Path | str | None = None) -> DiskError:
     if exc.errno in (errno.ENOSPC, errno.EDQUOT):
         return _full(exc.filename or path)
     if exc.errno == errno.EROFS:
-        return DiskError(f"{place} is on a disk that cannot be written: choose another folder")
+        return DiskError(
+            f"{place} is on a disk that cannot be written: mount it writable, or choose another "
+            "folder (UAD_HOME)"
+        )
     if exc.errno == errno.EFBIG:
         return DiskError(
             f"{place} would be larger than this disk or this user's limit allows: see `ulimit -f`, "

@@ -2,8 +2,9 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,31 @@ def test_a_copy_that_was_calibrated_again_is_used_and_said(
     add_calibration(bundle, "openvino/fp32", entry)
     assert store.ensure(wanted, refuse) == copy
     assert "The local copy of models:/cookie/1 was changed after it was fetched" in caplog.text
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Callable[[], None]]:
+    """`tmp_path/disk` is a disk of its own; the call makes it read-only. Needs root."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "tmpfs", str(disk)]
+    if os.getuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a disk")
+    again = ["mount", "-o", "remount,ro", str(disk)]
+    yield lambda: subprocess.run(again, check=True) and None
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_a_sound_copy_on_a_disk_that_became_read_only_still_serves(
+    tmp_path: Path, random_bundle: Bundles, read_only: Callable[[], None]
+) -> None:
+    store, wanted = BundleStore(tmp_path / "disk/store"), version("1", random_bundle(1))
+    copy = store.ensure(wanted, copier(random_bundle(1)))
+    read_only()
+    lease = store.lease(wanted, refuse)
+    assert lease.path == copy
+    lease.release()
+    lease.release()
 
 
 def test_a_damaged_record_of_what_served_last_costs_only_itself(
