@@ -26,8 +26,12 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     bundle: Annotated[str, typer.Argument(help=MODEL_HELP)],
     data: Annotated[
-        str, typer.Option(help="A dataset that was ingested (NAME or NAME@VERSION), or a folder.")
-    ],
+        str | None,
+        typer.Option(
+            help="A dataset that was ingested (NAME or NAME@VERSION), or a folder.",
+            show_default="the dataset that the model learned from",
+        ),
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
     report: Annotated[
         Path | None,
@@ -61,8 +65,10 @@ def evaluate(
     You need good and defective images: test/good and test/<defect>, or folders such as good and
     scratch. Good images that the model learned from do not count. Masks (ground_truth/<defect>) add
     pixel figures. Test images are never used to choose anything. The figures of a registered
-    version are stored in MLflow. Those of a folder are stored there by `uad register`.
+    version are stored in MLflow if it has none, or if they are of its own dataset. Those of a
+    bundle's folder are stored there by `uad register`.
 
+        uad evaluate cookie
         uad evaluate bundles/cookie --data cookie --report report
         uad evaluate cookie --data ./new-images --json figures.json
         uad evaluate bundles/new --compare cookie --data cookie --report report
@@ -81,6 +87,7 @@ def evaluate(
     load = partial(load_detector, engine=engine, precision=precision, device=device, alpha=alpha)
     folder, version = open_version(place_of_model(bundle))
     other = open_bundle(place_of_model(compare)) if compare else None
+    data = data or _own_dataset(folder)
     dataset = load_test_set(
         data,
         split_with(SplitConfig(), data, normal, defects, masks),
@@ -113,6 +120,25 @@ def evaluate(
                     samples=samples,
                 )
             _tell(pages["comparison.html"])
+
+
+def _own_dataset(bundle: Path) -> str:
+    """The stored dataset that a bundle learned from.
+
+    Raises:
+        DataError: there is none on this machine.
+    """
+    from uad.bundle import read_bundle
+    from uad.data.versions import is_stored
+
+    learned = read_bundle(bundle).manifest.dataset
+    if learned is None or not is_stored(learned.address):
+        which = f" ({learned.address})" if learned else ""
+        raise DataError(
+            f"This machine does not have the dataset that the model learned from{which}. Say which "
+            "images to evaluate on: --data NAME, or --data FOLDER"
+        )
+    return learned.address
 
 
 def _show(found: "Report", bundle: str, data: str) -> None:

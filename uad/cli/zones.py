@@ -1,5 +1,6 @@
 """`uad zones`."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -103,11 +104,15 @@ def zones(
 
 
 def _tell_next(name: str, *, only_alpha: bool) -> None:
-    console().print(f"next: uad retrain --data '{name}' --name '{name}'", soft_wrap=True)
+    name = shlex.quote(name)
+    console().print(
+        f"next: uad retrain --data {name} --name {name} (add --quick for a quick model)",
+        soft_wrap=True,
+    )
     if only_alpha:
         console().print(
-            f"or set the thresholds of a bundle that has it: uad calibrate BUNDLE --data '{name}', "
-            f"then uad register BUNDLE --name '{name}'",
+            f"or set the thresholds of a bundle that has it: uad calibrate BUNDLE --data {name}, "
+            f"then uad register BUNDLE --name {name}",
             soft_wrap=True,
         )
 

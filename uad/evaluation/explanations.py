@@ -236,7 +236,7 @@ def _weakest(report: Report) -> str:
         return ""
     worst = min(report.defects, key=lambda row: (row.recall, row.image_auroc or 0.0))
     if worst.found == worst.images:
-        return f"All {len(report.defects)} kinds of defect were found in every image."
+        return "Every defective image raised the alarm, whatever its kind of defect."
     return (
         f"Weakest on {worst.defect}: found {worst.found} of {worst.images} "
         f"({percent(worst.recall)}), AUPRO {short(worst.aupro, 3)}."

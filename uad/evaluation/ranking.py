@@ -101,10 +101,10 @@ def shelves(report: Report) -> list[Shelf]:
             _first(alarms, WRONG),
         ),
         Shelf(
-            "Right for another reason",
+            "Found, but highest beside the defect",
             (
-                "There was an alarm, but the highest point of the map is not on the marked defect: "
-                "beside a thin mask, or on another defect. Check the mask and the part."
+                "There was an alarm. The highest point of the map lies beside the mask: often just "
+                "beside a thin one, sometimes on another defect. Check the mask and the part."
             ),
             _first(lucky, ELSEWHERE),
         ),

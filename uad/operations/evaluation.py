@@ -18,7 +18,7 @@ from uad.hot_reload import BundleStore, open_bundle
 from uad.inference.detector import load_detector
 from uad.registry import ModelRegistry, ModelVersion, is_address
 from uad.storage.atomic_writes import write_file
-from uad.storage.names import DatasetAddress
+from uad.storage.names import DatasetAddress, name_of
 from uad.storage.paths import evaluations_dir
 
 
@@ -69,18 +69,29 @@ def keep_figures(
 ) -> str | None:
     """Keep them; returns a sentence for the user, None if there is nothing to say.
 
-    If the registry refuses (no rights, no answer), the evaluation is still valid, and the sentence
-    says so.
+    A registered version that has figures of its own dataset keeps them: those of other images do
+    not take their place. If the registry refuses (no rights, no answer), the evaluation is still
+    valid. The sentence says so.
     """
     if version is None:
         facts = {"dataset": dataset, "figures": report.metrics()}
         write_file(_file(bundle), json.dumps(facts))
         return None
+    if _has_figures(version) and version.dataset and name_of(version.dataset) != name_of(dataset):
+        return (
+            f"Version {version.version} of {version.name} learned from {version.dataset}, and "
+            "these are other images. So its figures in MLflow stay as they are. To keep these, add "
+            "--json FILE."
+        )
     try:
         ModelRegistry().record_figures(version, report.metrics(), dataset)
     except RegistryError as exc:
         return f"The figures are not in MLflow: {exc}"
     return f"The figures are now in MLflow, on version {version.version} of {version.name}."
+
+
+def _has_figures(version: ModelVersion) -> bool:
+    return not {"recall", "false_alarm_rate"}.isdisjoint(version.metrics)
 
 
 def kept_figures(bundle: Path) -> dict[str, float]:

@@ -27,6 +27,11 @@ def dataset_address(name: str, version: str) -> DatasetAddress:
     return DatasetAddress(f"{name}@{version}")
 
 
+def name_of(address: DatasetAddress) -> str:
+    """The dataset's name in an address."""
+    return address.rpartition("@")[0]
+
+
 def check_name(name: str, what: str = "product") -> str:
     """The name in its composed form (NFC), if it can name a product or a dataset.
 

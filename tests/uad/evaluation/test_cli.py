@@ -205,6 +205,34 @@ def test_they_set_no_threshold_under_another_name(
     assert sorted(entry.images) == sorted(f"new {photo.name}" for photo in new)
 
 
+def test_a_version_keeps_the_figures_of_its_own_dataset(
+    learned: Path, demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry = ModelRegistry()
+    version = registry.register(learned, "learned", metrics={"recall": 0.25, "image_auroc": 0.125})
+    shutil.copytree(demo / "test", tmp_path / "other" / "test")
+    with pytest.raises(SystemExit) as stopped:
+        run(version.address, "--data", tmp_path / "other")
+    assert not stopped.value.code
+    assert "these are other images" in " ".join(capsys.readouterr().err.split())
+    assert registry.version("learned", "1").metrics["image_auroc"] == 0.125
+
+    with pytest.raises(SystemExit) as stopped:
+        run(version.address)  # on the dataset that it learned from
+    assert not stopped.value.code
+    assert "The figures are now in MLflow" in " ".join(capsys.readouterr().err.split())
+    assert registry.version("learned", "1").metrics["image_auroc"] != 0.125
+
+
+def test_without_data_the_dataset_must_be_here(
+    bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run(bundle.path)
+    assert stopped.value.code == 1
+    assert "--data FOLDER" in " ".join(capsys.readouterr().err.split())
+
+
 def test_two_bundles_are_compared_on_the_same_images(
     bundle: Bundle, demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
