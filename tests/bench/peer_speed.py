@@ -35,6 +35,8 @@ from uad.inference.engines import load_engine
 from uad.models.teacher import load_teacher
 
 SIZE = 256
+PAUSE_SECONDS = 0.3
+"""Before each turn: the threads of the one before keep the cores busy for a while, waiting."""
 Judge = Callable[[NDArray[np.uint8]], tuple[float, object]]
 """From (H, W, 3) uint8 BGR to a score and a map."""
 
@@ -129,6 +131,7 @@ def times(
     taken: dict[str, list[float]] = {name: [] for name in judges}
     for _ in range(rounds):
         for name, judge in judges.items():
+            time.sleep(PAUSE_SECONDS)
             started = time.perf_counter()
             judge(image)
             taken[name].append(1e3 * (time.perf_counter() - started))
