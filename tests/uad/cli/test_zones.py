@@ -37,7 +37,7 @@ def test_zones_make_a_new_version_and_are_shown(
     assert ran.status == 0
     assert after.address in ran.out
     assert "zones: 1 ignored, 14" in ran.out
-    assert "uad retrain --data 'parts'" in ran.err
+    assert "uad retrain --data parts --name parts " in ran.err
     assert (after.version != before.version, after.images) == (True, before.images)
     assert "1 ignored" in uad("datasets", "show", dataset).out
     assert (
@@ -88,7 +88,7 @@ def test_zones_with_an_alpha_of_their_own_are_told_shown_and_kept(
     assert load_dataset(dataset).ignore == ()
     assert ingest(parts, dataset, progress=False).zones == (zone,)
     file.write_text(file.read_text().replace("0.01", "0.02"))
-    assert "uad calibrate BUNDLE --data 'parts'" in uad("zones", dataset, "--file", file).err
+    assert "uad calibrate BUNDLE --data parts, " in uad("zones", dataset, "--file", file).err
     shown = cv2.imread(str(tmp_path / "zones.png"))
     good = cv2.imread(str(read_version(dataset).images[0].image.path))
     changed = (shown != good).any(axis=2)
