@@ -15,6 +15,7 @@ from uad.console import console, print_table
 from uad.errors import DataError
 
 if TYPE_CHECKING:
+    from uad.bundle import DatasetRef
     from uad.evaluation import Report
 
 
@@ -87,15 +88,12 @@ def evaluate(
     load = partial(load_detector, engine=engine, precision=precision, device=device, alpha=alpha)
     folder, version = open_version(place_of_model(bundle))
     other = open_bundle(place_of_model(compare)) if compare else None
-    data = data or _own_dataset(folder)
+    learned = [read_bundle(place).manifest.dataset for place in (folder, other) if place]
+    data = data or _own_dataset(learned[0])
     dataset = load_test_set(
         data,
         split_with(SplitConfig(), data, normal, defects, masks),
-        trained_on=[
-            learned.address
-            for place in (folder, other)
-            if place and (learned := read_bundle(place).manifest.dataset)
-        ],
+        trained_on=[each.address for each in learned if each],
     )
     samples = dataset.test
     with closing(load(folder)) as detector:
@@ -122,16 +120,14 @@ def evaluate(
             _tell(pages["comparison.html"])
 
 
-def _own_dataset(bundle: Path) -> str:
+def _own_dataset(learned: "DatasetRef | None") -> str:
     """The stored dataset that a bundle learned from.
 
     Raises:
         DataError: there is none on this machine.
     """
-    from uad.bundle import read_bundle
     from uad.data.versions import is_stored
 
-    learned = read_bundle(bundle).manifest.dataset
     if learned is None or not is_stored(learned.address):
         which = f" ({learned.address})" if learned else ""
         raise DataError(
